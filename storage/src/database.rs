@@ -1,0 +1,416 @@
+//! The database: what a program holds, and the calls that need no transaction of their own.
+
+use std::ops::Bound;
+use std::rc::Rc;
+
+use crate::backend::Backend;
+use crate::catalog::{IndexDefinition, IndexKind};
+use crate::check::{self, CheckReport};
+use crate::cursor::{Direction, KeyRange};
+use crate::document::{Document, Encoded};
+use crate::engine::{ATTEMPTS_MAX, Engine, Options, View};
+use crate::error::{Error, Result};
+use crate::gate::Gate;
+use crate::key::{decode_key, encode_key};
+use crate::operation::{Operation, Outcome};
+use crate::query::{self, Query, QueryResult, Row};
+use crate::transaction::Transaction;
+
+/// An open database. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Database {
+    engine: Rc<Engine>,
+}
+
+/// A state of the database that stays the same while others write. Pages it can see are kept until it is dropped.
+pub struct Snapshot {
+    engine: Rc<Engine>,
+    view: View,
+}
+
+/// What a Collection is called and holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectionInfo {
+    /// Its name.
+    pub name: String,
+    /// Documents in it.
+    pub count: u64,
+    /// Indexes defined on it.
+    pub indexes: Vec<IndexDefinition>,
+}
+
+/// How a batch is run.
+#[derive(Debug, Clone)]
+pub struct BatchOptions {
+    /// Whether one failing operation undoes all. Otherwise it gives [`Outcome::Failed`] and the others stand.
+    pub atomic: bool,
+    /// Whether the batch is run again when another connection has committed first; otherwise it fails with [`Error::Conflict`].
+    pub retry: bool,
+}
+
+impl Default for BatchOptions {
+    fn default() -> BatchOptions {
+        BatchOptions {
+            atomic: true,
+            retry: true,
+        }
+    }
+}
+
+/// Which entries of a Collection a scan passes, and in what order.
+#[derive(Debug, Clone)]
+pub struct ScanOptions {
+    /// The lowest key.
+    pub from: Bound<Document>,
+    /// The highest key.
+    pub to: Bound<Document>,
+    /// Ascending or descending.
+    pub direction: Direction,
+    /// Most entries to return.
+    pub limit: Option<usize>,
+}
+
+impl Default for ScanOptions {
+    fn default() -> ScanOptions {
+        ScanOptions {
+            from: Bound::Unbounded,
+            to: Bound::Unbounded,
+            direction: Direction::Forward,
+            limit: None,
+        }
+    }
+}
+
+/// Figures of an open database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statistics {
+    /// Size of a page in bytes.
+    pub page_size: usize,
+    /// Pages ever in use, free ones included.
+    pub page_count: u32,
+    /// Pages waiting to be used again.
+    pub free_page_count: usize,
+    /// Bytes of pages in memory.
+    pub cached_bytes: usize,
+    /// Bytes of pages that wait for a checkpoint.
+    pub dirty_bytes: usize,
+    /// Bytes of log since the last checkpoint.
+    pub log_bytes: usize,
+    /// Number of the last commit.
+    pub sequence: u64,
+    /// Number of the last checkpoint.
+    pub checkpoint: u64,
+    /// Why the last checkpoint failed. Commits are durable all the same.
+    pub checkpoint_error: Option<Error>,
+}
+
+impl Database {
+    /// Opens the database that the backend stores, or a new one in an empty store.
+    pub async fn open(backend: impl Backend + 'static, options: Options) -> Result<Database> {
+        Database::open_shared(Rc::new(backend), options).await
+    }
+
+    /// Opens a database over a backend chosen at run time.
+    pub async fn open_shared(backend: Rc<dyn Backend>, options: Options) -> Result<Database> {
+        let engine = Rc::new(Engine::open(backend, options).await?);
+        Ok(Database { engine })
+    }
+
+    /// Waits for the writer's turn and begins a transaction.
+    pub async fn begin(&self) -> Result<Transaction> {
+        Transaction::begin(self.engine.clone()).await
+    }
+
+    /// The present state, to be read while others write.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot {
+            engine: self.engine.clone(),
+            view: self.engine.view().await?,
+        })
+    }
+
+    /// Runs operations in one transaction; the results are in the order of the operations. An error is [`Error::Batch`] when an
+    /// operation failed, with nothing stored.
+    pub async fn batch(
+        &self,
+        operations: &[Operation],
+        options: &BatchOptions,
+    ) -> Result<Vec<Outcome>> {
+        self.retry(options.retry, async |transaction| {
+            let mut outcomes = Vec::with_capacity(operations.len());
+            for (position, operation) in operations.iter().enumerate() {
+                outcomes.push(match transaction.run(operation).await {
+                    Ok(outcome) => outcome,
+                    Err(error) if !options.atomic && error.is_of_operation() => {
+                        Outcome::Failed(error)
+                    }
+                    Err(error) if error.is_of_operation() => {
+                        return Err(Error::Batch {
+                            position,
+                            source: Box::new(error),
+                        });
+                    }
+                    Err(error) => return Err(error),
+                });
+            }
+            Ok(outcomes)
+        })
+        .await
+    }
+
+    /// Runs work in a transaction and commits it, again from the start while other connections are faster.
+    async fn retry<T>(
+        &self,
+        retry: bool,
+        work: impl AsyncFn(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let mut transaction = self.begin().await?;
+            let result = match work(&mut transaction).await {
+                Ok(value) => transaction.commit().await.map(|()| value),
+                Err(error) => {
+                    drop(transaction);
+                    if error == Error::Conflict {
+                        let turn = Gate::enter(&self.engine.writer).await;
+                        self.engine.catch_up(&turn).await?;
+                    }
+                    Err(error)
+                }
+            };
+            match result {
+                Err(Error::Conflict) if retry && attempts < ATTEMPTS_MAX => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The document under a key.
+    pub async fn get(&self, collection: &str, key: &Document) -> Result<Option<Document>> {
+        match self.get_encoded(collection, key).await? {
+            Some(value) => Ok(Some(value.decode()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The document under a key, in its encoding.
+    pub async fn get_encoded(&self, collection: &str, key: &Document) -> Result<Option<Encoded>> {
+        let key = encode_key(key)?;
+        self.engine
+            .read(async |view| get_over(&self.engine, view, collection, &key).await)
+            .await
+    }
+
+    /// Stores a document under a key, creating the Collection when there is none of that name.
+    pub async fn set(&self, collection: &str, key: &Document, value: &Document) -> Result<()> {
+        self.retry(true, async |transaction| {
+            transaction.set(collection, key, value).await
+        })
+        .await
+    }
+
+    /// Removes a key; says whether it was there.
+    pub async fn delete(&self, collection: &str, key: &Document) -> Result<bool> {
+        self.retry(true, async |transaction| {
+            transaction.delete(collection, key).await
+        })
+        .await
+    }
+
+    /// The entries of a Collection in key order.
+    pub async fn scan(&self, collection: &str, options: &ScanOptions) -> Result<Vec<Row>> {
+        self.engine
+            .read(async |view| scan_over(&self.engine, view, collection, options).await)
+            .await
+    }
+
+    /// Runs a query.
+    pub async fn query(&self, query: &Query) -> Result<QueryResult> {
+        self.engine
+            .read(async |view| {
+                let state = view.catalog.find(&query.collection).map(|state| &**state);
+                query::run(&self.engine, view.generation, state, query).await
+            })
+            .await
+    }
+
+    /// All Collections in order of name.
+    pub async fn collections(&self) -> Result<Vec<CollectionInfo>> {
+        let view = self.engine.view().await?;
+        Ok(collections_of(&view))
+    }
+
+    /// Defines an index, creating the Collection when there is none of that name. Says whether anything changed.
+    pub async fn create_index(
+        &self,
+        collection: &str,
+        field: &str,
+        kind: IndexKind,
+    ) -> Result<bool> {
+        self.retry(true, async |transaction| {
+            transaction.create_index(collection, field, kind).await
+        })
+        .await
+    }
+
+    /// Forgets an index; says whether there was one.
+    pub async fn drop_index(&self, collection: &str, field: &str) -> Result<bool> {
+        self.retry(true, async |transaction| {
+            transaction.drop_index(collection, field).await
+        })
+        .await
+    }
+
+    /// Takes in what other connections to the same store have committed.
+    pub async fn refresh(&self) -> Result<()> {
+        let turn = Gate::enter(&self.engine.writer).await;
+        self.engine.catch_up(&turn).await
+    }
+
+    /// Writes changes that are only in the log to their pages, which keeps the next opening short. Commits do it by themselves when
+    /// the log has grown; a host calls it when idle.
+    pub async fn checkpoint(&self) -> Result<()> {
+        let turn = Gate::enter(&self.engine.writer).await;
+        self.engine.finish_loading(&turn).await?;
+        match self.engine.checkpoint(&turn).await {
+            // Another connection has committed or written one; take that in and try once more.
+            Err(Error::Conflict) => {
+                self.engine.catch_up(&turn).await?;
+                self.engine.checkpoint(&turn).await
+            }
+            result => result,
+        }
+    }
+
+    /// Reads every page and checks that trees and page numbers are sound. Writers wait meanwhile.
+    pub async fn check(&self) -> Result<CheckReport> {
+        let turn = Gate::enter(&self.engine.writer).await;
+        self.engine.finish_loading(&turn).await?;
+        check::run(&self.engine, &turn).await
+    }
+
+    /// Figures of this handle's state.
+    pub fn statistics(&self) -> Statistics {
+        let core = self.engine.core.borrow();
+        Statistics {
+            page_size: core.pager.page_size(),
+            page_count: core.pager.next_number() - 1,
+            free_page_count: core.pager.free_count(),
+            cached_bytes: core.pager.cached_bytes(),
+            dirty_bytes: core.pager.dirty_bytes(),
+            log_bytes: core.log_bytes,
+            sequence: core.sequence,
+            checkpoint: core.checkpoint,
+            checkpoint_error: core.checkpoint_error.clone(),
+        }
+    }
+
+    /// Writes a checkpoint, if one can be written, and closes the database for all handles.
+    pub async fn close(&self) -> Result<()> {
+        let turn = Gate::enter(&self.engine.writer).await;
+        if self.engine.core.borrow().closed {
+            return Ok(());
+        }
+        // Everything committed is in the log already, so a failure costs only time at the next opening.
+        let _ = self.engine.checkpoint(&turn).await;
+        self.engine.core.borrow_mut().closed = true;
+        self.engine.backend.close().await
+    }
+}
+
+impl Snapshot {
+    /// The document under a key. Fails with [`Error::Conflict`] when another connection has replaced the pages meanwhile.
+    pub async fn get(&self, collection: &str, key: &Document) -> Result<Option<Document>> {
+        let key = encode_key(key)?;
+        match get_over(&self.engine, &self.view, collection, &key).await? {
+            Some(value) => Ok(Some(value.decode()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The entries of a Collection in key order.
+    pub async fn scan(&self, collection: &str, options: &ScanOptions) -> Result<Vec<Row>> {
+        scan_over(&self.engine, &self.view, collection, options).await
+    }
+
+    /// Runs a query.
+    pub async fn query(&self, query: &Query) -> Result<QueryResult> {
+        let state = self
+            .view
+            .catalog
+            .find(&query.collection)
+            .map(|state| &**state);
+        query::run(&self.engine, self.view.generation, state, query).await
+    }
+
+    /// All Collections in order of name.
+    pub fn collections(&self) -> Vec<CollectionInfo> {
+        collections_of(&self.view)
+    }
+}
+
+async fn get_over(
+    engine: &Engine,
+    view: &View,
+    collection: &str,
+    key: &[u8],
+) -> Result<Option<Encoded>> {
+    let Some(state) = view.catalog.find(collection) else {
+        return Ok(None);
+    };
+    let value = engine.get(view.generation, state.root, key).await?;
+    Ok(value.map(Encoded::trusted))
+}
+
+async fn scan_over(
+    engine: &Engine,
+    view: &View,
+    collection: &str,
+    options: &ScanOptions,
+) -> Result<Vec<Row>> {
+    let range = KeyRange {
+        from: encode_bound(&options.from)?,
+        to: encode_bound(&options.to)?,
+    };
+    let mut rows = Vec::new();
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let Some(state) = view.catalog.find(collection).filter(|_| limit > 0) else {
+        return Ok(rows);
+    };
+    engine
+        .scan(
+            view.generation,
+            state.root,
+            range,
+            options.direction,
+            |entry| {
+                rows.push(Row {
+                    key: decode_key(entry.key())?,
+                    value: Encoded::trusted(entry.value.to_vec()),
+                });
+                Ok(rows.len() < limit)
+            },
+        )
+        .await?;
+    Ok(rows)
+}
+
+fn encode_bound(bound: &Bound<Document>) -> Result<Bound<Vec<u8>>> {
+    Ok(match bound {
+        Bound::Unbounded => Bound::Unbounded,
+        Bound::Included(key) => Bound::Included(encode_key(key)?),
+        Bound::Excluded(key) => Bound::Excluded(encode_key(key)?),
+    })
+}
+
+fn collections_of(view: &View) -> Vec<CollectionInfo> {
+    view.catalog
+        .collections()
+        .map(|state| CollectionInfo {
+            name: state.name.clone(),
+            count: state.count,
+            indexes: state.indexes.clone(),
+        })
+        .collect()
+}

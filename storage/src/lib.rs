@@ -1,0 +1,82 @@
+//! Cu's storage engine: documents in named, ordered Collections, changed by atomic batches, read by key, by range and by query.
+//!
+//! It does no I/O of its own. A [`Backend`] keeps the bytes: [`MemoryBackend`], on native targets `FileBackend`, or one the host brings
+//! (IndexedDB in a browser). All calls are `async`, because a browser's store is; over the two backends here every future is ready at
+//! once, and [`block_on`] runs it.
+//!
+//! ```
+//! use cu_storage::{block_on, BatchOptions, Database, Document, Filter, MemoryBackend, Operation, Operator, Options, Query};
+//!
+//! # fn main() -> cu_storage::Result<()> {
+//! let database = block_on(Database::open(MemoryBackend::new(), Options::default()))?;
+//!
+//! // A batch is stored as a whole or not at all.
+//! let alice = Document::map([("name", "Alice".into()), ("age", 30.into())]);
+//! let bob = Document::map([("name", "Bob".into()), ("age", 25.into())]);
+//! let batch = [
+//!     Operation::set("users", "user1", &alice)?,
+//!     Operation::set("users", "user2", &bob)?,
+//!     Operation::increment("users", "user2", Some("age"), 1),
+//! ];
+//! block_on(database.batch(&batch, &BatchOptions::default()))?;
+//!
+//! let query = Query {
+//!     collection: "users".to_owned(),
+//!     filter: Filter::field("age", Operator::GreaterOrEqual, 26),
+//!     limit: Some(10),
+//!     ..Query::default()
+//! };
+//! let found = block_on(database.query(&query))?;
+//! assert_eq!(found.rows.len(), 2);
+//! assert_eq!(found.rows[1].value.decode()?.get("age"), Some(&Document::Integer(26)));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A commit appends one record to the backend's log; pages follow at checkpoints. See [`Backend`] for what a store has to promise.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod backend;
+mod btree;
+mod catalog;
+mod check;
+mod cursor;
+mod database;
+mod document;
+mod engine;
+mod error;
+#[cfg(not(target_arch = "wasm32"))]
+mod file;
+mod filter;
+mod gate;
+mod key;
+mod memory;
+mod operation;
+mod page;
+mod pager;
+mod query;
+mod record;
+mod request;
+mod transaction;
+
+pub use backend::{Backend, BackendFuture, Checkpoint, Stored, block_on};
+pub use catalog::{IndexDefinition, IndexKind};
+pub use check::CheckReport;
+pub use cursor::Direction;
+pub use database::{BatchOptions, CollectionInfo, Database, ScanOptions, Snapshot, Statistics};
+pub use document::{DEPTH_MAX, Document, DocumentRef, Encoded};
+pub use engine::Options;
+pub use error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
+pub use file::FileBackend;
+pub use filter::{Filter, Operator};
+pub use key::{compare, decode_key, encode_key};
+pub use memory::{MemoryBackend, WriteFault};
+pub use operation::{Operation, Outcome};
+pub use page::PageId;
+pub use query::{Plan, Query, QueryResult, Row, Sort};
+pub use record::FORMAT_VERSION;
+pub use request::{encode_outcomes, encode_query_result, parse_batch, parse_query};
+pub use transaction::Transaction;

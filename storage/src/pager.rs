@@ -1,0 +1,358 @@
+//! The pages in memory: a cache with a byte budget, the allocator of page numbers, and copy on write.
+//!
+//! The pager does no I/O. A page that is not in memory is a [`Fault::Miss`]; the driver loads it with [`Pager::add`] and runs the
+//! step again. A step therefore reads everything it needs before it changes anything.
+//!
+//! Copy on write: a transaction changes only pages it has allocated itself. `own` copies a page on its first change and releases the
+//! old number, which becomes free once no snapshot older than the transaction's commit is alive. A page that was never stored (dirty)
+//! stays in memory until a checkpoint; all others can be dropped at any time between steps.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+
+use crate::error::{Error, Fault, Result, Step};
+use crate::page::{Page, PageId};
+
+/// Pages asked for beyond the one that is missing, when a step knows what it will read next.
+pub(crate) const READ_AHEAD: usize = 8;
+
+pub(crate) struct Pager {
+    page_size: usize,
+    cache_bytes_max: usize,
+    cache: HashMap<PageId, Entry, BuildHasherDefault<PageHasher>>,
+    tick: u64,
+    dirty_count: usize,
+    /// The first number never given out.
+    next: u32,
+    free: Vec<PageId>,
+    /// Numbers released by the commit that made this version, oldest first.
+    pending: Vec<(u64, Vec<PageId>)>,
+    /// Number of the open transaction.
+    epoch: u64,
+    /// Numbers the open transaction took, gave back after taking, and released.
+    allocated: Vec<PageId>,
+    reusable: Vec<PageId>,
+    released: Vec<PageId>,
+}
+
+struct Entry {
+    page: Rc<Page>,
+    dirty: bool,
+    /// The transaction that allocated the page; zero for a page read from the backend.
+    epoch: u64,
+    used: u64,
+}
+
+/// Page numbers are dense, so spreading them over the upper bits is all a table needs.
+#[derive(Default)]
+struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+impl Pager {
+    pub fn new(page_size: usize, cache_bytes_max: usize) -> Pager {
+        Pager {
+            page_size,
+            cache_bytes_max,
+            cache: HashMap::default(),
+            tick: 0,
+            dirty_count: 0,
+            next: 1,
+            free: Vec::new(),
+            pending: Vec::new(),
+            epoch: 1,
+            allocated: Vec::new(),
+            reusable: Vec::new(),
+            released: Vec::new(),
+        }
+    }
+
+    /// Forgets all pages and starts from a stored state.
+    pub fn reset(&mut self, next: u32) {
+        let (page_size, cache_bytes_max, epoch) =
+            (self.page_size, self.cache_bytes_max, self.epoch);
+        *self = Pager::new(page_size, cache_bytes_max);
+        self.next = next;
+        self.epoch = epoch + 1;
+    }
+
+    pub fn page_size(&self) -> usize {
+        self.page_size
+    }
+
+    /// The first page number never given out.
+    pub fn next_number(&self) -> u32 {
+        self.next
+    }
+
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.len() * self.page_size
+    }
+
+    pub fn dirty_bytes(&self) -> usize {
+        self.dirty_count * self.page_size
+    }
+
+    pub fn free_count(&self) -> usize {
+        self.free.len() + self.pending.iter().map(|(_, ids)| ids.len()).sum::<usize>()
+    }
+
+    /// The page of this number.
+    pub fn page(&mut self, id: PageId) -> Step<Rc<Page>> {
+        if id.is_none() || id.0 >= self.next {
+            return Err(Error::corrupt(id).into());
+        }
+        self.tick += 1;
+        match self.cache.get_mut(&id) {
+            Some(entry) => {
+                entry.used = self.tick;
+                Ok(entry.page.clone())
+            }
+            None => Err(Fault::Miss(vec![id])),
+        }
+    }
+
+    pub fn is_cached(&self, id: PageId) -> bool {
+        self.cache.contains_key(&id)
+    }
+
+    /// Puts a page read from the backend into the cache.
+    pub fn add(&mut self, id: PageId, bytes: Option<Vec<u8>>) -> Result<()> {
+        if self.cache.contains_key(&id) {
+            return Ok(());
+        }
+        let bytes = bytes.ok_or_else(|| Error::corrupt(id))?;
+        let page = Rc::new(Page::open(id, self.page_size, bytes)?);
+        self.tick += 1;
+        self.cache.insert(
+            id,
+            Entry {
+                page,
+                dirty: false,
+                epoch: 0,
+                used: self.tick,
+            },
+        );
+        Ok(())
+    }
+
+    /// Gives a new page of the open transaction its number.
+    pub fn allocate(&mut self, page: Page) -> PageId {
+        self.insert_owned(Rc::new(page))
+    }
+
+    fn insert_owned(&mut self, page: Rc<Page>) -> PageId {
+        let reusable = self.reusable.pop_if(|id| !self.cache.contains_key(id));
+        let id = match reusable {
+            Some(id) => id,
+            None => {
+                let id = self.allocate_number();
+                self.allocated.push(id);
+                id
+            }
+        };
+        self.tick += 1;
+        let entry = Entry {
+            page,
+            dirty: true,
+            epoch: self.epoch,
+            used: self.tick,
+        };
+        self.insert_entry(id, entry);
+        id
+    }
+
+    fn insert_entry(&mut self, id: PageId, entry: Entry) {
+        self.dirty_count += usize::from(entry.dirty);
+        if let Some(old) = self.cache.insert(id, entry) {
+            self.dirty_count -= usize::from(old.dirty);
+        }
+    }
+
+    fn forget(&mut self, id: PageId) {
+        if let Some(old) = self.cache.remove(&id) {
+            self.dirty_count -= usize::from(old.dirty);
+        }
+    }
+
+    /// Takes a free page number, for a page that does not go through the cache.
+    ///
+    /// A free page is never in the cache; where a damaged free list says otherwise, the number is left alone, so that within a
+    /// step a new page never takes the place of one that was read.
+    pub fn allocate_number(&mut self) -> PageId {
+        while let Some(id) = self.free.pop() {
+            if !self.cache.contains_key(&id) {
+                return id;
+            }
+        }
+        let id = PageId(self.next);
+        self.next = self
+            .next
+            .checked_add(1)
+            .expect("a database has fewer than 2^32 pages");
+        id
+    }
+
+    /// Makes a page changeable: the number of the page itself when the transaction allocated it, else of a copy.
+    pub fn own(&mut self, id: PageId) -> PageId {
+        let entry = self
+            .cache
+            .get(&id)
+            .expect("a step reads a page before it changes it");
+        if entry.epoch == self.epoch {
+            return id;
+        }
+        let page = entry.page.clone();
+        self.release(id);
+        self.insert_owned(page)
+    }
+
+    /// The content of a page that the open transaction owns.
+    pub fn page_mut(&mut self, id: PageId) -> &mut Page {
+        let entry = self
+            .cache
+            .get_mut(&id)
+            .expect("a step reads a page before it changes it");
+        assert_eq!(
+            entry.epoch, self.epoch,
+            "a transaction changes only pages it owns"
+        );
+        Rc::make_mut(&mut entry.page)
+    }
+
+    /// The transaction's tree uses the page no longer.
+    pub fn release(&mut self, id: PageId) {
+        if self
+            .cache
+            .get(&id)
+            .is_some_and(|entry| entry.epoch == self.epoch)
+        {
+            self.forget(id);
+            self.reusable.push(id);
+        } else {
+            self.released.push(id);
+        }
+    }
+
+    /// Starts a transaction. One that was abandoned without `commit` or `rollback` is rolled back.
+    pub fn begin(&mut self) {
+        self.rollback();
+    }
+
+    /// Keeps the transaction's pages. What it released is used by versions before `version` only.
+    pub fn commit(&mut self, version: u64) {
+        self.epoch += 1;
+        self.allocated.clear();
+        self.free.append(&mut self.reusable);
+        if !self.released.is_empty() {
+            let released = std::mem::take(&mut self.released);
+            self.pending.push((version, released));
+        }
+    }
+
+    /// Drops the transaction's pages.
+    pub fn rollback(&mut self) {
+        self.epoch += 1;
+        for id in std::mem::take(&mut self.allocated) {
+            self.forget(id);
+            self.free.push(id);
+        }
+        self.reusable.clear();
+        self.released.clear();
+    }
+
+    /// Frees what no living snapshot can see; `oldest` is the oldest version that one holds.
+    pub fn reclaim(&mut self, oldest: u64) {
+        let ready = self
+            .pending
+            .iter()
+            .take_while(|(version, _)| *version <= oldest)
+            .count();
+        for (_, ids) in self.pending.drain(..ready).collect::<Vec<_>>() {
+            for id in ids {
+                self.forget(id);
+                self.free.push(id);
+            }
+        }
+    }
+
+    /// Adds numbers to the free list.
+    pub fn add_free(&mut self, ids: impl IntoIterator<Item = PageId>) {
+        for id in ids {
+            self.forget(id);
+            self.free.push(id);
+        }
+    }
+
+    /// Every number that is free once all snapshots are gone.
+    pub fn free_numbers(&self) -> Vec<PageId> {
+        let pending = self.pending.iter().flat_map(|(_, ids)| ids);
+        let mut numbers: Vec<PageId> = self.free.iter().chain(pending).copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// The sealed pages a checkpoint has to write, in order of number.
+    pub fn dirty_pages(&self) -> Vec<(PageId, Vec<u8>)> {
+        let pending: std::collections::BTreeSet<PageId> = self
+            .pending
+            .iter()
+            .flat_map(|(_, ids)| ids)
+            .copied()
+            .collect();
+        let mut pages: Vec<(PageId, Vec<u8>)> = self
+            .cache
+            .iter()
+            .filter(|(id, entry)| entry.dirty && !pending.contains(id))
+            .map(|(id, entry)| (*id, entry.page.seal(*id)))
+            .collect();
+        pages.sort_unstable_by_key(|(id, _)| *id);
+        pages
+    }
+
+    /// These pages are stored now.
+    pub fn mark_clean(&mut self, ids: impl IntoIterator<Item = PageId>) {
+        for id in ids {
+            if let Some(entry) = self.cache.get_mut(&id)
+                && entry.dirty
+            {
+                entry.dirty = false;
+                self.dirty_count -= 1;
+            }
+        }
+    }
+
+    /// Drops the least recently used stored pages when the cache is over its budget. Called between steps.
+    pub fn trim(&mut self) {
+        let clean_count = self.cache.len() - self.dirty_count;
+        if clean_count * self.page_size <= self.cache_bytes_max {
+            return;
+        }
+        let mut clean: Vec<(u64, PageId)> = self
+            .cache
+            .iter()
+            .filter(|(_, entry)| !entry.dirty)
+            .map(|(id, entry)| (entry.used, *id))
+            .collect();
+        // Down to three quarters, so that the sorting is paid for by many later loads.
+        let target = self.cache_bytes_max / 4 * 3 / self.page_size;
+        let excess = clean_count.saturating_sub(target);
+        clean.sort_unstable();
+        for (_, id) in clean.into_iter().take(excess) {
+            self.forget(id);
+        }
+    }
+}

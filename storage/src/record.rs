@@ -1,0 +1,245 @@
+//! The two records outside pages: the root record, which a checkpoint writes, and the log record, which a commit appends.
+//!
+//! Root record: `CuDB`, u32 format version, u32 page size, u64 sequence, u32 first unused page number, u32 first free-list page,
+//! u32 root of the catalog, u64 XXH64 of all before; little endian.
+//!
+//! Log record: u8 format version, varint sequence, the changes, u64 XXH64 of all before. A change is a tag byte and its fields
+//! (numbers as varints, bytes with their length in front). Changes say what was stored, not how it was computed, so that replaying
+//! them needs nothing else.
+
+use xxhash_rust::xxh64::xxh64;
+
+use crate::document::{Reader, write_bytes, write_varint};
+use crate::error::{Error, Result};
+use crate::page::{PAGE_SIZE_MAX, PAGE_SIZE_MIN, PageId};
+
+/// The version this code writes, and the newest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+const MAGIC: &[u8; 4] = b"CuDB";
+const ROOT_LENGTH: usize = 40;
+
+/// Most pages a database opens with; far below the point where page numbers run out.
+const PAGES_MAX: u32 = 1 << 31;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RootRecord {
+    pub page_size: usize,
+    pub sequence: u64,
+    pub next: u32,
+    pub free_list: PageId,
+    pub catalog: PageId,
+}
+
+impl RootRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&(self.page_size as u32).to_le_bytes());
+        out.extend_from_slice(&self.sequence.to_le_bytes());
+        out.extend_from_slice(&self.next.to_le_bytes());
+        out.extend_from_slice(&self.free_list.0.to_le_bytes());
+        out.extend_from_slice(&self.catalog.0.to_le_bytes());
+        seal(out)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<RootRecord> {
+        if bytes.len() < 8 || &bytes[..4] != MAGIC {
+            return Err(Error::CorruptRecord("root record"));
+        }
+        let word = |at: usize| {
+            let mut word = [0; 4];
+            word.copy_from_slice(&bytes[at..at + 4]);
+            u32::from_le_bytes(word)
+        };
+        check_version(word(4))?;
+        if bytes.len() != ROOT_LENGTH || unseal(bytes).is_none() {
+            return Err(Error::CorruptRecord("root record"));
+        }
+        let page_size = word(8) as usize;
+        let next = word(20);
+        if !(PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&page_size) || !(1..=PAGES_MAX).contains(&next)
+        {
+            return Err(Error::CorruptRecord("root record"));
+        }
+        Ok(RootRecord {
+            page_size,
+            sequence: u64::from(word(12)) | u64::from(word(16)) << 32,
+            next,
+            free_list: PageId(word(24)),
+            catalog: PageId(word(28)),
+        })
+    }
+}
+
+fn check_version(found: u32) -> Result<()> {
+    if found > FORMAT_VERSION {
+        return Err(Error::NewerVersion {
+            found,
+            supported: FORMAT_VERSION,
+        });
+    }
+    Ok(())
+}
+
+fn seal(mut out: Vec<u8>) -> Vec<u8> {
+    let checksum = xxh64(&out, 0);
+    out.extend_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+    let (content, checksum) = bytes.split_at_checked(bytes.len().checked_sub(8)?)?;
+    (checksum == xxh64(content, 0).to_le_bytes()).then_some(content)
+}
+
+/// One change of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change<'a> {
+    CreateCollection {
+        collection: u32,
+        name: &'a str,
+    },
+    Put {
+        collection: u32,
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Delete {
+        collection: u32,
+        key: &'a [u8],
+    },
+    CreateIndex {
+        collection: u32,
+        field: &'a str,
+        kind: u8,
+    },
+    DropIndex {
+        collection: u32,
+        field: &'a str,
+    },
+}
+
+/// Collects the changes of a transaction.
+#[derive(Debug, Default)]
+pub(crate) struct LogWriter {
+    changes: Vec<u8>,
+}
+
+impl LogWriter {
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub fn push(&mut self, change: &Change<'_>) {
+        let out = &mut self.changes;
+        let mut head = |tag: u8, collection: u32| {
+            out.push(tag);
+            write_varint(out, u64::from(collection));
+        };
+        match *change {
+            Change::CreateCollection { collection, name } => {
+                head(1, collection);
+                write_bytes(out, name.as_bytes());
+            }
+            Change::Put {
+                collection,
+                key,
+                value,
+            } => {
+                head(2, collection);
+                write_bytes(out, key);
+                write_bytes(out, value);
+            }
+            Change::Delete { collection, key } => {
+                head(3, collection);
+                write_bytes(out, key);
+            }
+            Change::CreateIndex {
+                collection,
+                field,
+                kind,
+            } => {
+                head(4, collection);
+                out.push(kind);
+                write_bytes(out, field.as_bytes());
+            }
+            Change::DropIndex { collection, field } => {
+                head(5, collection);
+                write_bytes(out, field.as_bytes());
+            }
+        }
+    }
+
+    /// The record to append.
+    pub fn finish(self, sequence: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.changes.len() + 20);
+        out.push(FORMAT_VERSION as u8);
+        write_varint(&mut out, sequence);
+        out.extend_from_slice(&self.changes);
+        seal(out)
+    }
+}
+
+/// Reads the changes of a log record in turn.
+pub(crate) struct LogReader<'a> {
+    pub sequence: u64,
+    changes: Reader<'a>,
+}
+
+impl<'a> LogReader<'a> {
+    pub fn new(record: &'a [u8]) -> Result<LogReader<'a>> {
+        check_version(u32::from(*record.first().ok_or_else(damaged)?))?;
+        let mut changes = Reader {
+            bytes: &unseal(record).ok_or_else(damaged)?[1..],
+        };
+        let sequence = changes.varint().map_err(|_| damaged())?;
+        Ok(LogReader { sequence, changes })
+    }
+
+    pub fn next(&mut self) -> Result<Option<Change<'a>>> {
+        if self.changes.bytes.is_empty() {
+            return Ok(None);
+        }
+        self.change().map(Some).map_err(|_| damaged())
+    }
+
+    fn change(&mut self) -> Result<Change<'a>> {
+        let reader = &mut self.changes;
+        let tag = reader.byte()?;
+        let collection = u32::try_from(reader.varint()?).map_err(|_| damaged())?;
+        Ok(match tag {
+            1 => Change::CreateCollection {
+                collection,
+                name: text(reader)?,
+            },
+            2 => Change::Put {
+                collection,
+                key: reader.length_and_bytes()?,
+                value: reader.length_and_bytes()?,
+            },
+            3 => Change::Delete {
+                collection,
+                key: reader.length_and_bytes()?,
+            },
+            4 => Change::CreateIndex {
+                collection,
+                kind: reader.byte()?,
+                field: text(reader)?,
+            },
+            5 => Change::DropIndex {
+                collection,
+                field: text(reader)?,
+            },
+            _ => return Err(damaged()),
+        })
+    }
+}
+
+fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str> {
+    std::str::from_utf8(reader.length_and_bytes()?).map_err(|_| damaged())
+}
+
+fn damaged() -> Error {
+    Error::CorruptRecord("log record")
+}

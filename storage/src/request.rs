@@ -1,0 +1,353 @@
+//! Batches and queries as documents, so that a host language passes bytes in and gets bytes out.
+//!
+//! A batch is an array of maps `{type, table, key, value, field, amount, …}` with `type` one of `set`, `get`, `delete`, `update`,
+//! `increment`, `query`. A query is a map `{table, where, sort, limit, offset, fields, explain}`; `where` is a condition `{field, operator,
+//! value}`, an array of conditions that must all hold, or `{and: […]}`, `{or: […]}`, `{not: …}`, and one condition can also stand
+//! directly in the query. `sort` is `{field, order}`, a field name, or an array of these; `order` is `asc` or `desc`.
+//!
+//! Results are an array in the order of the operations: `set` gives true, `get` and `update` the document or nil, `delete` whether it was
+//! there, `increment` the new number, `query` an array of `{key, value}` maps, or with `explain` a map `{rows, plan}`. A failed
+//! operation of a batch that is not atomic gives `{error: {code, message}}`.
+
+use crate::cursor::Direction;
+use crate::document::{Document, DocumentRef, Encoded, Shallow, encode_array, encode_map};
+use crate::error::{Error, Result};
+use crate::filter::{Filter, Operator};
+use crate::operation::{Operation, Outcome};
+use crate::query::{Plan, Query, QueryResult, Row, Sort};
+
+/// Levels of conditions inside each other.
+const DEPTH_MAX: usize = 100;
+
+/// Reads a batch from its encoding.
+pub fn parse_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
+    // One complete check up front; everything below reads from it piece by piece.
+    let batch = Encoded::from_bytes(bytes.to_vec())?;
+    let Shallow::Array(mut elements) = batch.as_ref().shallow()? else {
+        return Err(Error::invalid("operations", "must be an array"));
+    };
+    let mut operations = Vec::with_capacity(elements.count.min(4096));
+    while let Some(element) = elements.element()? {
+        let position = operations.len();
+        let operation = parse_operation(element).map_err(|error| Error::Batch {
+            position,
+            source: Box::new(error),
+        })?;
+        operations.push(operation);
+    }
+    Ok(operations)
+}
+
+/// Reads a query from its encoding.
+pub fn parse_query(bytes: &[u8]) -> Result<Query> {
+    query_of(&Document::decode(bytes)?)
+}
+
+/// The encoding of a batch's results.
+pub fn encode_outcomes(outcomes: &[Outcome], operations: &[Operation]) -> Result<Vec<u8>> {
+    let mut results = Vec::with_capacity(outcomes.len());
+    for (position, outcome) in outcomes.iter().enumerate() {
+        results.push(match outcome {
+            Outcome::Done => Encoded::try_from(&Document::Boolean(true))?,
+            Outcome::Value(Some(value)) => value.clone(),
+            Outcome::Value(None) => Encoded::try_from(&Document::Nil)?,
+            Outcome::Deleted(deleted) => Encoded::try_from(&Document::Boolean(*deleted))?,
+            Outcome::Number(number) => Encoded::try_from(number)?,
+            Outcome::Rows(result) => {
+                let explain = matches!(operations.get(position), Some(Operation::Query(query)) if query.explain);
+                Encoded::trusted(encode_query_result(result, explain)?)
+            }
+            Outcome::Failed(error) => Encoded::try_from(&Document::map([(
+                "error",
+                Document::map([
+                    ("code", Document::text(error.code())),
+                    ("message", Document::text(&error.to_string())),
+                ]),
+            )]))?,
+        });
+    }
+    Ok(encode_array(results.into_iter()))
+}
+
+/// The encoding of a query's rows, or of `{rows, plan}`.
+pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8>> {
+    let rows = result
+        .rows
+        .iter()
+        .map(encode_row)
+        .collect::<Result<Vec<Encoded>>>()?;
+    let rows = encode_array(rows.into_iter());
+    if !explain {
+        return Ok(rows);
+    }
+    let plan = plan_document(&result.plan).encode()?;
+    Ok(encode_map(&[(b"rows", &rows), (b"plan", &plan)]))
+}
+
+fn encode_row(row: &Row) -> Result<Encoded> {
+    let key = row.key.encode()?;
+    Ok(Encoded::trusted(encode_map(&[
+        (b"key", &key),
+        (b"value", row.value.as_bytes()),
+    ])))
+}
+
+fn plan_document(plan: &Plan) -> Document {
+    let number = |value: u64| Document::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+    let unused = plan
+        .unused_indexes
+        .iter()
+        .map(|field| Document::text(field))
+        .collect();
+    Document::map([
+        ("access", Document::text(plan.access)),
+        ("fullScan", Document::Boolean(plan.index.is_none())),
+        (
+            "index",
+            plan.index.as_deref().map_or(Document::Nil, Document::text),
+        ),
+        ("unusedIndexes", Document::Array(unused)),
+        ("sorted", Document::Boolean(plan.sorted)),
+        ("rowsExamined", number(plan.rows_examined)),
+        ("rowsMatched", number(plan.rows_matched)),
+        ("rowsReturned", number(plan.rows_returned)),
+    ])
+}
+
+fn parse_operation(element: DocumentRef<'_>) -> Result<Operation> {
+    let Shallow::Map(mut entries) = element.shallow()? else {
+        return Err(Error::invalid("operation", "must be a map"));
+    };
+    let mut fields = Fields::default();
+    while let Some((name, value)) = entries.entry()? {
+        let Shallow::String(name) = name.shallow()? else {
+            continue;
+        };
+        match name {
+            b"type" => fields.kind = Some(value),
+            b"table" => fields.table = Some(value),
+            b"key" => fields.key = Some(value),
+            b"value" => fields.value = Some(value),
+            b"field" => fields.field = Some(value),
+            b"amount" => fields.amount = Some(value),
+            _ => {}
+        }
+    }
+    let kind = fields.kind.map(DocumentRef::decode).transpose()?;
+    let kind = kind
+        .as_ref()
+        .and_then(Document::as_text)
+        .ok_or_else(|| Error::invalid("type", "must be a string"))?;
+    Ok(match kind {
+        "set" => Operation::Set {
+            collection: fields.table()?,
+            key: fields.key()?,
+            value: match fields.value {
+                Some(value) => value.to_encoded()?,
+                None => return Err(Error::invalid("value", "is missing")),
+            },
+        },
+        "get" => Operation::Get {
+            collection: fields.table()?,
+            key: fields.key()?,
+        },
+        "delete" => Operation::Delete {
+            collection: fields.table()?,
+            key: fields.key()?,
+        },
+        "update" => Operation::Update {
+            collection: fields.table()?,
+            key: fields.key()?,
+            value: match fields.value {
+                Some(value) => value.decode()?,
+                None => return Err(Error::invalid("value", "is missing")),
+            },
+        },
+        "increment" => Operation::Increment {
+            collection: fields.table()?,
+            key: fields.key()?,
+            field: fields.field()?,
+            amount: match fields.amount.or(fields.value) {
+                Some(amount) => amount.decode()?,
+                None => Document::Integer(1),
+            },
+        },
+        "query" => Operation::Query(query_of(&element.decode()?)?),
+        other => return Err(Error::UnknownOperation(other.to_owned())),
+    })
+}
+
+/// The fields of an operation, unread.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<DocumentRef<'a>>,
+    table: Option<DocumentRef<'a>>,
+    key: Option<DocumentRef<'a>>,
+    value: Option<DocumentRef<'a>>,
+    field: Option<DocumentRef<'a>>,
+    amount: Option<DocumentRef<'a>>,
+}
+
+impl Fields<'_> {
+    fn table(&self) -> Result<String> {
+        let table = self.table.map(DocumentRef::decode).transpose()?;
+        text_of("table", table.as_ref().unwrap_or(&Document::Nil))
+    }
+
+    fn key(&self) -> Result<Document> {
+        match self.key {
+            Some(key) => key.decode(),
+            None => Err(Error::invalid("key", "is missing")),
+        }
+    }
+
+    fn field(&self) -> Result<Option<String>> {
+        match self.field.map(DocumentRef::decode).transpose()? {
+            None | Some(Document::Nil) => Ok(None),
+            Some(field) => text_of("field", &field).map(Some),
+        }
+    }
+}
+
+fn text_of(argument: &str, value: &Document) -> Result<String> {
+    match value.as_text() {
+        Some("") => Err(Error::invalid(argument, "must not be empty")),
+        Some(text) => Ok(text.to_owned()),
+        None => Err(Error::invalid(argument, "must be a string of text")),
+    }
+}
+
+fn query_of(request: &Document) -> Result<Query> {
+    if !matches!(request, Document::Map(_)) {
+        return Err(Error::invalid("query", "must be a map"));
+    }
+    let mut conditions = Vec::new();
+    if given(request, "field").is_some() || given(request, "operator").is_some() {
+        conditions.push(condition_of(request)?);
+    }
+    for name in ["and", "or", "not"] {
+        if let Some(inner) = given(request, name) {
+            conditions.push(combination_of(name, inner, 0)?);
+        }
+    }
+    if let Some(filter) = given(request, "where") {
+        conditions.push(filter_of(filter, 0)?);
+    }
+    let filter = match conditions.len() {
+        1 => conditions.remove(0),
+        _ => Filter::And(conditions),
+    };
+    filter.check()?;
+    Ok(Query {
+        collection: text_of("table", request.get("table").unwrap_or(&Document::Nil))?,
+        filter,
+        sort: match given(request, "sort") {
+            None => Vec::new(),
+            Some(Document::Array(sorts)) => sorts.iter().map(sort_of).collect::<Result<_>>()?,
+            Some(sort) => vec![sort_of(sort)?],
+        },
+        offset: count_of(request, "offset")?.unwrap_or(0),
+        limit: count_of(request, "limit")?,
+        fields: match given(request, "fields") {
+            None => None,
+            Some(Document::Array(fields)) => Some(
+                fields
+                    .iter()
+                    .map(|field| text_of("fields", field))
+                    .collect::<Result<_>>()?,
+            ),
+            Some(_) => return Err(Error::invalid("fields", "must be an array of strings")),
+        },
+        explain: match given(request, "explain") {
+            None => false,
+            Some(Document::Boolean(explain)) => *explain,
+            Some(_) => return Err(Error::invalid("explain", "must be true or false")),
+        },
+    })
+}
+
+/// A field of a map that is there and not nil.
+fn given<'a>(request: &'a Document, name: &str) -> Option<&'a Document> {
+    request
+        .get(name)
+        .filter(|value| !matches!(value, Document::Nil))
+}
+
+fn filter_of(filter: &Document, depth: usize) -> Result<Filter> {
+    if depth > DEPTH_MAX {
+        return Err(Error::invalid("where", "nested too deep"));
+    }
+    match filter {
+        Document::Array(filters) => Ok(Filter::And(filters_of(filters, depth)?)),
+        Document::Map(_) => {
+            for name in ["and", "or", "not"] {
+                if let Some(inner) = given(filter, name) {
+                    return combination_of(name, inner, depth);
+                }
+            }
+            condition_of(filter)
+        }
+        _ => Err(Error::invalid("where", "must be a map or an array")),
+    }
+}
+
+fn filters_of(filters: &[Document], depth: usize) -> Result<Vec<Filter>> {
+    filters
+        .iter()
+        .map(|filter| filter_of(filter, depth + 1))
+        .collect()
+}
+
+fn combination_of(name: &str, inner: &Document, depth: usize) -> Result<Filter> {
+    match (name, inner) {
+        ("not", inner) => Ok(Filter::Not(Box::new(filter_of(inner, depth + 1)?))),
+        ("and", Document::Array(filters)) => Ok(Filter::And(filters_of(filters, depth)?)),
+        (_, Document::Array(filters)) => Ok(Filter::Or(filters_of(filters, depth)?)),
+        _ => Err(Error::invalid(name, "must be an array of conditions")),
+    }
+}
+
+fn condition_of(condition: &Document) -> Result<Filter> {
+    let field = text_of("field", condition.get("field").unwrap_or(&Document::Nil))?;
+    let operator = match given(condition, "operator") {
+        None => Operator::Equal,
+        Some(operator) => Operator::from_name(
+            operator
+                .as_text()
+                .ok_or_else(|| Error::invalid("operator", "must be a string"))?,
+        )?,
+    };
+    Ok(Filter::Field {
+        field,
+        operator,
+        value: condition.get("value").cloned().unwrap_or_default(),
+    })
+}
+
+fn sort_of(sort: &Document) -> Result<Sort> {
+    if let Document::String(_) = sort {
+        return Ok(Sort {
+            field: text_of("sort", sort)?,
+            direction: Direction::Forward,
+        });
+    }
+    let field = text_of("sort.field", sort.get("field").unwrap_or(&Document::Nil))?;
+    let order = given(sort, "order").map(Document::as_text);
+    let direction = match order {
+        None | Some(Some("asc")) => Direction::Forward,
+        Some(Some("desc")) => Direction::Backward,
+        _ => return Err(Error::invalid("sort.order", "must be 'asc' or 'desc'")),
+    };
+    Ok(Sort { field, direction })
+}
+
+fn count_of(request: &Document, name: &str) -> Result<Option<u64>> {
+    let count = match given(request, name) {
+        None => return Ok(None),
+        Some(Document::Integer(count)) => u64::try_from(*count).ok(),
+        Some(_) => None,
+    };
+    count
+        .map(Some)
+        .ok_or_else(|| Error::invalid(name, "must be a whole number from 0"))
+}

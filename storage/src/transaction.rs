@@ -1,0 +1,247 @@
+//! Transactions: one writer, its own writes visible to itself alone until `commit` has stored them.
+
+use std::rc::Rc;
+
+use crate::catalog::{Catalog, CollectionState, IndexKind};
+use crate::document::{Document, Encoded};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::gate::{Gate, Turn};
+use crate::key::encode_key;
+use crate::operation::{self, Operation, Outcome};
+use crate::query::{Query, QueryResult};
+use crate::record::{Change, LogWriter};
+
+/// A writing transaction. Others cannot write until it is committed, rolled back or dropped; dropping rolls back.
+///
+/// An operation that fails leaves nothing behind, and the transaction can go on.
+pub struct Transaction {
+    engine: Rc<Engine>,
+    turn: Turn,
+    /// The state the transaction sees: what was committed before, with its own changes.
+    catalog: Catalog,
+    log: LogWriter,
+    /// Of the state it began with. No view is held: while it has the turn, nobody frees pages of that state.
+    generation: u64,
+    finished: bool,
+}
+
+impl Transaction {
+    pub(crate) async fn begin(engine: Rc<Engine>) -> Result<Transaction> {
+        let turn = Gate::enter(&engine.writer).await;
+        engine.finish_loading(&turn).await?;
+        let (catalog, generation) = {
+            let mut core = engine.core.borrow_mut();
+            core.check_open()?;
+            core.reclaim();
+            core.pager.begin();
+            ((*core.catalog).clone(), core.generation())
+        };
+        Ok(Transaction {
+            catalog,
+            engine,
+            turn,
+            log: LogWriter::default(),
+            generation,
+            finished: false,
+        })
+    }
+
+    /// Makes all changes durable and visible. Fails with [`Error::Conflict`] when another connection has committed meanwhile; nothing is
+    /// stored then, and a new transaction sees the other's changes.
+    pub async fn commit(mut self) -> Result<()> {
+        if self.log.is_empty() {
+            return Ok(());
+        }
+        let sequence = {
+            let core = self.engine.core.borrow();
+            core.check_open()?;
+            core.sequence
+        };
+        let record = std::mem::take(&mut self.log).finish(sequence + 1);
+        let record_bytes = record.len();
+        let appended = self.engine.backend.append(sequence, record).await;
+        match appended {
+            Ok(()) => {
+                let catalog = std::mem::take(&mut self.catalog);
+                self.finished = true;
+                self.engine
+                    .core
+                    .borrow_mut()
+                    .commit(catalog, sequence + 1, record_bytes);
+                if self.engine.checkpoint_due() {
+                    // The commit is durable already; a failure here is kept in the statistics and tried again.
+                    let _ = self.engine.checkpoint(&self.turn).await;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.undo();
+                if error != Error::Quota {
+                    // After a conflict the other's commits are taken in; after a lost connection it is unknown whether the record was
+                    // stored, and reading the log tells.
+                    let caught_up = self.engine.catch_up(&self.turn).await;
+                    if error == Error::Conflict {
+                        caught_up?;
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops all changes.
+    pub fn rollback(self) {}
+
+    fn undo(&mut self) {
+        if !self.finished {
+            self.finished = true;
+            self.engine.core.borrow_mut().pager.rollback();
+        }
+    }
+
+    /// Runs one operation. In its error nothing is wrapped; a batch adds the position.
+    pub async fn run(&mut self, operation: &Operation) -> Result<Outcome> {
+        operation::run(self, operation).await
+    }
+
+    /// The document under a key.
+    pub async fn get(&mut self, collection: &str, key: &Document) -> Result<Option<Document>> {
+        let key = encode_key(key)?;
+        match self.get_encoded(collection, &key).await? {
+            Some(value) => Ok(Some(value.decode()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Stores a document under a key, creating the Collection when there is none of that name.
+    pub async fn set(&mut self, collection: &str, key: &Document, value: &Document) -> Result<()> {
+        let value = Encoded::try_from(value)?;
+        self.set_encoded(collection, &encode_key(key)?, &value)
+            .await
+    }
+
+    /// Removes a key; says whether it was there.
+    pub async fn delete(&mut self, collection: &str, key: &Document) -> Result<bool> {
+        self.delete_encoded(collection, &encode_key(key)?).await
+    }
+
+    /// Runs a query over the state with this transaction's changes.
+    pub async fn query(&mut self, query: &Query) -> Result<QueryResult> {
+        let state = self.catalog.find(&query.collection).cloned();
+        crate::query::run(&self.engine, self.generation, state.as_deref(), query).await
+    }
+
+    pub(crate) async fn get_encoded(
+        &mut self,
+        collection: &str,
+        key: &[u8],
+    ) -> Result<Option<Encoded>> {
+        let Some(state) = self.catalog.find(collection) else {
+            return Ok(None);
+        };
+        let value = self.engine.get(self.generation, state.root, key).await?;
+        Ok(value.map(Encoded::trusted))
+    }
+
+    pub(crate) async fn set_encoded(
+        &mut self,
+        collection: &str,
+        key: &[u8],
+        value: &Encoded,
+    ) -> Result<()> {
+        let page_size = self.engine.core.borrow().pager.page_size();
+        crate::btree::check_entry(page_size, key, value.as_bytes())?;
+        let collection = self.collection(collection).await?.id;
+        self.apply(&Change::Put {
+            collection,
+            key,
+            value: value.as_bytes(),
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn delete_encoded(&mut self, collection: &str, key: &[u8]) -> Result<bool> {
+        let Some(state) = self.catalog.find(collection) else {
+            return Ok(false);
+        };
+        let collection = state.id;
+        self.apply(&Change::Delete { collection, key }).await
+    }
+
+    /// Defines an index, in place of one on the same field. Says whether anything changed.
+    pub(crate) async fn create_index(
+        &mut self,
+        collection: &str,
+        field: &str,
+        kind: IndexKind,
+    ) -> Result<bool> {
+        check_name("field", field)?;
+        let state = self.collection(collection).await?;
+        let same = |index: &crate::IndexDefinition| index.field == field && index.kind == kind;
+        if state.indexes.iter().any(same) {
+            return Ok(false);
+        }
+        let collection = state.id;
+        self.apply(&Change::CreateIndex {
+            collection,
+            field,
+            kind: kind.number(),
+        })
+        .await
+    }
+
+    pub(crate) async fn drop_index(&mut self, collection: &str, field: &str) -> Result<bool> {
+        let Some(state) = self.catalog.find(collection) else {
+            return Ok(false);
+        };
+        let collection = state.id;
+        self.apply(&Change::DropIndex { collection, field }).await
+    }
+
+    /// The Collection of this name, created when there is none.
+    async fn collection(&mut self, name: &str) -> Result<Rc<CollectionState>> {
+        check_name("table", name)?;
+        if self.catalog.find(name).is_none() {
+            let collection = self.catalog.next_id();
+            self.apply(&Change::CreateCollection { collection, name })
+                .await?;
+        }
+        self.catalog
+            .find(name)
+            .cloned()
+            .ok_or(Error::CorruptRecord("collection"))
+    }
+
+    /// Carries a change out and notes it for the log, when it changes anything.
+    async fn apply(&mut self, change: &Change<'_>) -> Result<bool> {
+        let catalog = &mut self.catalog;
+        let changed = self
+            .engine
+            .run(|core| catalog.apply(&mut core.pager, change))
+            .await?;
+        if changed {
+            self.log.push(change);
+        }
+        Ok(changed)
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.undo();
+    }
+}
+
+const NAME_LENGTH_MAX: usize = 1024;
+
+fn check_name(argument: &str, name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > NAME_LENGTH_MAX {
+        return Err(Error::invalid(
+            argument,
+            format!("must have 1 to {NAME_LENGTH_MAX} bytes"),
+        ));
+    }
+    Ok(())
+}

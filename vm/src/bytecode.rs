@@ -1,0 +1,7 @@
+//! Bytecode: the instruction set, a function's parts, the verifier and the disassembler.
+
+pub mod disassemble;
+pub mod function;
+pub mod instruction;
+pub mod opcode;
+pub mod verify;

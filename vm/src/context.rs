@@ -1,0 +1,255 @@
+//! The heap's root, and the handle through which code reaches it.
+
+use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
+
+use gc_arena::collect::Trace;
+use gc_arena::{Collect, Mutation};
+
+use crate::heap::accounting::Accounting;
+use crate::heap::coroutine::Coroutine;
+use crate::heap::string::{Interned, LuaString, SHORT_STRING_MAX, long_string};
+use crate::heap::table::{Table, Weakness};
+use crate::heap::value::Value;
+use crate::host::Host;
+use crate::metamethod::Metamethod;
+
+/// Access to a heap for the time of one [`crate::Vm::enter`]; `Copy`.
+#[derive(Clone, Copy)]
+pub struct Context<'gc> {
+    mutation: &'gc Mutation<'gc>,
+    root: &'gc Root<'gc>,
+}
+
+/// Everything reachable, and the heap's own records.
+pub(crate) struct Root<'gc> {
+    pub accounting: Accounting,
+    pub interned: Interned,
+    pub names: OnceCell<[LuaString<'gc>; Metamethod::ALL.len()]>,
+    pub registered: Cell<Option<Registered<'gc>>>,
+    pub next_serial: Cell<u32>,
+    /// Values the host keeps alive, by number.
+    pub handles: UnsafeCell<Vec<Value<'gc>>>,
+    pub free_handles: RefCell<Vec<u32>>,
+    /// Every table with weak references; untraced, purged in each cycle.
+    pub weak_tables: UnsafeCell<Vec<Table<'gc>>>,
+    /// Objects with a finalizer in the order they got it; untraced, dead ones move to `doomed`.
+    pub finalizable: UnsafeCell<Vec<Value<'gc>>>,
+    /// Dead objects whose finalizers have to run; the last one first.
+    pub doomed: UnsafeCell<Vec<Value<'gc>>>,
+    pub host: RefCell<Box<dyn Host>>,
+    /// The state of `math.random`.
+    pub random: Cell<[u64; 4]>,
+    pub warnings_on: Cell<bool>,
+}
+
+/// The objects every VM has from its start.
+#[derive(Clone, Copy)]
+pub(crate) struct Registered<'gc> {
+    pub globals: Table<'gc>,
+    /// `package.loaded`: the libraries by name.
+    pub loaded: Table<'gc>,
+    pub string_metatable: Option<Table<'gc>>,
+    /// The coroutine that runs what the host starts.
+    pub main: Coroutine<'gc>,
+    /// The one whose code runs.
+    pub current: Coroutine<'gc>,
+}
+
+// SAFETY: all strong references are traced; `weak_tables` and `finalizable` are left out on purpose (see `crate::heap`).
+unsafe impl<'gc> Collect<'gc> for Root<'gc> {
+    fn trace<C: Trace<'gc>>(&self, cc: &mut C) {
+        for name in self.names.get().into_iter().flatten() {
+            cc.trace(name);
+        }
+        if let Some(registered) = &self.registered.get() {
+            cc.trace(&registered.globals);
+            cc.trace(&registered.loaded);
+            cc.trace(&registered.string_metatable);
+            cc.trace(&registered.main);
+            cc.trace(&registered.current);
+        }
+        // SAFETY: no other reference exists during a collection.
+        let (handles, doomed) = unsafe { (&*self.handles.get(), &*self.doomed.get()) };
+        for value in handles.iter().chain(doomed) {
+            cc.trace(value);
+        }
+    }
+}
+
+impl<'gc> Root<'gc> {
+    pub(crate) fn new(heap_limit: usize, seed: u64, host: Box<dyn Host>) -> Self {
+        Root {
+            accounting: Accounting::new(heap_limit),
+            interned: Interned::new(seed),
+            names: OnceCell::new(),
+            registered: Cell::new(None),
+            next_serial: Cell::new(1),
+            handles: UnsafeCell::default(),
+            free_handles: RefCell::default(),
+            weak_tables: UnsafeCell::default(),
+            finalizable: UnsafeCell::default(),
+            doomed: UnsafeCell::default(),
+            host: RefCell::new(host),
+            random: Cell::new([0; 4]),
+            warnings_on: Cell::new(false),
+        }
+    }
+}
+
+impl<'gc> Context<'gc> {
+    pub(crate) fn new(mutation: &'gc Mutation<'gc>, root: &'gc Root<'gc>) -> Self {
+        Context { mutation, root }
+    }
+
+    #[inline(always)]
+    pub(crate) fn mutation(self) -> &'gc Mutation<'gc> {
+        self.mutation
+    }
+
+    pub(crate) fn root(self) -> &'gc Root<'gc> {
+        self.root
+    }
+
+    #[inline(always)]
+    pub(crate) fn accounting(self) -> &'gc Accounting {
+        &self.root.accounting
+    }
+
+    pub(crate) fn registered(self) -> Registered<'gc> {
+        self.root.registered.get().expect("the registered objects are set when the VM is made")
+    }
+
+    pub(crate) fn update_registered(self, update: impl FnOnce(&mut Registered<'gc>)) {
+        let mut registered = self.registered();
+        update(&mut registered);
+        self.root.registered.set(Some(registered));
+    }
+
+    pub(crate) fn metamethod_name(self, event: Metamethod) -> LuaString<'gc> {
+        self.root.names.get().expect("the names are set when the VM is made")[event as usize]
+    }
+
+    /// The table of global variables.
+    pub fn globals(self) -> Table<'gc> {
+        self.registered().globals
+    }
+
+    /// The string with these bytes.
+    #[inline]
+    pub fn string(self, bytes: &[u8]) -> LuaString<'gc> {
+        self.root.interned.string(self.mutation, &self.root.accounting, bytes)
+    }
+
+    /// The string with these bytes, without a copy if it is long.
+    pub fn string_from(self, bytes: Vec<u8>) -> LuaString<'gc> {
+        if bytes.len() > SHORT_STRING_MAX {
+            long_string(self.mutation, &self.root.accounting, bytes.into())
+        } else {
+            self.string(&bytes)
+        }
+    }
+
+    /// A new empty table.
+    pub fn table(self) -> Table<'gc> {
+        Table::new(self, 0, 0)
+    }
+
+    /// The serial number of an object: what `tostring` shows. Given at first use.
+    pub(crate) fn serial(self, cell: &Cell<u32>) -> u32 {
+        if cell.get() == 0 {
+            let serial = self.root.next_serial.get();
+            self.root.next_serial.set(serial + 1);
+            cell.set(serial);
+        }
+        cell.get()
+    }
+
+    /// Sets a table's metatable; a `__mode` or `__gc` in it takes effect from here on (manual §2.5.3, §2.5.4).
+    pub fn set_metatable(self, table: Table<'gc>, metatable: Option<Table<'gc>>) {
+        table.set_metatable_raw(metatable);
+        let Some(metatable) = metatable else { return self.set_weakness(table, Weakness::default()) };
+        self.set_weakness(table, weakness(metatable.metamethod(self, Metamethod::Mode)));
+        self.register_finalizer(Value::Table(table), metatable);
+    }
+
+    fn set_weakness(self, table: Table<'gc>, weak: Weakness) {
+        if weak != Weakness::default() && table.weakness() == Weakness::default() {
+            // SAFETY: the only reference to the list.
+            unsafe { (*self.root.weak_tables.get()).push(table) };
+        }
+        table.set_weakness(weak);
+    }
+
+    pub(crate) fn register_finalizer(self, object: Value<'gc>, metatable: Table<'gc>) {
+        let Value::Table(table) = object else { return };
+        if metatable.metamethod(self, Metamethod::Gc).is_nil() || table.has_finalizer().replace(true) {
+            return;
+        }
+        // SAFETY: the only reference to the list.
+        unsafe { (*self.root.finalizable.get()).push(object) };
+    }
+
+    /// The metatable of any value.
+    pub fn metatable(self, value: Value<'gc>) -> Option<Table<'gc>> {
+        match value {
+            Value::Table(table) => table.metatable(),
+            Value::Userdata(userdata) => userdata.metatable(),
+            Value::String(_) => self.registered().string_metatable,
+            _ => None,
+        }
+    }
+
+    /// The metamethod of any value; nil if it has none.
+    #[inline]
+    pub(crate) fn metamethod(self, value: Value<'gc>, event: Metamethod) -> Value<'gc> {
+        match self.metatable(value) {
+            Some(metatable) => metatable.metamethod(self, event),
+            None => Value::Nil,
+        }
+    }
+
+    /// Keeps a value alive and gives it a number to come back by.
+    pub fn stash(self, value: Value<'gc>) -> Handle {
+        // SAFETY: the only reference to the list.
+        let handles = unsafe { &mut *self.root.handles.get() };
+        match self.root.free_handles.borrow_mut().pop() {
+            Some(free) => {
+                handles[free as usize] = value;
+                Handle(free)
+            }
+            None => {
+                handles.push(value);
+                Handle(handles.len() as u32 - 1)
+            }
+        }
+    }
+
+    /// The value behind a handle.
+    pub fn fetch(self, handle: &Handle) -> Value<'gc> {
+        // SAFETY: a copy; no other reference is alive.
+        unsafe { (&*self.root.handles.get()).get(handle.0 as usize).copied().unwrap_or(Value::Nil) }
+    }
+
+    /// Lets go of a value; the handle is used up.
+    pub fn release(self, handle: Handle) {
+        // SAFETY: the only reference to the list.
+        let handles = unsafe { &mut *self.root.handles.get() };
+        if let Some(slot) = handles.get_mut(handle.0 as usize) {
+            *slot = Value::Nil;
+            self.root.free_handles.borrow_mut().push(handle.0);
+        }
+    }
+}
+
+/// A value that the host keeps alive in a VM; made by [`Context::stash`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Handle(u32);
+
+fn weakness(mode: Value<'_>) -> Weakness {
+    match mode {
+        Value::String(mode) => {
+            Weakness { keys: mode.as_bytes().contains(&b'k'), values: mode.as_bytes().contains(&b'v') }
+        }
+        _ => Weakness::default(),
+    }
+}

@@ -1,0 +1,121 @@
+//! Native functions: Rust code with a registered name and, for some, values of its own.
+
+use std::cell::Cell;
+use std::fmt;
+
+use gc_arena::collect::Trace;
+use gc_arena::{Collect, Gc};
+
+use super::accounting::{HEADER_BYTES, note_freed};
+use super::value::Value;
+use crate::call::{Action, Call};
+use crate::context::Context;
+use crate::error::Error;
+
+/// The code of a native function. It is entered again with another [`Call::state`] after each call it asked for.
+pub type NativeCode = for<'gc> fn(&mut Call<'_, 'gc>) -> Result<Action, Error<'gc>>;
+
+/// A native function's name and code. The name (`string.format`) is how saved state refers to it.
+#[derive(Debug, Clone, Copy)]
+pub struct NativeDefinition {
+    pub name: &'static str,
+    pub code: NativeCode,
+}
+
+/// A native function.
+#[derive(Clone, Copy, Collect)]
+#[collect(no_drop)]
+pub struct Native<'gc>(Gc<'gc, NativeObject<'gc>>);
+
+pub(crate) struct NativeObject<'gc> {
+    pub definition: NativeDefinition,
+    pub role: Role,
+    pub values: Box<[Cell<Value<'gc>>]>,
+    serial: Cell<u32>,
+}
+
+/// What the interpreter knows about a native function beyond its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Plain,
+    /// `next`: generic loops step over the table themselves.
+    Next,
+    /// The iterator of `ipairs`: likewise.
+    SequenceStep,
+    /// Errors in what it calls come back to it instead of unwinding further (`pcall`).
+    Protected,
+    /// Likewise, after the message handler in its slot 1 has seen them (`xpcall`).
+    Handled,
+}
+
+const fn nominal_bytes(count: usize) -> usize {
+    HEADER_BYTES + 16 + count * 16
+}
+
+// SAFETY: the values are all that a native function holds on the heap.
+unsafe impl<'gc> Collect<'gc> for NativeObject<'gc> {
+    fn trace<C: Trace<'gc>>(&self, cc: &mut C) {
+        for value in &self.values {
+            cc.trace(&value.get());
+        }
+    }
+}
+
+impl Drop for NativeObject<'_> {
+    fn drop(&mut self) {
+        note_freed(nominal_bytes(self.values.len()));
+    }
+}
+
+impl<'gc> Native<'gc> {
+    /// A native function with values of its own, which its code reaches by [`Call::upvalue`].
+    pub fn new(context: Context<'gc>, definition: NativeDefinition, values: &[Value<'gc>]) -> Self {
+        Self::with_role(context, definition, values, Role::Plain)
+    }
+
+    pub(crate) fn with_role(
+        context: Context<'gc>,
+        definition: NativeDefinition,
+        values: &[Value<'gc>],
+        role: Role,
+    ) -> Self {
+        context.accounting().charge(nominal_bytes(values.len()));
+        let values = values.iter().map(|value| Cell::new(*value)).collect();
+        let object = NativeObject { definition, role, values, serial: Cell::new(0) };
+        Native(Gc::new(context.mutation(), object))
+    }
+
+    /// The registered name.
+    pub fn name(self) -> &'static str {
+        self.0.definition.name
+    }
+
+    #[inline(always)]
+    pub(crate) fn code(self) -> NativeCode {
+        self.0.definition.code
+    }
+
+    #[inline(always)]
+    pub(crate) fn role(self) -> Role {
+        self.0.role
+    }
+
+    /// The function's own values.
+    pub fn values(self) -> &'gc [Cell<Value<'gc>>] {
+        &self.0.as_ref().values
+    }
+
+    pub(crate) fn serial(self) -> &'gc Cell<u32> {
+        &self.0.as_ref().serial
+    }
+
+    pub(crate) fn gc(self) -> Gc<'gc, ()> {
+        Gc::erase(self.0)
+    }
+}
+
+impl fmt::Debug for Native<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Native({})", self.name())
+    }
+}

@@ -1,0 +1,186 @@
+//! A function prototype: verified code with its constants on the Lua heap.
+//!
+//! The only way to make one is from a [`Verified`] function, so whatever a `Proto` holds satisfies the verifier's rules; the
+//! interpreter's unchecked accesses rest on that. Code words are cells because inline caches live among them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use gc_arena::{Collect, Gc};
+
+use super::accounting::{HEADER_BYTES, note_freed};
+use super::string::LuaString;
+use super::value::Value;
+use crate::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription, line_at};
+use crate::bytecode::instruction::Instruction;
+use crate::bytecode::opcode::Trailing;
+use crate::bytecode::verify::Verified;
+use crate::context::Context;
+
+/// A prototype; closures share it.
+#[derive(Clone, Copy, Collect)]
+#[collect(no_drop)]
+pub struct Proto<'gc>(pub(crate) Gc<'gc, ProtoObject<'gc>>);
+
+pub(crate) struct ProtoObject<'gc> {
+    pub code: Box<[Cell<u32>]>,
+    pub constants: Box<[Value<'gc>]>,
+    pub children: Box<[Proto<'gc>]>,
+    pub upvalues: Box<[UpvalueDescription]>,
+    pub register_count: u8,
+    pub parameter_count: u8,
+    pub is_vararg: bool,
+    pub chunk_name: Rc<[u8]>,
+    pub line_defined: u32,
+    pub last_line_defined: u32,
+    pub lines: Box<[LineEntry]>,
+    pub locals: Box<[LocalVariable]>,
+    bytes: usize,
+}
+
+// SAFETY: constants and children are the only `Gc` pointers.
+unsafe impl<'gc> Collect<'gc> for ProtoObject<'gc> {
+    fn trace<C: gc_arena::collect::Trace<'gc>>(&self, cc: &mut C) {
+        for constant in &self.constants {
+            cc.trace(constant);
+        }
+        for child in &self.children {
+            cc.trace(child);
+        }
+    }
+}
+
+impl Drop for ProtoObject<'_> {
+    fn drop(&mut self) {
+        note_freed(self.bytes);
+    }
+}
+
+fn nominal_bytes(parts: &FunctionParts) -> usize {
+    HEADER_BYTES
+        + 80
+        + parts.code.len() * 4
+        + parts.constants.len() * 16
+        + parts.functions.len() * 4
+        + parts.upvalues.iter().map(|upvalue| 12 + upvalue.name.len()).sum::<usize>()
+        + parts.lines.len() * 8
+        + parts.locals.iter().map(|local| 20 + local.name.len()).sum::<usize>()
+}
+
+impl<'gc> Proto<'gc> {
+    /// Puts a verified function and everything inside it on the heap.
+    pub fn new(context: Context<'gc>, function: Verified) -> Self {
+        Self::from_parts(context, function.into_parts())
+    }
+
+    /// `parts` come from a `Verified`. Recursion is bounded by the verifier's nesting limit.
+    fn from_parts(context: Context<'gc>, parts: FunctionParts) -> Self {
+        let bytes = nominal_bytes(&parts);
+        context.accounting().charge(bytes);
+        let constant = |constant: Constant| match constant {
+            Constant::Nil => Value::Nil,
+            Constant::Boolean(boolean) => Value::Boolean(boolean),
+            Constant::Integer(integer) => Value::Integer(integer),
+            Constant::Float(float) => Value::Float(float),
+            Constant::String(bytes) => Value::String(context.string(&bytes)),
+        };
+        let object = ProtoObject {
+            code: parts.code.into_iter().map(Cell::new).collect(),
+            constants: parts.constants.into_iter().map(constant).collect(),
+            children: parts.functions.into_iter().map(|child| Self::from_parts(context, child)).collect(),
+            upvalues: parts.upvalues.into(),
+            register_count: parts.register_count,
+            parameter_count: parts.parameter_count,
+            is_vararg: parts.is_vararg,
+            chunk_name: parts.chunk_name,
+            line_defined: parts.line_defined,
+            last_line_defined: parts.last_line_defined,
+            lines: parts.lines.into(),
+            locals: parts.locals.into(),
+            bytes,
+        };
+        Proto(Gc::new(context.mutation(), object))
+    }
+
+    /// The function as plain data, with empty caches; `strip` leaves out debug information.
+    pub fn to_parts(self, strip: bool) -> FunctionParts {
+        let object = self.0.as_ref();
+        let constant = |value: &Value<'gc>| match *value {
+            Value::Boolean(boolean) => Constant::Boolean(boolean),
+            Value::Integer(integer) => Constant::Integer(integer),
+            Value::Float(float) => Constant::Float(float),
+            Value::String(string) => Constant::String(string.as_bytes().into()),
+            _ => Constant::Nil,
+        };
+        let mut upvalues = object.upvalues.to_vec();
+        if strip {
+            upvalues.iter_mut().for_each(|upvalue| upvalue.name = Box::default());
+        }
+        FunctionParts {
+            chunk_name: if strip { Rc::from(&b"=?"[..]) } else { object.chunk_name.clone() },
+            line_defined: object.line_defined,
+            last_line_defined: object.last_line_defined,
+            parameter_count: object.parameter_count,
+            is_vararg: object.is_vararg,
+            register_count: object.register_count,
+            code: self.code_without_caches(),
+            constants: object.constants.iter().map(constant).collect(),
+            upvalues,
+            functions: object.children.iter().map(|child| child.to_parts(strip)).collect(),
+            lines: if strip { Vec::new() } else { object.lines.to_vec() },
+            locals: if strip { Vec::new() } else { object.locals.to_vec() },
+        }
+    }
+
+    fn code_without_caches(self) -> Vec<u32> {
+        let mut code: Vec<u32> = self.0.code.iter().map(Cell::get).collect();
+        let mut pc = 0;
+        while pc < code.len() {
+            let opcode = Instruction(code[pc]).opcode().expect("verified code holds opcodes only");
+            if opcode.layout().trailing == Trailing::Cache {
+                code[pc + 1] = 0;
+            }
+            pc += opcode.words();
+        }
+        code
+    }
+
+    /// The line of the instruction at `pc`; 0 if unknown.
+    pub fn line_at(self, pc: usize) -> u32 {
+        line_at(&self.0.lines, pc)
+    }
+
+    /// The name of the local variable in `register` at `pc`.
+    pub(crate) fn local_name(self, register: usize, pc: usize) -> Option<&'gc [u8]> {
+        let locals = &self.0.as_ref().locals;
+        let visible = |local: &&LocalVariable| {
+            local.register as usize == register && (local.start_pc as usize) <= pc && pc < local.end_pc as usize
+        };
+        locals.iter().rev().find(visible).map(|local| &*local.name)
+    }
+
+    pub fn chunk_name(self) -> &'gc Rc<[u8]> {
+        &self.0.as_ref().chunk_name
+    }
+
+    /// The first and the last line of the definition; 0 for a main function.
+    pub fn line_range(self) -> (u32, u32) {
+        (self.0.line_defined, self.0.last_line_defined)
+    }
+
+    pub fn upvalue_descriptions(self) -> &'gc [UpvalueDescription] {
+        &self.0.as_ref().upvalues
+    }
+
+    pub(crate) fn constant_string(self, index: usize) -> Option<LuaString<'gc>> {
+        match self.0.constants.get(index) {
+            Some(Value::String(string)) => Some(*string),
+            _ => None,
+        }
+    }
+
+    /// The object's address, to tell prototypes apart while none can be freed.
+    pub fn address(self) -> usize {
+        Gc::as_ptr(self.0) as usize
+    }
+}

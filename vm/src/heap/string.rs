@@ -1,0 +1,256 @@
+//! Lua strings: immutable byte strings.
+//!
+//! Short strings (at most 40 bytes) are interned, so two equal ones are one object and compare by address; their
+//! bytes follow the header in the same allocation, which comes in five size classes. Long strings own a buffer and are hashed
+//! on demand. The table of interned strings holds untraced pointers and is purged in each cycle before the sweep.
+
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+
+use gc_arena::{Collect, Finalization, Gc, Mutation};
+use hashbrown::HashTable;
+
+use super::accounting::{Accounting, HEADER_BYTES, note_freed};
+
+/// The longest interned string, in bytes.
+pub const SHORT_STRING_MAX: usize = 40;
+
+/// A Lua string.
+#[derive(Clone, Copy, Collect)]
+#[collect(no_drop)]
+pub struct LuaString<'gc>(Gc<'gc, Header>);
+
+/// What both kinds start with; `len` tells which kind it is.
+#[repr(C)]
+pub(crate) struct Header {
+    /// Short: the hash. Long: the hash once it is known, 0 before.
+    hash: Cell<u32>,
+    len: u32,
+}
+
+#[repr(C)]
+struct Short<const N: usize> {
+    header: Header,
+    bytes: [u8; N],
+}
+
+#[repr(C)]
+struct Long {
+    header: Header,
+    bytes: Box<[u8]>,
+}
+
+// SAFETY: none of these hold a `Gc` pointer.
+unsafe impl<'gc> Collect<'gc> for Header {
+    const NEEDS_TRACE: bool = false;
+}
+// SAFETY: as above.
+unsafe impl<'gc, const N: usize> Collect<'gc> for Short<N> {
+    const NEEDS_TRACE: bool = false;
+}
+// SAFETY: as above.
+unsafe impl<'gc> Collect<'gc> for Long {
+    const NEEDS_TRACE: bool = false;
+}
+
+impl<const N: usize> Drop for Short<N> {
+    fn drop(&mut self) {
+        note_freed(short_bytes(N));
+    }
+}
+
+impl Drop for Long {
+    fn drop(&mut self) {
+        note_freed(long_bytes(self.bytes.len()));
+    }
+}
+
+const fn short_bytes(class: usize) -> usize {
+    HEADER_BYTES + 8 + class
+}
+
+const fn long_bytes(len: usize) -> usize {
+    HEADER_BYTES + 16 + len
+}
+
+impl<'gc> LuaString<'gc> {
+    /// The string's bytes.
+    #[inline]
+    pub fn as_bytes(self) -> &'gc [u8] {
+        let header = self.0.as_ref();
+        let len = header.len as usize;
+        let start = Gc::as_ptr(self.0);
+        if len <= SHORT_STRING_MAX {
+            // SAFETY: a string this short was allocated as `Short<N>` with N >= len, whose bytes follow the header;
+            // the pointer comes from that whole allocation and lives as long as 'gc.
+            unsafe { std::slice::from_raw_parts(start.cast::<u8>().add(size_of::<Header>()), len) }
+        } else {
+            // SAFETY: a longer string was allocated as `Long`.
+            unsafe { &(*start.cast::<Long>()).bytes }
+        }
+    }
+
+    #[inline]
+    pub fn len(self) -> usize {
+        self.0.len as usize
+    }
+
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the string is interned: equal strings are then the same object.
+    #[inline(always)]
+    pub fn is_short(self) -> bool {
+        self.0.len as usize <= SHORT_STRING_MAX
+    }
+
+    /// The hash; for a long string computed at the first call, in time proportional to its length.
+    #[inline]
+    pub(crate) fn hash(self) -> u32 {
+        let hash = self.0.hash.get();
+        if hash != 0 || self.is_short() {
+            return hash;
+        }
+        let hash = hash_bytes(self.as_bytes(), 0).max(1);
+        self.0.hash.set(hash);
+        hash
+    }
+
+    /// Whether both are the same object.
+    #[inline(always)]
+    pub fn ptr_eq(self, other: LuaString<'gc>) -> bool {
+        Gc::ptr_eq(self.0, other.0)
+    }
+
+    pub(crate) fn gc(self) -> Gc<'gc, ()> {
+        Gc::erase(self.0)
+    }
+
+    /// The text, with invalid UTF-8 replaced.
+    pub fn to_string_lossy(self) -> std::borrow::Cow<'gc, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+}
+
+impl PartialEq for LuaString<'_> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        Gc::ptr_eq(self.0, other.0)
+            || (!self.is_short() && self.0.len == other.0.len && self.as_bytes() == other.as_bytes())
+    }
+}
+
+impl Eq for LuaString<'_> {}
+
+impl fmt::Debug for LuaString<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.to_string_lossy())
+    }
+}
+
+/// The interned short strings of a heap.
+pub(crate) struct Interned {
+    /// Invariant: every pointer is to a live short string; `purge` runs before dead ones are swept.
+    table: UnsafeCell<HashTable<*const Header>>,
+    seed: u64,
+}
+
+impl Interned {
+    pub(crate) fn new(seed: u64) -> Self {
+        Interned { table: UnsafeCell::new(HashTable::new()), seed }
+    }
+
+    /// The string with these bytes: the interned one, or a new one.
+    pub(crate) fn string<'gc>(
+        &self,
+        mc: &Mutation<'gc>,
+        accounting: &Accounting,
+        bytes: &[u8],
+    ) -> LuaString<'gc> {
+        if bytes.len() > SHORT_STRING_MAX {
+            return long_string(mc, accounting, bytes.into());
+        }
+        let hash = hash_bytes(bytes, self.seed);
+        // SAFETY: the only reference to the table; nothing called below reaches it again.
+        let table = unsafe { &mut *self.table.get() };
+        let equals = |candidate: &*const Header| {
+            // SAFETY: by the table's invariant the pointer is to a live short string.
+            unsafe {
+                (**candidate).hash.get() == hash && (**candidate).len as usize == bytes.len() && {
+                    let start = candidate.cast::<u8>().add(size_of::<Header>());
+                    std::slice::from_raw_parts(start, bytes.len()) == bytes
+                }
+            }
+        };
+        if let Some(found) = table.find(u64::from(hash), equals) {
+            // SAFETY: a live string of this arena, see the invariant.
+            return LuaString(unsafe { Gc::from_ptr(*found) });
+        }
+        let string = match bytes.len() {
+            0..=8 => short_string::<8>(mc, accounting, bytes, hash),
+            9..=16 => short_string::<16>(mc, accounting, bytes, hash),
+            17..=24 => short_string::<24>(mc, accounting, bytes, hash),
+            25..=32 => short_string::<32>(mc, accounting, bytes, hash),
+            _ => short_string::<40>(mc, accounting, bytes, hash),
+        };
+        // SAFETY: as in `equals`.
+        let hasher = |entry: &*const Header| u64::from(unsafe { (**entry).hash.get() });
+        table.insert_unique(u64::from(hash), Gc::as_ptr(string.0), hasher);
+        string
+    }
+
+    /// Forgets the strings that this cycle is about to free.
+    pub(crate) fn purge<'gc>(&self, fc: &Finalization<'gc>) {
+        // SAFETY: the only reference to the table; the pointers are live until the sweep that follows.
+        unsafe {
+            (*self.table.get()).retain(|entry| !Gc::is_dead(fc, Gc::<'gc, Header>::from_ptr(*entry)));
+        }
+    }
+}
+
+/// A long string that takes over `bytes`; they must be longer than [`SHORT_STRING_MAX`].
+pub(crate) fn long_string<'gc>(mc: &Mutation<'gc>, accounting: &Accounting, bytes: Box<[u8]>) -> LuaString<'gc> {
+    debug_assert!(bytes.len() > SHORT_STRING_MAX);
+    accounting.charge(long_bytes(bytes.len()));
+    let header = Header { hash: Cell::new(0), len: bytes.len() as u32 };
+    let gc = Gc::new(mc, Long { header, bytes });
+    // SAFETY: `Long` starts with a `Header` (repr(C)).
+    LuaString(unsafe { Gc::cast(gc) })
+}
+
+fn short_string<'gc, const N: usize>(
+    mc: &Mutation<'gc>,
+    accounting: &Accounting,
+    bytes: &[u8],
+    hash: u32,
+) -> LuaString<'gc> {
+    accounting.charge(short_bytes(N));
+    let mut buffer = [0; N];
+    buffer[..bytes.len()].copy_from_slice(bytes);
+    let header = Header { hash: Cell::new(hash), len: bytes.len() as u32 };
+    let gc = Gc::new(mc, Short { header, bytes: buffer });
+    // SAFETY: `Short` starts with a `Header` (repr(C)).
+    LuaString(unsafe { Gc::cast(gc) })
+}
+
+/// Multiply-and-fold over eight bytes at a time. Its value is never visible to Lua code; the seed comes from the host.
+fn hash_bytes(bytes: &[u8], seed: u64) -> u32 {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let fold = |hash: u64, word: u64| {
+        let mixed = (hash ^ word).wrapping_mul(MULTIPLIER);
+        mixed ^ (mixed >> 32)
+    };
+    let mut hash = seed ^ bytes.len() as u64;
+    let mut chunks = bytes.chunks_exact(8);
+    for chunk in &mut chunks {
+        hash = fold(hash, u64::from_le_bytes(chunk.try_into().expect("chunks of 8 bytes")));
+    }
+    let mut tail = 0u64;
+    for &byte in chunks.remainder() {
+        tail = tail << 8 | u64::from(byte);
+    }
+    hash = fold(hash, tail);
+    (hash ^ (hash >> 29)) as u32
+}

@@ -1,0 +1,781 @@
+//! Lua tables: an array part and a hash part that keeps insertion order.
+//!
+//! ```text
+//!   array    [ v1 | v2 | v3 | … ]                 keys 1..=len
+//!   entries  [ (k, v) | (k, v) | (k, nil) | … ]   in order of insertion; nil = removed, the key stays
+//!   index    [ 0 | 3 | 0 | 1 | … ]                open addressing: entry number + 1; absent up to 8 entries
+//! ```
+//!
+//! Iteration is the array part, then the entries, so it never depends on hashes or addresses. Removing a key only clears
+//! its value: traversal may go on over it, and setting it again reuses its place. When the entries are full,
+//! removed ones are dropped, integer keys that would fill the array part at least half move there, and the capacity is doubled
+//! if that was not enough.
+//!
+//! Inline caches hold an entry's number; a look-up checks the key that stands there, so a stale number is only a miss.
+//!
+//! Mutation goes through `UnsafeCell`: no reference into a table outlives the method that took it, and no method calls back.
+
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+
+use gc_arena::collect::Trace;
+use gc_arena::{Collect, Gc};
+
+use super::accounting::{Accounting, HEADER_BYTES, OutOfMemory, note_freed};
+use super::string::LuaString;
+use super::value::Value;
+use crate::arithmetic::float_to_integer;
+use crate::context::Context;
+use crate::metamethod::Metamethod;
+
+/// A table.
+#[derive(Clone, Copy, Collect)]
+#[collect(no_drop)]
+pub struct Table<'gc>(Gc<'gc, TableObject<'gc>>);
+
+/// Why a table cannot take a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableError {
+    NilIndex,
+    NanIndex,
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for TableError {
+    fn from(_: OutOfMemory) -> Self {
+        TableError::OutOfMemory
+    }
+}
+
+/// A key given to [`Table::next`] that the table does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidKey;
+
+pub(crate) struct TableObject<'gc> {
+    parts: UnsafeCell<Parts<'gc>>,
+    metatable: Cell<Option<Table<'gc>>>,
+    /// Bit n: this table, used as a metatable, has no metamethod n.
+    absent: Cell<u32>,
+    /// The number that `tostring` shows and that hashing uses; 0 until it is needed.
+    serial: Cell<u32>,
+    weak: Cell<Weakness>,
+    /// Whether the table is in the list of objects with a finalizer.
+    finalizer: Cell<bool>,
+    /// Where the last step of a traversal was, to find the next one without a look-up.
+    last_visited: Cell<u32>,
+    /// A recent border of the array part.
+    border: Cell<u32>,
+}
+
+struct Parts<'gc> {
+    array: Vec<Value<'gc>>,
+    entries: Vec<Entry<'gc>>,
+    index: Box<[u32]>,
+    /// How many entries ever got an integer key; 0 spares the search for keys to move to the array part.
+    integer_keys: u32,
+}
+
+/// A key and its value; a nil value marks a removed key.
+#[derive(Clone, Copy)]
+struct Entry<'gc> {
+    key: Value<'gc>,
+    value: Value<'gc>,
+}
+
+/// Which references of a table do not keep their objects alive (manual §2.5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Weakness {
+    pub keys: bool,
+    pub values: bool,
+}
+
+const OBJECT_BYTES: usize = HEADER_BYTES + 56;
+const VALUE_BYTES: usize = 16;
+const ENTRY_BYTES: usize = 32;
+/// Up to this many entries a linear search is used instead of an index.
+const UNINDEXED_MAX: usize = 8;
+/// Growing by more than this asks the heap limit first.
+const LARGE_BYTES: usize = 4096;
+
+// SAFETY: everything reachable is traced, except what the table's weakness leaves to `crate::collect`, which clears those
+// references before the sweep.
+unsafe impl<'gc> Collect<'gc> for TableObject<'gc> {
+    fn trace<C: Trace<'gc>>(&self, cc: &mut C) {
+        // SAFETY: collection never runs while a method of the table does.
+        let parts = unsafe { &*self.parts.get() };
+        cc.trace(&self.metatable.get());
+        let weak = self.weak.get();
+        if !weak.values {
+            for value in &parts.array {
+                cc.trace(value);
+            }
+        }
+        for entry in &parts.entries {
+            if !weak.keys {
+                cc.trace(&entry.key);
+            }
+            let ephemeron = weak.keys && entry.key.object().is_some();
+            if !weak.values && !ephemeron {
+                cc.trace(&entry.value);
+            }
+        }
+    }
+}
+
+impl Drop for TableObject<'_> {
+    fn drop(&mut self) {
+        note_freed(OBJECT_BYTES + self.parts.get_mut().nominal_bytes());
+    }
+}
+
+impl<'gc> Parts<'gc> {
+    fn nominal_bytes(&self) -> usize {
+        self.array.capacity() * VALUE_BYTES + self.entries.capacity() * ENTRY_BYTES + self.index.len() * 4
+    }
+}
+
+impl<'gc> Table<'gc> {
+    /// An empty table with room for `array` items and `fields` keys.
+    pub(crate) fn new(context: Context<'gc>, array: usize, fields: usize) -> Self {
+        let mut parts = Parts {
+            array: Vec::new(),
+            entries: Vec::new(),
+            index: Box::default(),
+            integer_keys: 0,
+        };
+        parts.array.reserve_exact(array);
+        if fields > 0 {
+            parts.reindex(fields);
+        }
+        context.accounting().charge(OBJECT_BYTES + parts.nominal_bytes());
+        Table(Gc::new(
+            context.mutation(),
+            TableObject {
+                parts: UnsafeCell::new(parts),
+                metatable: Cell::new(None),
+                absent: Cell::new(0),
+                serial: Cell::new(0),
+                weak: Cell::new(Weakness::default()),
+                finalizer: Cell::new(false),
+                last_visited: Cell::new(0),
+                border: Cell::new(0),
+            },
+        ))
+    }
+
+    #[inline(always)]
+    fn parts(self) -> &'gc Parts<'gc> {
+        // SAFETY: see the module: no `&mut` is alive while a method reads.
+        unsafe { &*self.0.as_ref().parts.get() }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    fn parts_mut(&self) -> &mut Parts<'gc> {
+        // SAFETY: see the module: callers hold no other reference into the parts.
+        unsafe { &mut *self.0.as_ref().parts.get() }
+    }
+
+    pub(crate) fn gc(self) -> Gc<'gc, ()> {
+        Gc::erase(self.0)
+    }
+
+    /// Whether both are the same table.
+    #[inline]
+    pub fn ptr_eq(self, other: Table<'gc>) -> bool {
+        Gc::ptr_eq(self.0, other.0)
+    }
+
+    pub(crate) fn serial(self) -> &'gc Cell<u32> {
+        &self.0.as_ref().serial
+    }
+
+    #[inline(always)]
+    pub fn metatable(self) -> Option<Table<'gc>> {
+        self.0.metatable.get()
+    }
+
+    /// Sets the metatable; see [`Context::set_metatable`] for weak and finalized tables.
+    pub(crate) fn set_metatable_raw(self, metatable: Option<Table<'gc>>) {
+        self.0.metatable.set(metatable);
+    }
+
+    pub(crate) fn has_finalizer(self) -> &'gc Cell<bool> {
+        &self.0.as_ref().finalizer
+    }
+
+    pub(crate) fn weakness(self) -> Weakness {
+        self.0.weak.get()
+    }
+
+    pub(crate) fn set_weakness(self, weak: Weakness) {
+        self.0.weak.set(weak);
+    }
+
+    /// The metamethod in this metatable; absence is remembered until a key is added.
+    #[inline]
+    pub(crate) fn metamethod(self, context: Context<'gc>, event: Metamethod) -> Value<'gc> {
+        let bit = 1 << event as u32;
+        if self.0.absent.get() & bit != 0 {
+            return Value::Nil;
+        }
+        let value = self.get_string(context.metamethod_name(event));
+        if value.is_nil() {
+            self.0.absent.set(self.0.absent.get() | bit);
+        }
+        value
+    }
+
+    // Reading
+
+    /// `table[key]` without metamethods. O(1).
+    #[inline]
+    pub fn get(self, key: Value<'gc>) -> Value<'gc> {
+        match key {
+            Value::Integer(integer) => self.get_integer(integer),
+            Value::String(string) => self.get_string(string),
+            Value::Nil => Value::Nil,
+            Value::Float(float) => match float_to_integer(float) {
+                Some(integer) => self.get_integer(integer),
+                None => self.parts().find_value(key),
+            },
+            _ => self.parts().find_value(key),
+        }
+    }
+
+    #[inline(always)]
+    pub fn get_integer(self, key: i64) -> Value<'gc> {
+        let parts = self.parts();
+        let position = (key as u64).wrapping_sub(1);
+        if position < parts.array.len() as u64 {
+            // SAFETY: just checked.
+            return unsafe { *parts.array.get_unchecked(position as usize) };
+        }
+        if parts.integer_keys == 0 { Value::Nil } else { parts.find_value(Value::Integer(key)) }
+    }
+
+    #[inline]
+    pub fn get_string(self, key: LuaString<'gc>) -> Value<'gc> {
+        let parts = self.parts();
+        match parts.find_string(key) {
+            Some(number) => parts.entries[number].value,
+            None => Value::Nil,
+        }
+    }
+
+    /// The value at entry `hint` if `key` stands there and has a value.
+    #[inline(always)]
+    pub(crate) fn get_cached(self, key: LuaString<'gc>, hint: u32) -> Option<Value<'gc>> {
+        let entry = self.parts().entries.get(hint as usize)?;
+        match entry.key {
+            Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => Some(entry.value),
+            _ => None,
+        }
+    }
+
+    /// The entry where the short string `key` stands, for an inline cache.
+    pub(crate) fn position(self, key: LuaString<'gc>) -> Option<u32> {
+        self.parts().find_string(key).map(|number| number as u32)
+    }
+
+    /// A border (manual §3.4.7): n with `t[n] ~= nil and t[n+1] == nil`, or 0. O(1) for sequences built in order, O(log n)
+    /// otherwise.
+    pub fn length(self) -> i64 {
+        let parts = self.parts();
+        let array = &parts.array;
+        if let Some(Value::Nil) = array.last() {
+            return self.border_in_array() as i64;
+        }
+        let mut length = array.len() as i64;
+        if parts.integer_keys > 0 {
+            while !parts.find_value(Value::Integer(length + 1)).is_nil() {
+                length += 1;
+            }
+        }
+        length
+    }
+
+    /// A border in an array part that ends in nil: near the last one if possible, else by bisection.
+    fn border_in_array(self) -> usize {
+        let array = &self.parts().array;
+        let filled = |count: usize| count == 0 || !array[count - 1].is_nil();
+        let is_border = |count: usize| count < array.len() && filled(count) && array[count].is_nil();
+        let last = self.0.border.get() as usize;
+        for candidate in [last, last.wrapping_sub(1), last + 1] {
+            if is_border(candidate) {
+                self.0.border.set(candidate as u32);
+                return candidate;
+            }
+        }
+        let (mut low, mut high) = (0, array.len());
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if filled(middle) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        self.0.border.set(low as u32);
+        low
+    }
+
+    /// The pair after `key` in traversal order, or the first one for nil; `Ok(None)` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKey`] if the table never held `key`.
+    pub fn next(self, key: Value<'gc>) -> Result<Option<(Value<'gc>, Value<'gc>)>, InvalidKey> {
+        let parts = self.parts();
+        let key = match key {
+            Value::Float(float) => float_to_integer(float).map_or(key, Value::Integer),
+            _ => key,
+        };
+        let start = match key {
+            Value::Nil => 0,
+            Value::Integer(integer) if integer >= 1 && integer as u64 <= parts.array.len() as u64 => integer as usize,
+            _ => {
+                let last = self.0.last_visited.get() as usize;
+                let number = match parts.entries.get(last) {
+                    Some(entry) if entry.key.raw_equals(key) => last,
+                    _ => parts.find(key).ok_or(InvalidKey)?,
+                };
+                parts.array.len() + number + 1
+            }
+        };
+        Ok(self.visit_from(start))
+    }
+
+    /// The first pair at or after position `start` of the traversal.
+    fn visit_from(self, start: usize) -> Option<(Value<'gc>, Value<'gc>)> {
+        let parts = self.parts();
+        let array = &parts.array;
+        for (position, value) in array.iter().enumerate().skip(start) {
+            if !value.is_nil() {
+                return Some((Value::Integer(position as i64 + 1), *value));
+            }
+        }
+        let first = start.saturating_sub(array.len());
+        for (number, entry) in parts.entries.iter().enumerate().skip(first) {
+            if !entry.value.is_nil() {
+                self.0.last_visited.set(number as u32);
+                return Some((entry.key, entry.value));
+            }
+        }
+        None
+    }
+
+    /// All pairs in traversal order. The table must not be changed meanwhile.
+    pub fn pairs(self) -> Vec<(Value<'gc>, Value<'gc>)> {
+        let mut pairs = Vec::new();
+        let mut key = Value::Nil;
+        while let Ok(Some(pair)) = self.next(key) {
+            key = pair.0;
+            pairs.push(pair);
+        }
+        pairs
+    }
+
+    /// How many values the array part holds room for and how many entries there are, removed ones included.
+    pub(crate) fn shape(self) -> (usize, usize) {
+        (self.parts().array.len(), self.parts().entries.len())
+    }
+
+    // Writing
+
+    /// `table[key] = value` without metamethods. Amortized O(1).
+    ///
+    /// # Errors
+    ///
+    /// A nil or NaN key; a growth that the heap limit does not allow.
+    #[inline]
+    pub fn set(self, context: Context<'gc>, key: Value<'gc>, value: Value<'gc>) -> Result<(), TableError> {
+        match key {
+            Value::Integer(integer) => self.set_integer(context, integer, value),
+            Value::Nil => Err(TableError::NilIndex),
+            Value::Float(float) => match float_to_integer(float) {
+                Some(integer) => self.set_integer(context, integer, value),
+                None if float.is_nan() => Err(TableError::NanIndex),
+                None => self.set_hashed(context, key, value),
+            },
+            _ => self.set_hashed(context, key, value),
+        }
+    }
+
+    #[inline]
+    pub fn set_integer(self, context: Context<'gc>, key: i64, value: Value<'gc>) -> Result<(), TableError> {
+        if self.replace_integer(key, value) {
+            return Ok(());
+        }
+        if key as u64 == self.parts().array.len() as u64 + 1 && !value.is_nil() {
+            return self.push(context, key, value);
+        }
+        self.set_hashed(context, Value::Integer(key), value)
+    }
+
+    /// Stores item `key` of a table constructor: the array part grows even over nil, as its size was announced.
+    pub(crate) fn append_or_set(self, context: Context<'gc>, key: i64, value: Value<'gc>) -> Result<(), OutOfMemory> {
+        if self.replace_integer(key, value) {
+            return Ok(());
+        }
+        if key as u64 == self.parts().array.len() as u64 + 1 {
+            return self.push(context, key, value).or(Err(OutOfMemory));
+        }
+        self.set_hashed(context, Value::Integer(key), value).or(Err(OutOfMemory))
+    }
+
+    /// Stores into the array part if `key` lies in it.
+    #[inline(always)]
+    pub(crate) fn replace_integer(self, key: i64, value: Value<'gc>) -> bool {
+        let parts = self.parts_mut();
+        let position = (key as u64).wrapping_sub(1);
+        if position < parts.array.len() as u64 {
+            // SAFETY: just checked.
+            unsafe { *parts.array.get_unchecked_mut(position as usize) = value };
+            true
+        } else {
+            false
+        }
+    }
+
+    /// Stores at entry `hint` if `key` stands there and has a value already.
+    #[inline(always)]
+    pub(crate) fn replace_cached(self, key: LuaString<'gc>, hint: u32, value: Value<'gc>) -> bool {
+        match self.parts_mut().entries.get_mut(hint as usize) {
+            Some(entry) => match entry.key {
+                Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => {
+                    entry.value = value;
+                    true
+                }
+                _ => false,
+            },
+            None => false,
+        }
+    }
+
+    /// Appends to the array part and moves the keys that follow out of the hash part.
+    fn push(self, context: Context<'gc>, key: i64, value: Value<'gc>) -> Result<(), TableError> {
+        let accounting = context.accounting();
+        let parts = self.parts_mut();
+        if parts.array.len() == parts.array.capacity() {
+            parts.reserve_array(accounting, (parts.array.len() * 2).max(4))?;
+        }
+        parts.array.push(value);
+        if parts.integer_keys > 0 {
+            parts.clear_entry(Value::Integer(key));
+            let mut next = key + 1;
+            while let Some(number) = parts.find(Value::Integer(next)) {
+                let moved = parts.entries[number].value;
+                if moved.is_nil() {
+                    break;
+                }
+                if parts.array.len() == parts.array.capacity() {
+                    let goal = parts.array.len() * 2;
+                    parts.reserve_array(accounting, goal)?;
+                }
+                parts.entries[number].value = Value::Nil;
+                parts.array.push(moved);
+                next += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_hashed(self, context: Context<'gc>, key: Value<'gc>, value: Value<'gc>) -> Result<(), TableError> {
+        let parts = self.parts_mut();
+        self.0.absent.set(0);
+        if let Some(number) = parts.find(key) {
+            parts.entries[number].value = value;
+            return Ok(());
+        }
+        if value.is_nil() {
+            return Ok(());
+        }
+        if parts.entries.len() == parts.entries.capacity() {
+            let before = parts.nominal_bytes();
+            parts.grow(context.accounting(), key)?;
+            context.accounting().charge(parts.nominal_bytes());
+            context.accounting().release(before);
+            if let Value::Integer(integer) = key {
+                // Growing may have made the array part reach the key.
+                if self.replace_integer(integer, value) {
+                    return Ok(());
+                }
+                if integer as u64 == self.parts().array.len() as u64 + 1 {
+                    return self.push(context, integer, value);
+                }
+            }
+        }
+        let hash = hash_of(context, key);
+        self.parts_mut().insert(key, value, hash);
+        Ok(())
+    }
+
+    /// Makes room for `additional` more items in the array part.
+    pub(crate) fn reserve_array(self, context: Context<'gc>, additional: usize) -> Result<(), OutOfMemory> {
+        let parts = self.parts_mut();
+        let goal = parts.array.len() + additional;
+        if goal > parts.array.capacity() {
+            parts.reserve_array(context.accounting(), goal)?;
+        }
+        Ok(())
+    }
+
+    // Weak references; called inside a collection cycle only.
+
+    /// Calls `visit` with every key and value in order, and clears a pair when it returns false. Values in the array part come
+    /// with a nil key.
+    pub(crate) fn retain(self, mut visit: impl FnMut(Value<'gc>, Value<'gc>) -> bool) {
+        let parts = self.parts_mut();
+        for value in &mut parts.array {
+            if !value.is_nil() && !visit(Value::Nil, *value) {
+                *value = Value::Nil;
+            }
+        }
+        for entry in &mut parts.entries {
+            if !entry.value.is_nil() && !visit(entry.key, entry.value) {
+                entry.value = Value::Nil;
+            }
+        }
+    }
+
+    /// Replaces removed keys for which `dead` holds by a key that equals nothing, before their objects are freed.
+    pub(crate) fn bury_keys(self, dead: impl Fn(Value<'gc>) -> bool) {
+        for entry in &mut self.parts_mut().entries {
+            if entry.value.is_nil() && dead(entry.key) {
+                entry.key = Value::Float(f64::NAN);
+            }
+        }
+    }
+}
+
+impl<'gc> Parts<'gc> {
+    fn reserve_array(&mut self, accounting: &Accounting, capacity: usize) -> Result<(), OutOfMemory> {
+        let added = (capacity - self.array.capacity()) * VALUE_BYTES;
+        if added > LARGE_BYTES {
+            accounting.check(added)?;
+        }
+        self.array.reserve_exact(capacity - self.array.len());
+        accounting.charge(added);
+        Ok(())
+    }
+
+    #[inline]
+    fn find_value(&self, key: Value<'gc>) -> Value<'gc> {
+        match self.find(key) {
+            Some(number) => self.entries[number].value,
+            None => Value::Nil,
+        }
+    }
+
+    /// The entry with this key. Objects without a serial number are in no table.
+    fn find(&self, key: Value<'gc>) -> Option<usize> {
+        if let Value::String(string) = key {
+            return self.find_string(string);
+        }
+        if self.index.is_empty() {
+            return self.entries.iter().position(|entry| entry.key.raw_equals(key));
+        }
+        let hash = hash_if_known(key)?;
+        self.probe(hash, |entry| entry.key.raw_equals(key))
+    }
+
+    #[inline]
+    fn find_string(&self, key: LuaString<'gc>) -> Option<usize> {
+        if !key.is_short() {
+            let matches = |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found == key);
+            if self.index.is_empty() {
+                return self.entries.iter().position(matches);
+            }
+            return self.probe(key.hash(), matches);
+        }
+        let matches = |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found.ptr_eq(key));
+        if self.index.is_empty() {
+            return self.entries.iter().position(matches);
+        }
+        self.probe(key.hash(), matches)
+    }
+
+    #[inline]
+    fn probe(&self, hash: u32, matches: impl Fn(&Entry<'gc>) -> bool) -> Option<usize> {
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        loop {
+            match self.index[slot] {
+                0 => return None,
+                number => {
+                    let number = number as usize - 1;
+                    if matches(&self.entries[number]) {
+                        return Some(number);
+                    }
+                }
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    /// Adds a key that is not there; there is room.
+    fn insert(&mut self, key: Value<'gc>, value: Value<'gc>, hash: u32) {
+        debug_assert!(self.entries.len() < self.entries.capacity());
+        self.entries.push(Entry { key, value });
+        self.integer_keys += u32::from(matches!(key, Value::Integer(_)));
+        self.link(hash, self.entries.len() as u32);
+    }
+
+    /// Puts entry number `number - 1` into the index.
+    fn link(&mut self, hash: u32, number: u32) {
+        if self.index.is_empty() {
+            return;
+        }
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.index[slot] != 0 {
+            slot = (slot + 1) & mask;
+        }
+        self.index[slot] = number;
+    }
+
+    fn clear_entry(&mut self, key: Value<'gc>) {
+        if let Some(number) = self.find(key) {
+            self.entries[number].value = Value::Nil;
+        }
+    }
+
+    /// Makes room for one more entry: moves integer keys to the array part, drops removed keys, doubles if still needed.
+    fn grow(&mut self, accounting: &Accounting, new_key: Value<'gc>) -> Result<(), OutOfMemory> {
+        if self.integer_keys > 0 || matches!(new_key, Value::Integer(_)) {
+            let goal = self.array_goal(new_key);
+            if goal > self.array.len() {
+                if (goal - self.array.len()) * VALUE_BYTES > LARGE_BYTES {
+                    accounting.check((goal - self.array.len()) * VALUE_BYTES)?;
+                }
+                self.move_to_array(goal);
+            }
+        }
+        let live = self.entries.iter().filter(|entry| !entry.value.is_nil()).count();
+        let capacity = if live + live / 4 < self.entries.capacity() {
+            self.entries.capacity()
+        } else {
+            (self.entries.capacity() * 2).max(4)
+        };
+        let added = (capacity - self.entries.capacity()) * (ENTRY_BYTES + 8);
+        if added > LARGE_BYTES {
+            accounting.check(added)?;
+        }
+        self.reindex(capacity);
+        Ok(())
+    }
+
+    /// The largest n, a power of two, such that more than half of the keys 1..=n would be in use.
+    fn array_goal(&self, new_key: Value<'gc>) -> usize {
+        // counts[b]: keys k with 2^(b-1) < k <= 2^b.
+        let mut counts = [0usize; 32];
+        let mut count = |key: i64| {
+            if (1..=1 << 31).contains(&key) {
+                counts[(64 - (key as u64 - 1).leading_zeros()) as usize] += 1;
+            }
+        };
+        for (position, value) in self.array.iter().enumerate() {
+            if !value.is_nil() {
+                count(position as i64 + 1);
+            }
+        }
+        for entry in &self.entries {
+            if let (Value::Integer(key), false) = (entry.key, entry.value.is_nil()) {
+                count(key);
+            }
+        }
+        if let Value::Integer(key) = new_key {
+            count(key);
+        }
+        let (mut total, mut goal) = (0, 0);
+        for (bits, in_range) in counts.iter().enumerate() {
+            total += in_range;
+            if total > (1usize << bits) / 2 {
+                goal = 1 << bits;
+            }
+        }
+        goal
+    }
+
+    fn move_to_array(&mut self, length: usize) {
+        self.array.reserve_exact(length - self.array.len());
+        self.array.resize(length, Value::Nil);
+        for entry in &mut self.entries {
+            if let (Value::Integer(key), false) = (entry.key, entry.value.is_nil())
+                && key >= 1
+                && key as u64 <= length as u64
+            {
+                self.array[key as usize - 1] = entry.value;
+                entry.value = Value::Nil;
+            }
+        }
+    }
+
+    /// Rebuilds entries and index with this capacity, without removed keys.
+    fn reindex(&mut self, capacity: usize) {
+        let mut entries = Vec::new();
+        entries.reserve_exact(capacity);
+        entries.extend(self.entries.iter().filter(|entry| !entry.value.is_nil()));
+        self.entries = entries;
+        self.integer_keys = self.entries.iter().filter(|entry| matches!(entry.key, Value::Integer(_))).count() as u32;
+        self.index = if capacity > UNINDEXED_MAX {
+            vec![0; (capacity + capacity / 2).next_power_of_two()].into()
+        } else {
+            Box::default()
+        };
+        if !self.index.is_empty() {
+            for number in 0..self.entries.len() {
+                let hash = hash_if_known(self.entries[number].key).expect("a stored key has its hash");
+                self.link(hash, number as u32 + 1);
+            }
+        }
+    }
+}
+
+/// The hash of a key that is to be stored; gives an object its serial number.
+fn hash_of<'gc>(context: Context<'gc>, key: Value<'gc>) -> u32 {
+    if let Some(serial) = serial_cell(key) {
+        context.serial(serial);
+    }
+    hash_if_known(key).expect("an object with a serial number has a hash")
+}
+
+/// The hash of a key; `None` for an object that has no serial number yet.
+fn hash_if_known(key: Value<'_>) -> Option<u32> {
+    let mix = |bits: u64| {
+        let product = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (product >> 32) as u32
+    };
+    Some(match key {
+        Value::String(string) => string.hash(),
+        Value::Integer(integer) => mix(integer as u64),
+        Value::Float(float) => mix(float.to_bits()),
+        Value::Boolean(boolean) => mix(u64::from(boolean) + 1),
+        Value::LightUserdata(number) => mix(number),
+        Value::Nil => 0,
+        _ => match serial_cell(key)?.get() {
+            0 => return None,
+            serial => mix(u64::from(serial) << 1),
+        },
+    })
+}
+
+/// Where an object keeps its serial number.
+pub(crate) fn serial_cell<'gc>(value: Value<'gc>) -> Option<&'gc Cell<u32>> {
+    match value {
+        Value::Table(table) => Some(table.serial()),
+        Value::Closure(closure) => Some(closure.serial()),
+        Value::Native(native) => Some(native.serial()),
+        Value::Userdata(userdata) => Some(userdata.serial()),
+        Value::Coroutine(coroutine) => Some(coroutine.serial()),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Table<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (array, entries) = self.shape();
+        write!(formatter, "Table({array} items, {entries} entries)")
+    }
+}

@@ -1,0 +1,33 @@
+//! What the VM asks of its host: output, time, and nothing else. The VM itself performs no I/O.
+
+/// The host's side of the standard library.
+pub trait Host {
+    /// Takes what Lua code prints.
+    fn write(&mut self, bytes: &[u8]);
+
+    /// Takes a warning (`warn`, an error in a finalizer), without line end.
+    fn warn(&mut self, _message: &[u8]) {}
+
+    /// Seconds since 1970-01-01 00:00 UTC; `None` if scripts must not know.
+    fn time(&mut self) -> Option<i64> {
+        None
+    }
+
+    /// Seconds of processor time used, or of time since the start; `None` if scripts must not know.
+    fn clock(&mut self) -> Option<f64> {
+        None
+    }
+
+    /// An environment variable (`os.getenv`).
+    fn environment(&mut self, _name: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// A host that collects output in memory and tells no time.
+#[derive(Debug, Default)]
+pub struct SilentHost;
+
+impl Host for SilentHost {
+    fn write(&mut self, _bytes: &[u8]) {}
+}

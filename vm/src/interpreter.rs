@@ -1,0 +1,145 @@
+//! The interpreter: runs the frames of coroutines until it finishes or has to stop.
+//!
+//! `execute` is the dispatch loop. Everything slow is a named function elsewhere: `access` (indexing), `operators`
+//! (arithmetic, comparison, concatenation), `calls` (entering and leaving functions), `unwind` (errors and to-be-closed
+//! variables), `switch` (coroutines), `describe` (names in error messages), `traceback`.
+//!
+//! No function here calls Lua code by Rust recursion: a call pushes a frame and returns to the loop with [`Flow::Enter`].
+
+mod access;
+mod calls;
+mod describe;
+mod execute;
+pub(crate) mod finalize;
+mod loops;
+mod operators;
+mod switch;
+mod traceback;
+mod unwind;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::heap::coroutine::{Callee, Coroutine, Frame, STACK_SLOTS_MAX, STACK_SLOTS_RESERVE, State};
+use crate::heap::value::Value;
+
+pub(crate) use access::{Assigned, Indexed};
+pub(crate) use calls::MULTIPLE;
+
+/// What the dispatch loop does after a slow operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Goes on in the same frame; the stack may have moved.
+    Continue,
+    /// Loads the top frame, which may be another one.
+    Enter,
+    /// Leaves the loop; [`Machine::stop`] says why.
+    Stop,
+}
+
+/// Why the dispatch loop was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The main coroutine returned; this many values are at the bottom of its stack.
+    Finished(usize),
+    /// An error left the main coroutine; its value is at the bottom of the stack.
+    Failed,
+    OutOfFuel,
+    /// A collection is due (`full`: whatever the heap holds).
+    Collect,
+}
+
+/// The running interpreter: the current coroutine and the fuel left.
+pub(crate) struct Machine<'gc> {
+    pub context: Context<'gc>,
+    pub coroutine: Coroutine<'gc>,
+    /// `coroutine`'s state.
+    state: *mut State<'gc>,
+    /// What may still be used before the loop stops.
+    pub fuel: i64,
+    pub stop: Stop,
+    /// An allocation failed and is being tried again after a collection.
+    pub memory_retry: bool,
+    /// The error being thrown has been through its message handler.
+    unwinding: bool,
+}
+
+impl<'gc> Machine<'gc> {
+    pub(crate) fn new(context: Context<'gc>, coroutine: Coroutine<'gc>, fuel: i64) -> Self {
+        let state = coroutine.state_ptr();
+        Machine { context, coroutine, state, fuel, stop: Stop::Finished(0), memory_retry: false, unwinding: false }
+    }
+
+    /// Makes `coroutine` the current one.
+    pub(crate) fn set_current(&mut self, coroutine: Coroutine<'gc>) {
+        self.coroutine = coroutine;
+        self.state = coroutine.state_ptr();
+        self.context.update_registered(|registered| registered.current = coroutine);
+    }
+
+    #[inline(always)]
+    pub(crate) fn state(&self) -> &State<'gc> {
+        // SAFETY: the current coroutine is alive; references from here do not outlive the statement they are used in.
+        unsafe { &*self.state }
+    }
+
+    #[inline(always)]
+    pub(crate) fn state_mut(&mut self) -> &mut State<'gc> {
+        // SAFETY: as in `state`.
+        unsafe { &mut *self.state }
+    }
+
+    /// The stack slot at `position`.
+    #[inline(always)]
+    pub(crate) fn slot(&self, position: usize) -> Value<'gc> {
+        self.state().stack[position]
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_slot(&mut self, position: usize, value: Value<'gc>) {
+        self.state_mut().stack[position] = value;
+    }
+
+    #[inline(always)]
+    pub(crate) fn top_frame(&self) -> &Frame<'gc> {
+        self.state().frames.last().expect("a call is running")
+    }
+
+    #[inline(always)]
+    pub(crate) fn top_frame_mut(&mut self) -> &mut Frame<'gc> {
+        self.state_mut().frames.last_mut().expect("a call is running")
+    }
+
+    /// Makes the stack hold `slots` slots.
+    #[inline(always)]
+    pub(crate) fn ensure_stack(&mut self, slots: usize) -> Result<(), Error<'gc>> {
+        if slots <= self.state().stack.len() { Ok(()) } else { self.grow_stack(slots) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow_stack(&mut self, slots: usize) -> Result<(), Error<'gc>> {
+        // While an overflow is handled, a reserve may be used.
+        let handling = self.state().handlers > 0;
+        let limit = if handling { STACK_SLOTS_MAX + STACK_SLOTS_RESERVE } else { STACK_SLOTS_MAX };
+        if slots > limit {
+            return Err(self.runtime_error(b"stack overflow"));
+        }
+        let coroutine = self.coroutine;
+        Ok(coroutine.grow_stack(self.context, slots)?)
+    }
+
+    /// The first slot above the top frame's registers or values: where a call from an instruction can be put.
+    pub(crate) fn free_slot(&self) -> usize {
+        let frame = self.top_frame();
+        match frame.callee {
+            Callee::Lua(closure) => frame.base as usize + closure.proto().0.register_count as usize,
+            Callee::Native(_) => frame.top as usize,
+        }
+    }
+
+    /// Runs until there is a reason to stop.
+    pub(crate) fn run(&mut self) -> Stop {
+        execute::run(self);
+        self.stop
+    }
+}

@@ -1,0 +1,351 @@
+//! Entering and leaving functions.
+
+use super::{Flow, Machine, Stop};
+use crate::bytecode::instruction::Instruction;
+use crate::bytecode::opcode::{Opcode, Trailing};
+use crate::call::{Action, Call};
+use crate::error::Error;
+use crate::heap::closure::Closure;
+use crate::heap::coroutine::{Callee, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH};
+use crate::heap::native::Native;
+use crate::heap::value::Value;
+use crate::metamethod::Metamethod;
+
+/// All results, in [`Action::Call`].
+pub(crate) const MULTIPLE: i32 = WANT_ALL;
+/// Slots every function finds above its arguments or registers: an instruction's metamethod call fits there.
+pub(crate) const EXTRA_SLOTS: usize = 8;
+const NATIVE_SLOTS: usize = 20;
+/// What a call costs.
+const CALL_FUEL: i64 = 2;
+
+impl<'gc> Machine<'gc> {
+    /// Pushes a frame for the value in slot `function` with the `args` values after it. Never runs anything itself.
+    pub(crate) fn call(&mut self, function: usize, args: usize, want: i32) -> Result<Flow, Error<'gc>> {
+        let mut args = args;
+        loop {
+            match self.slot(function) {
+                Value::Closure(closure) => {
+                    self.enter_lua(closure, function, args, want)?;
+                    return Ok(Flow::Enter);
+                }
+                Value::Native(native) => {
+                    self.enter_native(native, function, args, want)?;
+                    return Ok(Flow::Enter);
+                }
+                _ => {
+                    self.insert_call_handler(function, args)?;
+                    args += 1;
+                }
+            }
+        }
+    }
+
+    /// Puts the `__call` metamethod of the value in slot `function` before it (manual §2.4).
+    #[cold]
+    pub(crate) fn insert_call_handler(&mut self, function: usize, args: usize) -> Result<(), Error<'gc>> {
+        let value = self.slot(function);
+        let handler = self.context.metamethod(value, Metamethod::Call);
+        if handler.is_nil() {
+            return Err(self.call_error(function, value));
+        }
+        self.ensure_stack(function + args + 2)?;
+        for position in (function..=function + args).rev() {
+            let value = self.slot(position);
+            self.set_slot(position + 1, value);
+        }
+        self.set_slot(function, handler);
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn enter_lua(
+        &mut self,
+        closure: Closure<'gc>,
+        function: usize,
+        args: usize,
+        want: i32,
+    ) -> Result<(), Error<'gc>> {
+        let proto = closure.proto().0;
+        let parameters = proto.parameter_count as usize;
+        let base = function + 1;
+        self.ensure_stack(base + args.max(parameters) + proto.register_count as usize + EXTRA_SLOTS)?;
+        for position in base + args..base + parameters {
+            self.set_slot(position, Value::Nil);
+        }
+        self.fuel -= CALL_FUEL;
+        self.push_frame(Frame {
+            callee: Callee::Lua(closure),
+            pc: proto.code.as_ptr(),
+            function: function as u32,
+            base: base as u32,
+            top: (base + args) as u32,
+            want,
+            state: 0,
+            extra: args as u32,
+            results: 0,
+            flags: 0,
+        });
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn enter_native(
+        &mut self,
+        native: Native<'gc>,
+        function: usize,
+        args: usize,
+        want: i32,
+    ) -> Result<(), Error<'gc>> {
+        let top = function + 1 + args;
+        self.ensure_stack(top + NATIVE_SLOTS)?;
+        self.fuel -= CALL_FUEL;
+        self.push_frame(Frame {
+            callee: Callee::Native(native),
+            pc: std::ptr::null(),
+            function: function as u32,
+            base: function as u32 + 1,
+            top: top as u32,
+            want,
+            state: 0,
+            extra: args as u32,
+            results: 0,
+            flags: 0,
+        });
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn push_frame(&mut self, frame: Frame<'gc>) {
+        let frames = &mut self.state_mut().frames;
+        if frames.len() == frames.capacity() {
+            let before = frames.capacity();
+            frames.reserve(1);
+            let added = (frames.capacity() - before) * 48;
+            self.context.accounting().charge(added);
+            self.state_mut().frames.push(frame);
+            return;
+        }
+        frames.push(frame);
+    }
+
+    /// Runs the native function of the top frame from its current state.
+    #[inline]
+    pub(crate) fn run_native(&mut self, native: Native<'gc>) -> Result<Flow, Error<'gc>> {
+        let frame = *self.top_frame();
+        if frame.flags & FLAG_UNYIELDABLE != 0 {
+            self.top_frame_mut().flags &= !FLAG_UNYIELDABLE;
+            self.state_mut().unyieldable -= 1;
+        }
+        let mut call = Call::new(self, native, &frame);
+        match (native.code())(&mut call)? {
+            Action::Return { first, count } => {
+                let function = frame.function as usize;
+                self.leave(function, function + first as usize, count as usize, frame.want)
+            }
+            other => self.act(other, &frame),
+        }
+    }
+
+    #[inline(never)]
+    fn act(&mut self, action: Action, frame: &Frame<'gc>) -> Result<Flow, Error<'gc>> {
+        let function = frame.function as usize;
+        match action {
+            Action::Return { .. } => unreachable!("handled by the caller"),
+            Action::Entered => Ok(Flow::Enter),
+            Action::Call { at, count, want, state } => {
+                let at = function + at as usize;
+                let frame = self.top_frame_mut();
+                frame.state = state;
+                frame.top = frame.top.max((at + 1 + count as usize) as u32);
+                self.call(at, count as usize, want)
+            }
+            Action::Resume { at, count, state } => {
+                self.top_frame_mut().state = state;
+                self.resume(function + at as usize, count as usize)
+            }
+            Action::Yield { first, count } => self.yield_values(function + first as usize, count as usize),
+            Action::Close { at, state } => {
+                self.top_frame_mut().state = state;
+                self.close_coroutine(function + at as usize)
+            }
+            Action::Collect { state } => {
+                self.top_frame_mut().state = state;
+                self.stop = Stop::Collect;
+                Ok(Flow::Stop)
+            }
+        }
+    }
+
+    /// Pops the top frame and hands the `count` values from slot `first` on to the caller, in the slots from `function` on.
+    #[inline]
+    pub(crate) fn leave(
+        &mut self,
+        function: usize,
+        first: usize,
+        count: usize,
+        want: i32,
+    ) -> Result<Flow, Error<'gc>> {
+        self.state_mut().frames.pop();
+        if self.state().frames.is_empty() {
+            return Ok(self.finish_coroutine(first, count));
+        }
+        self.place_results(function, first, count, want)
+    }
+
+    #[inline]
+    fn place_results(
+        &mut self,
+        function: usize,
+        first: usize,
+        count: usize,
+        want: i32,
+    ) -> Result<Flow, Error<'gc>> {
+        if want == WANT_FINISH {
+            let value = if count == 0 { Value::Nil } else { self.slot(first) };
+            return self.finish_instruction(value);
+        }
+        let copied = if want == WANT_ALL { count } else { count.min(want as usize) };
+        if first != function && copied > 0 {
+            self.state_mut().stack.copy_within(first..first + copied, function);
+        }
+        let given = if want == WANT_ALL {
+            count
+        } else {
+            for position in function + copied..function + want as usize {
+                self.set_slot(position, Value::Nil);
+            }
+            want as usize
+        };
+        let caller = self.top_frame_mut();
+        let end = (function + given) as u32;
+        match caller.callee {
+            Callee::Lua(_) => {
+                if want == WANT_ALL {
+                    caller.top = end;
+                }
+            }
+            Callee::Native(_) => {
+                caller.results = given as u32;
+                caller.top = caller.top.max(end);
+            }
+        }
+        Ok(Flow::Enter)
+    }
+
+    /// Gives `count` values from slot `first` on to the top frame as the results of the native function above it that has
+    /// just been popped, as if it had returned them.
+    pub(crate) fn resume_with_results(
+        &mut self,
+        popped: &Frame<'gc>,
+        first: usize,
+        count: usize,
+    ) -> Result<Flow, Error<'gc>> {
+        if self.state().frames.is_empty() {
+            return Ok(self.finish_coroutine(first, count));
+        }
+        self.place_results(popped.function as usize, first, count, popped.want)
+    }
+
+    /// Completes the instruction of the top frame that was interrupted by a metamethod's call, with its result.
+    #[inline(never)]
+    fn finish_instruction(&mut self, value: Value<'gc>) -> Result<Flow, Error<'gc>> {
+        let frame = *self.top_frame();
+        let base = frame.base as usize;
+        // SAFETY: a saved `pc` of verified code points after the instruction's first word; a trailing word follows it.
+        let (instruction, trailing) = unsafe { (Instruction((*frame.pc.sub(1)).get()), *frame.pc.cast::<u32>()) };
+        let opcode = instruction.opcode().expect("verified code holds opcodes only");
+        let mut next = opcode.words() - 1;
+        match opcode {
+            Opcode::Eq | Opcode::Lt | Opcode::Le | Opcode::LtI | Opcode::LeI | Opcode::GtI | Opcode::GeI | Opcode::EqI => {
+                if value.is_truthy() == instruction.flag() {
+                    // A jump is relative to the word after the offset.
+                    let target = frame.pc.wrapping_offset(1 + trailing as i32 as isize);
+                    self.top_frame_mut().pc = target;
+                    return Ok(Flow::Enter);
+                }
+            }
+            Opcode::Concat => {
+                let left = frame.state as usize;
+                self.set_slot(base + instruction.a() + left - 1, value);
+                self.top_frame_mut().state = 0;
+                return match self.concatenate(base + instruction.a(), left)? {
+                    Flow::Continue => Ok(Flow::Enter),
+                    other => Ok(other),
+                };
+            }
+            Opcode::SetTabUp
+            | Opcode::SetTabUpK
+            | Opcode::SetTable
+            | Opcode::SetTableK
+            | Opcode::SetInteger
+            | Opcode::SetIntegerK
+            | Opcode::SetField
+            | Opcode::SetFieldK => {}
+            _ => self.set_slot(base + instruction.a(), value),
+        }
+        if opcode.layout().trailing == Trailing::None {
+            next = 0;
+        }
+        // SAFETY: the trailing word belongs to the code.
+        self.top_frame_mut().pc = unsafe { frame.pc.add(next) };
+        Ok(Flow::Enter)
+    }
+
+    /// Calls `handler` with `args` above the top frame's registers; its result completes the current instruction.
+    pub(crate) fn call_metamethod(
+        &mut self,
+        handler: Value<'gc>,
+        args: &[Value<'gc>],
+        want: i32,
+    ) -> Result<Flow, Error<'gc>> {
+        let at = self.free_slot();
+        self.ensure_stack(at + 1 + args.len())?;
+        self.set_slot(at, handler);
+        for (index, arg) in args.iter().enumerate() {
+            self.set_slot(at + 1 + index, *arg);
+        }
+        self.call(at, args.len(), want)
+    }
+
+    /// Moves the fixed parameters of a vararg function above its extra arguments.
+    #[inline(never)]
+    pub(crate) fn prepare_varargs(&mut self, parameters: usize) -> Result<(), Error<'gc>> {
+        let frame = *self.top_frame();
+        let Callee::Lua(closure) = frame.callee else { unreachable!("only Lua functions have code") };
+        let args = frame.extra as usize;
+        let extra = args.saturating_sub(parameters);
+        if extra > 0 {
+            let old = frame.base as usize;
+            let base = old + args;
+            self.ensure_stack(base + closure.proto().0.register_count as usize + EXTRA_SLOTS)?;
+            for parameter in 0..parameters {
+                let value = self.slot(old + parameter);
+                self.set_slot(base + parameter, value);
+                self.set_slot(old + parameter, Value::Nil);
+            }
+            self.top_frame_mut().base = base as u32;
+        }
+        self.top_frame_mut().extra = extra as u32;
+        Ok(())
+    }
+
+    /// Copies variable arguments to the slots from `target` on: `want` of them, or all.
+    #[inline(never)]
+    pub(crate) fn copy_varargs(&mut self, target: usize, want: i32) -> Result<(), Error<'gc>> {
+        let frame = *self.top_frame();
+        let extra = frame.extra as usize;
+        let wanted = if want < 0 { extra } else { want as usize };
+        self.ensure_stack(target + wanted + EXTRA_SLOTS)?;
+        let source = frame.base as usize - extra;
+        for index in 0..wanted {
+            let value = if index < extra { self.slot(source + index) } else { Value::Nil };
+            self.set_slot(target + index, value);
+        }
+        self.fuel -= wanted as i64;
+        if want < 0 {
+            self.top_frame_mut().top = (target + wanted) as u32;
+        }
+        Ok(())
+    }
+}

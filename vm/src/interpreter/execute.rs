@@ -1,0 +1,750 @@
+//! The dispatch loop.
+//!
+//! The hot state is in local variables: `pc`, `base` (register 0), `constants`, `closure`. Arms are short; whatever is not the
+//! usual case is a call of a named, out-of-line function after saving `pc`, and ends in a [`Flow`]: go on here,
+//! load the top frame, or stop. After such a call the stack may have moved, so `base` and `frame` are loaded again.
+//!
+//! # Safety of the unchecked accesses
+//!
+//! The code comes from a verified function (`crate::bytecode::verify`): registers are below `register_count`, and a frame is
+//! only entered with the stack grown to `base + register_count` and some; constants, upvalues and child functions are in range;
+//! jumps land on instructions and control never runs off the end. The stack and the code are not freed while a frame
+//! runs: the frame's closure is on the coroutine's frame stack, the coroutine is reachable, and no collection
+//! happens inside `run`.
+
+use std::cell::Cell;
+
+use super::{Flow, Machine, Stop};
+use crate::arithmetic::{
+    float_floor_divide, float_modulo, integer_floor_divide, integer_modulo, power, shift_left, shift_right,
+};
+use crate::bytecode::instruction::Instruction;
+use crate::bytecode::opcode::Opcode;
+use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH};
+use crate::heap::native::Role;
+use crate::heap::table::Table;
+use crate::heap::value::Value;
+use crate::metamethod::Metamethod;
+
+/// Fuel for work that allocates, on top of what the loop charges.
+const ALLOCATION_FUEL: i64 = 4;
+
+/// Runs the top frame of the current coroutine and all that it leads to, until [`Machine::stop`] is set.
+pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
+    let context = machine.context;
+    let accounting = context.accounting();
+    // SAFETY: see the module.
+    unsafe {
+        'frame: loop {
+            let mut frame: *mut Frame<'gc> = machine.top_frame_mut();
+            let closure = match (*frame).callee {
+                Callee::Lua(closure) => closure,
+                Callee::Native(native) => {
+                    match machine.run_native(native) {
+                        Ok(Flow::Stop) => return,
+                        Ok(_) => {}
+                        Err(error) => {
+                            if machine.throw(error) == Flow::Stop {
+                                return;
+                            }
+                        }
+                    }
+                    if machine.fuel < 0 {
+                        machine.stop = Stop::OutOfFuel;
+                        return;
+                    }
+                    continue 'frame;
+                }
+            };
+            let proto = closure.proto().0;
+            let constants: *const Value<'gc> = proto.constants.as_ptr();
+            let mut pc: *const Cell<u32> = (*frame).pc;
+            let mut base: *mut Value<'gc> = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
+
+            macro_rules! stop {
+                ($reason:expr) => {{
+                    (*frame).pc = pc;
+                    machine.stop = $reason;
+                    return;
+                }};
+            }
+            macro_rules! flow {
+                ($result:expr) => {{
+                    (*frame).pc = pc;
+                    match $result {
+                        Ok(Flow::Continue) => {
+                            frame = machine.top_frame_mut();
+                            base = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
+                        }
+                        Ok(Flow::Enter) => continue 'frame,
+                        Ok(Flow::Stop) => return,
+                        Err(error) => {
+                            if machine.throw(error) == Flow::Stop {
+                                return;
+                            }
+                            continue 'frame;
+                        }
+                    }
+                }};
+            }
+            macro_rules! jump {
+                ($offset:expr) => {{
+                    let offset = $offset as i32;
+                    pc = pc.offset(offset as isize + 1);
+                    if offset < 0 {
+                        machine.fuel += i64::from(offset);
+                        if machine.fuel < 0 {
+                            stop!(Stop::OutOfFuel);
+                        }
+                    }
+                }};
+            }
+            // Ends an instruction with a trailing jump offset.
+            macro_rules! branch {
+                ($condition:expr) => {{
+                    if $condition {
+                        jump!((*pc).get());
+                    } else {
+                        pc = pc.add(1);
+                    }
+                }};
+            }
+            macro_rules! safe_point {
+                () => {
+                    if accounting.wants_cycle() {
+                        stop!(Stop::Collect);
+                    }
+                };
+            }
+            macro_rules! position {
+                ($register:expr) => {
+                    (*frame).base as usize + $register
+                };
+            }
+
+            loop {
+                let i = Instruction((*pc).get());
+                pc = pc.add(1);
+                macro_rules! a {
+                    () => {
+                        *base.add(i.a())
+                    };
+                }
+                macro_rules! b {
+                    () => {
+                        *base.add(i.b())
+                    };
+                }
+                macro_rules! c {
+                    () => {
+                        *base.add(i.c())
+                    };
+                }
+                macro_rules! arithmetic {
+                    ($event:ident, $left:expr, $right:expr, $integer:expr, $float:expr) => {{
+                        let (left, right) = ($left, $right);
+                        match (left, right) {
+                            (Value::Integer(x), Value::Integer(y)) => {
+                                let operate: fn(i64, i64) -> i64 = $integer;
+                                a!() = Value::Integer(operate(x, y));
+                            }
+                            (Value::Float(x), Value::Float(y)) => {
+                                let operate: fn(f64, f64) -> f64 = $float;
+                                a!() = Value::Float(operate(x, y));
+                            }
+                            (Value::Integer(x), Value::Float(y)) => {
+                                let operate: fn(f64, f64) -> f64 = $float;
+                                a!() = Value::Float(operate(x as f64, y));
+                            }
+                            (Value::Float(x), Value::Integer(y)) => {
+                                let operate: fn(f64, f64) -> f64 = $float;
+                                a!() = Value::Float(operate(x, y as f64));
+                            }
+                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), left, right)),
+                        }
+                    }};
+                }
+                // Division and modulo on integers can fail; the slow function says how.
+                macro_rules! division {
+                    ($event:ident, $right:expr, $integer:expr, $float:expr) => {{
+                        let (left, right) = (b!(), $right);
+                        let operate: fn(f64, f64) -> f64 = $float;
+                        match (left, right) {
+                            (Value::Integer(x), Value::Integer(y)) if y != 0 => {
+                                a!() = Value::Integer($integer(x, y).unwrap_unchecked());
+                            }
+                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float(operate(x, y)),
+                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float(operate(x as f64, y)),
+                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float(operate(x, y as f64)),
+                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), left, right)),
+                        }
+                    }};
+                }
+                macro_rules! in_floats {
+                    ($event:ident, $right:expr, $float:expr) => {{
+                        let (left, right) = (b!(), $right);
+                        let operate: fn(f64, f64) -> f64 = $float;
+                        match (left, right) {
+                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float(operate(x, y)),
+                            (Value::Integer(x), Value::Integer(y)) => {
+                                a!() = Value::Float(operate(x as f64, y as f64));
+                            }
+                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float(operate(x as f64, y)),
+                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float(operate(x, y as f64)),
+                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), left, right)),
+                        }
+                    }};
+                }
+                macro_rules! bitwise {
+                    ($event:ident, $right:expr, $integer:expr) => {{
+                        let (left, right) = (b!(), $right);
+                        if let (Value::Integer(x), Value::Integer(y)) = (left, right) {
+                            let operate: fn(i64, i64) -> i64 = $integer;
+                            a!() = Value::Integer(operate(x, y));
+                        } else {
+                            flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), left, right))
+                        }
+                    }};
+                }
+                macro_rules! order {
+                    ($event:ident, $left:expr, $right:expr, $operator:tt) => {{
+                        let (left, right) = ($left, $right);
+                        let holds = match (left, right) {
+                            (Value::Integer(x), Value::Integer(y)) => x $operator y,
+                            (Value::Float(x), Value::Float(y)) => x $operator y,
+                            _ => {
+                                (*frame).pc = pc;
+                                match machine.compare(Metamethod::$event, left, right) {
+                                    Ok(Ok(holds)) => holds,
+                                    Ok(Err(handler)) => {
+                                        flow!(machine.call_metamethod(handler, &[left, right], WANT_FINISH));
+                                        continue;
+                                    }
+                                    Err(error) => {
+                                        if machine.throw(error) == Flow::Stop {
+                                            return;
+                                        }
+                                        continue 'frame;
+                                    }
+                                }
+                            }
+                        };
+                        branch!(holds == i.flag());
+                    }};
+                }
+                macro_rules! order_immediate {
+                    ($event:ident, $operator:tt, $swapped:expr) => {{
+                        match a!() {
+                            Value::Integer(x) => branch!((x $operator i.sb()) == i.flag()),
+                            Value::Float(x) => branch!((x $operator i.sb() as f64) == i.flag()),
+                            left => {
+                                let right = Value::Integer(i.sb());
+                                let (left, right) = if $swapped { (right, left) } else { (left, right) };
+                                order!($event, left, right, $operator)
+                            }
+                        }
+                    }};
+                }
+                macro_rules! get_field {
+                    ($object:expr) => {{
+                        let object = $object;
+                        let Value::String(key) = *constants.add(i.c()) else { std::hint::unreachable_unchecked() };
+                        if let Value::Table(table) = object
+                            && let Some(value) = table.get_cached(key, (*pc).get())
+                        {
+                            a!() = value;
+                            pc = pc.add(1);
+                        } else {
+                            flow!(machine.index_field(position!(i.a()), object, key));
+                            pc = pc.add(1);
+                        }
+                    }};
+                }
+                macro_rules! set_field {
+                    ($object:expr, $value:expr) => {{
+                        let (object, value) = ($object, $value);
+                        let Value::String(key) = *constants.add(i.b()) else { std::hint::unreachable_unchecked() };
+                        if let Value::Table(table) = object
+                            && table.replace_cached(key, (*pc).get(), value)
+                        {
+                            pc = pc.add(1);
+                        } else {
+                            flow!(machine.assign_field(object, key, value));
+                            pc = pc.add(1);
+                            safe_point!();
+                        }
+                    }};
+                }
+                macro_rules! set_table {
+                    ($value:expr) => {{
+                        let (object, key, value) = (a!(), b!(), $value);
+                        if let (Value::Table(table), Value::Integer(index)) = (object, key)
+                            && table.metatable().is_none()
+                        {
+                            if !table.replace_integer(index, value) {
+                                flow!(machine.assign_from(object, key, value));
+                                safe_point!();
+                            }
+                        } else {
+                            flow!(machine.assign_from(object, key, value));
+                            safe_point!();
+                        }
+                    }};
+                }
+                macro_rules! set_integer {
+                    ($value:expr) => {{
+                        let (object, value) = (a!(), $value);
+                        if let Value::Table(table) = object
+                            && table.metatable().is_none()
+                            && table.replace_integer(i.b() as i64, value)
+                        {
+                        } else {
+                            flow!(machine.assign_from(object, Value::Integer(i.b() as i64), value));
+                            safe_point!();
+                        }
+                    }};
+                }
+
+                // SAFETY: a verified instruction's first byte is an opcode.
+                match std::mem::transmute::<u8, Opcode>(i.opcode_byte()) {
+                    Opcode::Move => a!() = b!(),
+                    Opcode::LoadInteger => a!() = Value::Integer(i.sbx()),
+                    Opcode::LoadFloat => a!() = Value::Float(i.sbx() as f64),
+                    Opcode::LoadConstant => a!() = *constants.add(i.bx()),
+                    Opcode::LoadConstantWide => {
+                        a!() = *constants.add((*pc).get() as usize);
+                        pc = pc.add(1);
+                    }
+                    Opcode::LoadNil => {
+                        for register in i.a()..=i.a() + i.b() {
+                            *base.add(register) = Value::Nil;
+                        }
+                    }
+                    Opcode::LoadFalse => a!() = Value::Boolean(false),
+                    Opcode::LoadFalseSkip => {
+                        a!() = Value::Boolean(false);
+                        pc = pc.add(1);
+                    }
+                    Opcode::LoadTrue => a!() = Value::Boolean(true),
+                    Opcode::GetUpvalue => a!() = closure.upvalue_unchecked(i.b()).get(),
+                    Opcode::SetUpvalue => closure.upvalue_unchecked(i.b()).set(a!()),
+
+                    Opcode::GetTabUp => get_field!(closure.upvalue_unchecked(i.b()).get()),
+                    Opcode::GetField => get_field!(b!()),
+                    Opcode::GetTable => {
+                        let (object, key) = (b!(), c!());
+                        let mut found = Value::Nil;
+                        if let Value::Table(table) = object {
+                            found = match key {
+                                Value::Integer(index) => table.get_integer(index),
+                                Value::String(key) => table.get_string(key),
+                                _ => table.get(key),
+                            };
+                        }
+                        if found.is_nil() {
+                            flow!(machine.index_into(position!(i.a()), object, key));
+                        } else {
+                            a!() = found;
+                        }
+                    }
+                    Opcode::GetInteger => {
+                        let object = b!();
+                        let mut found = Value::Nil;
+                        if let Value::Table(table) = object {
+                            found = table.get_integer(i.c() as i64);
+                        }
+                        if found.is_nil() {
+                            flow!(machine.index_into(position!(i.a()), object, Value::Integer(i.c() as i64)));
+                        } else {
+                            a!() = found;
+                        }
+                    }
+                    Opcode::SetTabUp => set_field!(closure.upvalue_unchecked(i.a()).get(), c!()),
+                    Opcode::SetTabUpK => {
+                        set_field!(closure.upvalue_unchecked(i.a()).get(), *constants.add(i.c()))
+                    }
+                    Opcode::SetField => set_field!(a!(), c!()),
+                    Opcode::SetFieldK => set_field!(a!(), *constants.add(i.c())),
+                    Opcode::SetTable => set_table!(c!()),
+                    Opcode::SetTableK => set_table!(*constants.add(i.c())),
+                    Opcode::SetInteger => set_integer!(c!()),
+                    Opcode::SetIntegerK => set_integer!(*constants.add(i.c())),
+                    Opcode::NewTable => {
+                        let (fields, items) = (i.bx(), (*pc).get() as usize);
+                        machine.fuel -= ALLOCATION_FUEL;
+                        if (fields | items) == 0 {
+                            a!() = Value::Table(Table::new(context, 0, 0));
+                        } else {
+                            flow!(machine.new_table(position!(i.a()), items, fields));
+                        }
+                        pc = pc.add(1);
+                        safe_point!();
+                    }
+                    Opcode::SelfField => {
+                        let object = b!();
+                        *base.add(i.a() + 1) = object;
+                        get_field!(object);
+                    }
+
+                    Opcode::Add => arithmetic!(Add, b!(), c!(), i64::wrapping_add, |x, y| x + y),
+                    Opcode::Sub => arithmetic!(Sub, b!(), c!(), i64::wrapping_sub, |x, y| x - y),
+                    Opcode::Mul => arithmetic!(Mul, b!(), c!(), i64::wrapping_mul, |x, y| x * y),
+                    Opcode::AddI => {
+                        arithmetic!(Add, b!(), Value::Integer(i.c() as i64), i64::wrapping_add, |x, y| x + y)
+                    }
+                    Opcode::SubI => {
+                        arithmetic!(Sub, b!(), Value::Integer(i.c() as i64), i64::wrapping_sub, |x, y| x - y)
+                    }
+                    Opcode::AddK => arithmetic!(Add, b!(), *constants.add(i.c()), i64::wrapping_add, |x, y| x + y),
+                    Opcode::SubK => arithmetic!(Sub, b!(), *constants.add(i.c()), i64::wrapping_sub, |x, y| x - y),
+                    Opcode::MulK => arithmetic!(Mul, b!(), *constants.add(i.c()), i64::wrapping_mul, |x, y| x * y),
+                    Opcode::Div => in_floats!(Div, c!(), |x, y| x / y),
+                    Opcode::DivK => in_floats!(Div, *constants.add(i.c()), |x, y| x / y),
+                    Opcode::Pow => in_floats!(Pow, c!(), power),
+                    Opcode::PowK => in_floats!(Pow, *constants.add(i.c()), power),
+                    Opcode::Mod => division!(Mod, c!(), integer_modulo, float_modulo),
+                    Opcode::ModK => division!(Mod, *constants.add(i.c()), integer_modulo, float_modulo),
+                    Opcode::IDiv => division!(IDiv, c!(), integer_floor_divide, float_floor_divide),
+                    Opcode::IDivK => division!(IDiv, *constants.add(i.c()), integer_floor_divide, float_floor_divide),
+                    Opcode::BAnd => bitwise!(BAnd, c!(), |x, y| x & y),
+                    Opcode::BOr => bitwise!(BOr, c!(), |x, y| x | y),
+                    Opcode::BXor => bitwise!(BXor, c!(), |x, y| x ^ y),
+                    Opcode::BAndK => bitwise!(BAnd, *constants.add(i.c()), |x, y| x & y),
+                    Opcode::BOrK => bitwise!(BOr, *constants.add(i.c()), |x, y| x | y),
+                    Opcode::BXorK => bitwise!(BXor, *constants.add(i.c()), |x, y| x ^ y),
+                    Opcode::Shl => bitwise!(Shl, c!(), shift_left),
+                    Opcode::Shr => bitwise!(Shr, c!(), shift_right),
+                    Opcode::ShlI => bitwise!(Shl, Value::Integer(i.c() as i64), shift_left),
+                    Opcode::ShrI => bitwise!(Shr, Value::Integer(i.c() as i64), shift_right),
+                    Opcode::Neg => match b!() {
+                        Value::Integer(x) => a!() = Value::Integer(x.wrapping_neg()),
+                        Value::Float(x) => a!() = Value::Float(-x),
+                        value => flow!(machine.arithmetic(Metamethod::Unm, position!(i.a()), value, value)),
+                    },
+                    Opcode::BNot => match b!() {
+                        Value::Integer(x) => a!() = Value::Integer(!x),
+                        value => flow!(machine.arithmetic(Metamethod::BNot, position!(i.a()), value, value)),
+                    },
+                    Opcode::Not => a!() = Value::Boolean(!b!().is_truthy()),
+                    Opcode::Len => match b!() {
+                        Value::Table(table) if table.metatable().is_none() => {
+                            a!() = Value::Integer(table.length());
+                        }
+                        value => flow!(machine.length(position!(i.a()), value)),
+                    },
+                    Opcode::Concat => {
+                        machine.fuel -= ALLOCATION_FUEL;
+                        flow!(machine.concatenate(position!(i.a()), i.b()));
+                        safe_point!();
+                    }
+
+                    Opcode::Close => {
+                        let from = position!(i.a());
+                        (*frame).pc = pc.sub(1);
+                        match machine.close_step(from as u32, Value::Nil, Some(machine.free_slot())) {
+                            Ok(true) => continue 'frame,
+                            Ok(false) => {}
+                            Err(error) => {
+                                if machine.throw(error) == Flow::Stop {
+                                    return;
+                                }
+                                continue 'frame;
+                            }
+                        }
+                    }
+                    Opcode::ToBeClosed => {
+                        flow!(machine.mark_to_be_closed(position!(i.a())).map(|()| Flow::Continue));
+                    }
+                    Opcode::Jump => jump!((*pc).get()),
+                    Opcode::Test => branch!(a!().is_truthy() == i.flag()),
+                    Opcode::TestSet => {
+                        let value = b!();
+                        if value.is_truthy() == i.flag() {
+                            a!() = value;
+                            jump!((*pc).get());
+                        } else {
+                            pc = pc.add(1);
+                        }
+                    }
+                    Opcode::Eq => {
+                        let (left, right) = (a!(), b!());
+                        let mut equal = left.raw_equals(right);
+                        if !equal
+                            && let (Value::Table(_) | Value::Userdata(_), Value::Table(_) | Value::Userdata(_)) =
+                                (left, right)
+                            && let Some(handler) = machine.equality_handler(left, right)
+                        {
+                            flow!(machine.call_metamethod(handler, &[left, right], WANT_FINISH));
+                            equal = false;
+                        }
+                        branch!(equal == i.flag());
+                    }
+                    Opcode::EqK => branch!(a!().raw_equals(*constants.add(i.b())) == i.flag()),
+                    Opcode::EqI => {
+                        let equal = match a!() {
+                            Value::Integer(x) => x == i.sb(),
+                            Value::Float(x) => x == i.sb() as f64,
+                            _ => false,
+                        };
+                        branch!(equal == i.flag());
+                    }
+                    Opcode::Lt => order!(Lt, a!(), b!(), <),
+                    Opcode::Le => order!(Le, a!(), b!(), <=),
+                    Opcode::LtI => order_immediate!(Lt, <, false),
+                    Opcode::LeI => order_immediate!(Le, <=, false),
+                    Opcode::GtI => order_immediate!(Lt, >, true),
+                    Opcode::GeI => order_immediate!(Le, >=, true),
+
+                    Opcode::Call => {
+                        let function = position!(i.a());
+                        let args = if i.b() == 0 { (*frame).top as usize - function - 1 } else { i.b() - 1 };
+                        let want = i.c() as i32 - 1;
+                        (*frame).pc = pc;
+                        match a!() {
+                            Value::Closure(called) => {
+                                if let Err(error) = machine.enter_lua(called, function, args, want)
+                                    && machine.throw(error) == Flow::Stop
+                                {
+                                    return;
+                                }
+                                if machine.fuel < 0 {
+                                    machine.stop = Stop::OutOfFuel;
+                                    return;
+                                }
+                                continue 'frame;
+                            }
+                            Value::Native(called) => {
+                                let flow = match machine.enter_native(called, function, args, want) {
+                                    Ok(()) => machine.run_native(called),
+                                    Err(error) => Err(error),
+                                };
+                                match flow {
+                                    Ok(Flow::Stop) => return,
+                                    Ok(_) => machine.memory_retry = false,
+                                    Err(error) => {
+                                        if machine.throw(error) == Flow::Stop {
+                                            return;
+                                        }
+                                    }
+                                }
+                                if accounting.wants_cycle() {
+                                    machine.stop = Stop::Collect;
+                                    return;
+                                }
+                                if machine.fuel < 0 {
+                                    machine.stop = Stop::OutOfFuel;
+                                    return;
+                                }
+                                continue 'frame;
+                            }
+                            _ => flow!(machine.call(function, args, want)),
+                        }
+                    }
+                    Opcode::TailCall => {
+                        let function = position!(i.a());
+                        let args = if i.b() == 0 { (*frame).top as usize - function - 1 } else { i.b() - 1 };
+                        if i.flag() {
+                            machine.coroutine.close_upvalues((*frame).base);
+                        }
+                        flow!(machine.tail_call(function, args));
+                    }
+                    Opcode::Return => {
+                        let first = position!(i.a());
+                        let count = if i.b() == 0 { (*frame).top as usize - first } else { i.b() - 1 };
+                        if i.flag() {
+                            (*frame).pc = pc.sub(1);
+                            let at = machine.free_slot().max(first + count);
+                            match machine.close_step((*frame).base, Value::Nil, Some(at)) {
+                                Ok(true) => continue 'frame,
+                                Ok(false) => {}
+                                Err(error) => {
+                                    if machine.throw(error) == Flow::Stop {
+                                        return;
+                                    }
+                                    continue 'frame;
+                                }
+                            }
+                        }
+                        flow!(machine.leave((*frame).function as usize, first, count, (*frame).want));
+                    }
+                    Opcode::Return0 => {
+                        flow!(machine.leave((*frame).function as usize, 0, 0, (*frame).want));
+                    }
+                    Opcode::Return1 => {
+                        let first = position!(i.a());
+                        flow!(machine.leave((*frame).function as usize, first, 1, (*frame).want));
+                    }
+                    Opcode::ForPrep => {
+                        if let (Value::Integer(start), Value::Integer(limit), Value::Integer(step)) =
+                            (a!(), *base.add(i.a() + 1), *base.add(i.a() + 2))
+                            && step > 0
+                        {
+                            if start > limit {
+                                jump!((*pc).get());
+                            } else {
+                                let span = (limit as u64).wrapping_sub(start as u64);
+                                let rounds = if step == 1 { span } else { span / step as u64 };
+                                *base.add(i.a() + 1) = Value::Integer(rounds as i64);
+                                *base.add(i.a() + 3) = Value::Integer(start);
+                                pc = pc.add(1);
+                            }
+                        } else {
+                            (*frame).pc = pc;
+                            match machine.prepare_loop(position!(i.a())) {
+                                Ok(runs) => branch!(!runs),
+                                Err(error) => {
+                                    if machine.throw(error) == Flow::Stop {
+                                        return;
+                                    }
+                                    continue 'frame;
+                                }
+                            }
+                        }
+                    }
+                    Opcode::ForLoop => {
+                        // R[A] index, R[A+1] rounds left (integers) or limit (floats), R[A+2] step.
+                        match (a!(), *base.add(i.a() + 1), *base.add(i.a() + 2)) {
+                            (Value::Integer(index), Value::Integer(rounds), Value::Integer(step)) => {
+                                if rounds as u64 > 0 {
+                                    let index = index.wrapping_add(step);
+                                    *base.add(i.a() + 1) = Value::Integer(rounds - 1);
+                                    a!() = Value::Integer(index);
+                                    *base.add(i.a() + 3) = Value::Integer(index);
+                                    jump!((*pc).get());
+                                } else {
+                                    pc = pc.add(1);
+                                }
+                            }
+                            (Value::Float(index), Value::Float(limit), Value::Float(step)) => {
+                                let index = index + step;
+                                if if step > 0.0 { index <= limit } else { limit <= index } {
+                                    a!() = Value::Float(index);
+                                    *base.add(i.a() + 3) = Value::Float(index);
+                                    jump!((*pc).get());
+                                } else {
+                                    pc = pc.add(1);
+                                }
+                            }
+                            // Only in code that was made by hand: the loop ends.
+                            _ => pc = pc.add(1),
+                        }
+                    }
+                    Opcode::TForPrep => {
+                        flow!(machine.mark_to_be_closed(position!(i.a() + 3)).map(|()| Flow::Continue));
+                        jump!((*pc).get());
+                    }
+                    Opcode::TForCall => {
+                        let first = base.add(i.a());
+                        if let (Value::Native(native), Value::Table(table)) = (*first, *first.add(1)) {
+                            let step = match native.role() {
+                                Role::Next => table.next(*first.add(2)).ok(),
+                                Role::SequenceStep if table.metatable().is_none() => match *first.add(2) {
+                                    Value::Integer(index) => {
+                                        let index = index.wrapping_add(1);
+                                        match table.get_integer(index) {
+                                            Value::Nil => Some(None),
+                                            value => Some(Some((Value::Integer(index), value))),
+                                        }
+                                    }
+                                    _ => None,
+                                },
+                                _ => None,
+                            };
+                            if let Some(pair) = step {
+                                machine.fuel -= 1;
+                                let (key, value) = pair.unwrap_or((Value::Nil, Value::Nil));
+                                *first.add(4) = key;
+                                if i.c() >= 2 {
+                                    *first.add(5) = value;
+                                    for extra in 2..i.c() {
+                                        *first.add(4 + extra) = Value::Nil;
+                                    }
+                                }
+                                continue;
+                            }
+                        }
+                        *first.add(4) = *first;
+                        *first.add(5) = *first.add(1);
+                        *first.add(6) = *first.add(2);
+                        flow!(machine.call(position!(i.a() + 4), 2, i.c() as i32));
+                    }
+                    Opcode::TForLoop => {
+                        let control = *base.add(i.a() + 4);
+                        if control.is_nil() {
+                            pc = pc.add(1);
+                        } else {
+                            *base.add(i.a() + 2) = control;
+                            jump!((*pc).get());
+                        }
+                    }
+                    Opcode::SetList => {
+                        let first = position!(i.a() + 1);
+                        let count = if i.b() == 0 { (*frame).top as usize - first } else { i.b() };
+                        let start = (*pc).get() as usize;
+                        flow!(machine.set_list(a!(), first, count, start).map(|()| Flow::Continue));
+                        pc = pc.add(1);
+                        safe_point!();
+                    }
+                    Opcode::Closure => {
+                        (*frame).pc = pc;
+                        machine.fuel -= ALLOCATION_FUEL;
+                        machine.make_closure(closure, (*pc).get() as usize, position!(i.a()));
+                        pc = pc.add(1);
+                        safe_point!();
+                    }
+                    Opcode::VarArg => {
+                        let want = i.c() as i32 - 1;
+                        debug_assert!(want >= WANT_ALL);
+                        flow!(machine.copy_varargs(position!(i.a()), want).map(|()| Flow::Continue));
+                    }
+                    Opcode::VarArgPrep => {
+                        flow!(machine.prepare_varargs(i.a()).map(|()| Flow::Continue));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<'gc> Machine<'gc> {
+    /// Replaces the top frame by a call of the value in slot `function`.
+    #[inline]
+    fn tail_call(&mut self, function: usize, args: usize) -> Result<Flow, crate::error::Error<'gc>> {
+        let (mut function, mut args) = (function, args);
+        while !matches!(self.slot(function), Value::Closure(_) | Value::Native(_)) {
+            self.insert_call_handler(function, args)?;
+            args += 1;
+        }
+        let frame = *self.top_frame();
+        let target = frame.function as usize;
+        self.state_mut().stack.copy_within(function..=function + args, target);
+        function = target;
+        match self.slot(function) {
+            Value::Closure(closure) => {
+                self.state_mut().frames.pop();
+                self.enter_lua(closure, function, args, frame.want)?;
+            }
+            Value::Native(native) => {
+                self.state_mut().frames.pop();
+                self.enter_native(native, function, args, frame.want)?;
+            }
+            _ => unreachable!("checked above"),
+        }
+        self.top_frame_mut().flags |= FLAG_TAIL_CALL;
+        if self.fuel < 0 {
+            self.stop = Stop::OutOfFuel;
+            return Ok(Flow::Stop);
+        }
+        Ok(Flow::Enter)
+    }
+
+    /// A table with announced sizes. They come from bytecode, so the room made in advance is bounded.
+    #[inline(never)]
+    fn new_table(&mut self, target: usize, items: usize, fields: usize) -> Result<Flow, crate::error::Error<'gc>> {
+        let (items, fields) = (items.min(1 << 16), fields.min(1 << 12));
+        self.context.accounting().check(items * 16 + fields * 40)?;
+        let table = Table::new(self.context, items, fields);
+        self.set_slot(target, Value::Table(table));
+        Ok(Flow::Continue)
+    }
+}

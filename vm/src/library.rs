@@ -1,0 +1,67 @@
+//! The standard library (manual §6).
+//!
+//! Each library is a table of natives, each native a plain function on a [`Call`](crate::call::Call). The names given here are how saved
+//! state refers to them.
+
+mod base;
+mod coroutine;
+mod load;
+mod math;
+mod os;
+mod protected;
+mod string;
+mod table;
+mod utf8;
+
+use crate::context::Context;
+use crate::heap::native::{Native, NativeCode, NativeDefinition};
+use crate::heap::table::Table;
+use crate::heap::value::Value;
+
+pub(crate) use protected::{error_report, host_call, read_report};
+
+/// Native functions of one library, each with its full registered name.
+type Functions = &'static [(&'static str, NativeCode)];
+
+/// Puts the standard library into the global table.
+pub(crate) fn open(context: Context<'_>, seed: u64) {
+    let globals = context.globals();
+    set_field(context, globals, "_G", Value::Table(globals));
+    set_field(context, globals, "_VERSION", Value::String(context.string(b"Lua 5.4")));
+    set_field(context, context.registered().loaded, "_G", Value::Table(globals));
+    fill(context, globals, base::FUNCTIONS);
+    base::open(context);
+    protected::open(context);
+    library(context, "coroutine", coroutine::FUNCTIONS);
+    let table = library(context, "table", table::FUNCTIONS);
+    table::open(context, table);
+    let string = library(context, "string", string::FUNCTIONS);
+    string::open(context, string);
+    let math = library(context, "math", math::FUNCTIONS);
+    math::open(context, math, seed);
+    let utf8 = library(context, "utf8", utf8::FUNCTIONS);
+    utf8::open(context, utf8);
+    library(context, "os", os::FUNCTIONS);
+}
+
+fn library<'gc>(context: Context<'gc>, name: &str, functions: Functions) -> Table<'gc> {
+    let table = Table::new(context, 0, functions.len());
+    fill(context, table, functions);
+    set_field(context, context.globals(), name, Value::Table(table));
+    set_field(context, context.registered().loaded, name, Value::Table(table));
+    table
+}
+
+fn fill<'gc>(context: Context<'gc>, table: Table<'gc>, functions: Functions) {
+    for &(name, code) in functions {
+        let native = Native::new(context, NativeDefinition { name, code }, &[]);
+        let field = name.rsplit('.').next().unwrap_or(name);
+        set_field(context, table, field, Value::Native(native));
+    }
+}
+
+pub(crate) fn set_field<'gc>(context: Context<'gc>, table: Table<'gc>, name: &str, value: Value<'gc>) {
+    table
+        .set(context, Value::String(context.string(name.as_bytes())), value)
+        .expect("the standard library fits into any heap");
+}

@@ -1,0 +1,335 @@
+//! Basic functions (manual §6.1), except the protected calls and loading.
+
+use super::{Functions, load, set_field};
+use crate::call::{Action, Call, append_number};
+use crate::context::Context;
+use crate::error::Error;
+use crate::heap::native::{Native, NativeDefinition, Role};
+use crate::heap::table::serial_cell;
+use crate::heap::value::Value;
+use crate::interpreter::Indexed;
+use crate::metamethod::Metamethod;
+use crate::text::number::parse_integer_base;
+
+pub(super) const FUNCTIONS: Functions = &[
+    ("assert", assert),
+    ("collectgarbage", collect_garbage),
+    ("error", error),
+    ("getmetatable", get_metatable),
+    ("load", load::load),
+    ("pairs", pairs),
+    ("print", print),
+    ("rawequal", raw_equal),
+    ("rawget", raw_get),
+    ("rawlen", raw_len),
+    ("rawset", raw_set),
+    ("select", select),
+    ("setmetatable", set_metatable),
+    ("tonumber", to_number),
+    ("tostring", to_string),
+    ("type", type_name),
+    ("warn", warn),
+];
+
+/// `next` and `ipairs`, which the interpreter's loops know.
+pub(super) fn open(context: Context<'_>) {
+    let globals = context.globals();
+    let definition = NativeDefinition { name: "next", code: next };
+    let next = Native::with_role(context, definition, &[], Role::Next);
+    set_field(context, globals, "next", Value::Native(next));
+    let definition = NativeDefinition { name: "ipairs.step", code: sequence_step };
+    let step = Native::with_role(context, definition, &[], Role::SequenceStep);
+    let definition = NativeDefinition { name: "ipairs", code: ipairs };
+    let ipairs = Native::new(context, definition, &[Value::Native(step)]);
+    set_field(context, globals, "ipairs", Value::Native(ipairs));
+}
+
+fn print<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    // State n: `__tostring` of argument n has returned.
+    let mut text = Vec::new();
+    let done = call.state() as usize;
+    if done > 0 {
+        let Value::String(result) = call.slot(call.scratch()) else {
+            return Err(call.error("'__tostring' must return a string"));
+        };
+        text.extend_from_slice(result.as_bytes());
+    }
+    for index in done + 1..=call.arg_count() {
+        if index > 1 {
+            text.push(b'\t');
+        }
+        let value = call.arg(index);
+        if let Some(handler) = append_text(call.context(), value, &mut text) {
+            call.context().root().host.borrow_mut().write(&text);
+            return call.call(call.scratch(), handler, &[value], 1, index as u32);
+        }
+    }
+    text.push(b'\n');
+    call.charge(text.len() / 8);
+    call.context().root().host.borrow_mut().write(&text);
+    call.return_none()
+}
+
+/// Appends what `tostring` gives for a value, or answers the `__tostring` metamethod that has to be called for it.
+pub(crate) fn append_text<'gc>(context: Context<'gc>, value: Value<'gc>, text: &mut Vec<u8>) -> Option<Value<'gc>> {
+    match value {
+        Value::String(string) => text.extend_from_slice(string.as_bytes()),
+        Value::Integer(_) | Value::Float(_) => append_number(value, text),
+        Value::Nil => text.extend_from_slice(b"nil"),
+        Value::Boolean(true) => text.extend_from_slice(b"true"),
+        Value::Boolean(false) => text.extend_from_slice(b"false"),
+        _ => {
+            match context.metamethod(value, Metamethod::ToString) {
+                Value::Nil => {}
+                handler => return Some(handler),
+            }
+            match context.metamethod(value, Metamethod::Name) {
+                Value::String(name) => text.extend_from_slice(name.as_bytes()),
+                _ => text.extend_from_slice(value.type_name().as_bytes()),
+            }
+            text.extend_from_slice(b": ");
+            append_identity(context, value, text);
+        }
+    }
+    None
+}
+
+/// Appends what `%p` shows: a number given at first use, never an address, so that it is the same everywhere.
+pub(crate) fn append_identity<'gc>(context: Context<'gc>, value: Value<'gc>, text: &mut Vec<u8>) {
+    let number = match value {
+        Value::LightUserdata(number) => number,
+        _ => serial_cell(value).map_or(0, |cell| u64::from(context.serial(cell))),
+    };
+    text.extend_from_slice(format!("0x{number:014x}").as_bytes());
+}
+
+fn to_string<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    if call.state() == 1 {
+        return match call.slot(call.scratch()) {
+            result @ Value::String(_) => call.return_value(result),
+            _ => Err(call.error("'__tostring' must return a string")),
+        };
+    }
+    let value = call.check_any(1)?;
+    if let Value::String(_) = value {
+        return call.return_value(value);
+    }
+    let mut text = Vec::new();
+    match append_text(call.context(), value, &mut text) {
+        Some(handler) => call.call(call.scratch(), handler, &[value], 1, 1),
+        None => {
+            let string = call.context().string_from(text);
+            call.return_value(Value::String(string))
+        }
+    }
+}
+
+fn to_number<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    if call.arg(2).is_nil() {
+        let value = call.check_any(1)?;
+        return call.return_value(value.to_number().unwrap_or(Value::Nil));
+    }
+    let base = call.check_integer(2)?;
+    let Value::String(text) = call.arg(1) else { return Err(call.type_error(1, "string")) };
+    if !(2..=36).contains(&base) {
+        return Err(call.arg_error(2, "base out of range"));
+    }
+    let number = parse_integer_base(text.as_bytes(), base as u32);
+    call.return_value(number.map_or(Value::Nil, Value::Integer))
+}
+
+fn type_name<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let name = call.check_any(1)?.type_name();
+    let name = call.context().string(name.as_bytes());
+    call.return_value(Value::String(name))
+}
+
+fn assert<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    if call.check_any(1)?.is_truthy() {
+        return call.return_args_from(1);
+    }
+    Err(if call.arg_count() >= 2 { Error::Thrown(call.arg(2)) } else { call.error_without_position("assertion failed!") })
+}
+
+fn error<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let level = call.opt_integer(2, 1)?;
+    match call.arg(1) {
+        Value::String(message) if level > 0 => Err(call.machine.error_at_level(level as usize, message.as_bytes())),
+        value => Err(Error::Thrown(value)),
+    }
+}
+
+fn select<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let count = call.arg_count() as i64 - 1;
+    if let Value::String(text) = call.arg(1)
+        && text.as_bytes() == b"#"
+    {
+        return call.return_value(Value::Integer(count));
+    }
+    let index = call.check_integer(1)?;
+    let first = if index < 0 { count + index + 1 } else { index.min(count + 1) };
+    if first < 1 {
+        return Err(call.arg_error(1, "index out of range"));
+    }
+    call.return_args_from(first as usize + 1)
+}
+
+fn get_metatable<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let value = call.check_any(1)?;
+    let context = call.context();
+    let result = match context.metatable(value) {
+        None => Value::Nil,
+        Some(metatable) => match metatable.metamethod(context, Metamethod::Metatable) {
+            Value::Nil => Value::Table(metatable),
+            shown => shown,
+        },
+    };
+    call.return_value(result)
+}
+
+fn set_metatable<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let table = call.check_table(1)?;
+    let metatable = match call.arg(2) {
+        Value::Nil if call.arg_count() >= 2 => None,
+        Value::Table(metatable) => Some(metatable),
+        _ => return Err(call.type_error(2, "nil or table")),
+    };
+    let context = call.context();
+    if !context.metamethod(Value::Table(table), Metamethod::Metatable).is_nil() {
+        return Err(call.error("cannot change a protected metatable"));
+    }
+    context.set_metatable(table, metatable);
+    call.return_value(Value::Table(table))
+}
+
+fn raw_equal<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let equal = call.check_any(1)?.raw_equals(call.check_any(2)?);
+    call.return_value(Value::Boolean(equal))
+}
+
+fn raw_get<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let table = call.check_table(1)?;
+    let value = table.get(call.check_any(2)?);
+    call.return_value(value)
+}
+
+fn raw_set<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let table = call.check_table(1)?;
+    let (key, value) = (call.check_any(2)?, call.check_any(3)?);
+    call.set_raw(table, key, value)?;
+    call.return_value(Value::Table(table))
+}
+
+fn raw_len<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let length = match call.arg(1) {
+        Value::Table(table) => table.length(),
+        Value::String(string) => string.len() as i64,
+        _ => return Err(call.arg_error(1, "table or string expected")),
+    };
+    call.return_value(Value::Integer(length))
+}
+
+fn next<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let table = call.check_table(1)?;
+    match table.next(call.arg(2)) {
+        Ok(Some((key, value))) => call.return_values(&[key, value]),
+        Ok(None) => call.return_value(Value::Nil),
+        Err(_) => Err(call.error("invalid key to 'next'")),
+    }
+}
+
+fn pairs<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let at = call.scratch();
+    if call.state() == 1 {
+        return Ok(Action::Return { first: at as u32, count: 3 });
+    }
+    let value = call.check_any(1)?;
+    match call.context().metamethod(value, Metamethod::Pairs) {
+        Value::Nil => {
+            call.check_table(1)?;
+            let context = call.context();
+            let next = context.globals().get_string(context.string(b"next"));
+            let next = match next {
+                Value::Native(native) if native.role() == Role::Next => next,
+                _ => {
+                    let definition = NativeDefinition { name: "next", code: self::next };
+                    Value::Native(Native::with_role(context, definition, &[], Role::Next))
+                }
+            };
+            call.return_values(&[next, value, Value::Nil])
+        }
+        handler => call.call(at, handler, &[value], 3, 1),
+    }
+}
+
+fn ipairs<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let value = call.check_any(1)?;
+    let step = call.upvalue(0);
+    call.return_values(&[step, value, Value::Integer(0)])
+}
+
+/// One step of `ipairs`: respects `__index`.
+fn sequence_step<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let index = Value::Integer(call.check_integer(2)?.wrapping_add(1));
+    let value = if call.state() == 1 {
+        call.slot(call.scratch())
+    } else {
+        match call.machine.index(call.arg(1), index)? {
+            Indexed::Value(value) => value,
+            Indexed::Call(handler, object) => {
+                return call.call(call.scratch(), handler, &[object, index], 1, 1);
+            }
+        }
+    };
+    if value.is_nil() { call.return_value(Value::Nil) } else { call.return_values(&[index, value]) }
+}
+
+fn collect_garbage<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let accounting = call.context().accounting();
+    let option = call.opt_string(1)?.map_or(&b"collect"[..], |option| option.as_bytes());
+    let result = match (call.state(), option) {
+        // The cycle is over; what it queued is finalized before this returns.
+        (1, _) => {
+            let finalizers = call.machine.finalizers();
+            return call.call(call.scratch(), finalizers, &[], 0, 2);
+        }
+        (2, b"step") => Value::Boolean(true),
+        (2, _) => Value::Integer(0),
+        (_, b"collect" | b"step") => return Ok(Action::Collect { state: 1 }),
+        (_, b"count") => Value::Float(accounting.used() as f64 / 1024.0),
+        (_, b"stop") => {
+            accounting.set_running(false);
+            Value::Integer(0)
+        }
+        (_, b"restart") => {
+            accounting.set_running(true);
+            Value::Integer(0)
+        }
+        (_, b"isrunning") => Value::Boolean(accounting.running()),
+        (_, b"setpause") => Value::Integer(accounting.set_pause(call.opt_integer(2, 200)?.max(0) as usize) as i64),
+        (_, b"setstepmul") => Value::Integer(100),
+        (_, b"incremental" | b"generational") => Value::String(call.context().string(b"incremental")),
+        _ => {
+            let message = format!("invalid option '{}'", String::from_utf8_lossy(option));
+            return Err(call.arg_error(1, &message));
+        }
+    };
+    call.return_value(result)
+}
+
+fn warn<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let mut message = Vec::new();
+    call.check_string(1)?;
+    for index in 1..=call.arg_count() {
+        message.extend_from_slice(call.check_string(index)?.as_bytes());
+    }
+    let root = call.context().root();
+    match (&message[..], call.arg_count()) {
+        (b"@on", 1) => root.warnings_on.set(true),
+        (b"@off", 1) => root.warnings_on.set(false),
+        (control, 1) if control.first() == Some(&b'@') => {}
+        _ if root.warnings_on.get() => root.host.borrow_mut().warn(&message),
+        _ => {}
+    }
+    call.return_none()
+}

@@ -1,0 +1,3 @@
+//! os
+use super::Functions;
+pub(super) const FUNCTIONS: Functions = &[];

@@ -1,0 +1,131 @@
+//! `pcall`, `xpcall`, and the protected call under which a host runs everything.
+
+use super::set_field;
+use crate::call::{Action, Call, STATE_FAILED, append_number};
+use crate::context::Context;
+use crate::error::{Error, RunError};
+use crate::heap::native::{Native, NativeDefinition, Role};
+use crate::heap::table::Table;
+use crate::heap::value::Value;
+use crate::metamethod::Metamethod;
+
+pub(super) fn open(context: Context<'_>) {
+    let functions: [(&'static str, NativeDefinition, Role); 2] = [
+        ("pcall", NativeDefinition { name: "pcall", code: pcall }, Role::Protected),
+        ("xpcall", NativeDefinition { name: "xpcall", code: xpcall }, Role::Handled),
+    ];
+    for (name, definition, role) in functions {
+        let native = Native::with_role(context, definition, &[], role);
+        set_field(context, context.globals(), name, Value::Native(native));
+    }
+}
+
+/// What is left to do when the called function failed: close its variables, then return false and the error.
+fn fail<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let error = call.slot(0);
+    if call.close_step(error)? {
+        return Ok(Action::Entered);
+    }
+    call.return_values(&[Value::Boolean(false), error])
+}
+
+/// `pcall(f, ...)`: the results of `f` stay where they are, behind `true`.
+fn pcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    match call.state() {
+        0 => {
+            call.check_any(1)?;
+            call.call_args_from(1, 1)
+        }
+        STATE_FAILED => fail(call),
+        _ => {
+            call.set_slot(0, Value::Boolean(true));
+            Ok(Action::Return { first: 0, count: 1 + call.results() as u32 })
+        }
+    }
+}
+
+/// `xpcall(f, handler, ...)`: function and handler change places, so that the function comes before its arguments.
+fn xpcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    match call.state() {
+        0 => {
+            call.check_function(2)?;
+            let (function, handler) = (call.arg(1), call.arg(2));
+            call.set_slot(1, handler);
+            call.set_slot(2, function);
+            call.call_args_from(2, 1)
+        }
+        STATE_FAILED => fail(call),
+        _ => {
+            call.set_slot(1, Value::Boolean(true));
+            Ok(Action::Return { first: 1, count: 1 + call.results() as u32 })
+        }
+    }
+}
+
+/// The function at the bottom of every run: an `xpcall` by another name, which tracebacks show as the host.
+pub(crate) fn host_call<'gc>(context: Context<'gc>) -> Value<'gc> {
+    let definition = NativeDefinition { name: "(host)", code: xpcall };
+    Value::Native(Native::with_role(context, definition, &[], Role::Handled))
+}
+
+/// The message handler of a run: makes a table of the error value, its message and the traceback.
+pub(crate) fn error_report<'gc>(context: Context<'gc>) -> Value<'gc> {
+    let definition = NativeDefinition { name: "(report)", code: report };
+    Value::Native(Native::new(context, definition, &[]))
+}
+
+fn report<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let context = call.context();
+    let error = call.arg(1);
+    let message = match (call.state(), error) {
+        (1, _) => match call.slot(2) {
+            Value::String(message) => message.as_bytes().to_vec(),
+            _ => b"(error object has a '__tostring' that returns no string)".to_vec(),
+        },
+        (_, Value::String(message)) => message.as_bytes().to_vec(),
+        (_, Value::Integer(_) | Value::Float(_)) => {
+            let mut text = Vec::new();
+            append_number(error, &mut text);
+            text
+        }
+        _ => match context.metamethod(error, Metamethod::ToString) {
+            Value::Nil => format!("(error object is a {} value)", error.type_name()).into_bytes(),
+            handler => return call.call(2, handler, &[error], 1, 1),
+        },
+    };
+    // Level 0 is this function, level 1 the frame that called it.
+    let traceback = call.machine.traceback(call.machine.coroutine, None, 2);
+    let table = context.table();
+    let values =
+        [error, Value::String(context.string_from(message)), Value::String(context.string_from(traceback))];
+    for (index, value) in values.into_iter().enumerate() {
+        call.set_raw(table, Value::Integer(index as i64 + 1), value)?;
+    }
+    call.return_value(Value::Table(table))
+}
+
+/// Reads a table made by the report handler.
+pub(crate) fn read_report<'gc>(_context: Context<'gc>, report: Table<'gc>) -> RunError {
+    let text = |index| match report.get_integer(index) {
+        Value::String(text) => text.to_string_lossy().into_owned(),
+        _ => String::new(),
+    };
+    let message = text(2);
+    let position = leading_position(&message);
+    RunError::Lua { message, traceback: text(3), position }
+}
+
+/// The `chunk:line:` that a message starts with.
+fn leading_position(message: &str) -> Option<(String, u32)> {
+    let mut start = 0;
+    while let Some(colon) = message[start..].find(':') {
+        let colon = start + colon;
+        let digits = message[colon + 1..].bytes().take_while(u8::is_ascii_digit).count();
+        let end = colon + 1 + digits;
+        if digits > 0 && message[end..].starts_with(": ") {
+            return message[colon + 1..end].parse().ok().map(|line| (message[..colon].to_owned(), line));
+        }
+        start = colon + 1;
+    }
+    None
+}

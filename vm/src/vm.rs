@@ -1,0 +1,321 @@
+//! The VM: a heap, what runs on it, and the driver that alternates slices of Lua code with collections.
+
+use gc_arena::Arena;
+
+use crate::bytecode::verify::{Verified, verify};
+use crate::collect::{Heap, collect};
+use crate::compiler::compile;
+use crate::context::{Context, Handle, Registered, Root};
+use crate::error::{Error, RunError};
+use crate::heap::closure::Closure;
+use crate::heap::coroutine::{Coroutine, Status};
+use crate::heap::proto::Proto;
+use crate::heap::table::Table;
+use crate::heap::upvalue::Upvalue;
+use crate::heap::value::Value;
+use crate::host::{Host, SilentHost};
+use crate::interpreter::{Flow, Machine, Stop};
+use crate::library;
+use crate::metamethod::Metamethod;
+
+/// The heap limit of a VM that asks for nothing else: 512 KiB.
+pub const DEFAULT_HEAP_LIMIT: usize = 512 * 1024;
+
+/// How a VM is made.
+pub struct Options {
+    /// The most the heap may hold, in nominal bytes (what objects take on wasm32).
+    pub heap_limit: usize,
+    /// Seeds `math.random` and the hashing of strings; the same seed gives the same run.
+    pub seed: u64,
+    pub host: Box<dyn Host>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { heap_limit: DEFAULT_HEAP_LIMIT, seed: 0, host: Box::new(SilentHost) }
+    }
+}
+
+/// What a slice of running came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The function returned; [`Vm::take_results`] has its values.
+    Finished,
+    /// An error was not caught; [`Vm::take_error`] has it.
+    Failed,
+    /// The slice's fuel is used; [`Vm::step`] goes on.
+    OutOfFuel,
+}
+
+/// A Lua virtual machine.
+pub struct Vm {
+    arena: Heap,
+    running: bool,
+    memory_retry: bool,
+    fuel_used: u64,
+    /// How many values the finished run left at the bottom of the main stack.
+    results: usize,
+    cycles: u64,
+}
+
+impl Vm {
+    /// A VM with the standard library.
+    pub fn new(options: Options) -> Vm {
+        let Options { heap_limit, seed, host } = options;
+        let arena = Arena::new(|_| Root::new(heap_limit, seed, host));
+        arena.mutate(|mutation, root| {
+            let context = Context::new(mutation, root);
+            let names = std::array::from_fn(|index| context.string(Metamethod::ALL[index].name().as_bytes()));
+            assert!(root.names.set(names).is_ok(), "the names are set once");
+            let main = Coroutine::new(context);
+            root.registered.set(Some(Registered {
+                globals: Table::new(context, 0, 48),
+                loaded: Table::new(context, 0, 0),
+                string_metatable: None,
+                main,
+                current: main,
+            }));
+            library::open(context, seed);
+        });
+        Vm { arena, running: false, memory_retry: false, fuel_used: 0, results: 0, cycles: 0 }
+    }
+
+    /// Runs `work` with access to the heap. No Lua code runs and nothing is collected meanwhile.
+    pub fn enter<T>(&self, work: impl for<'gc> FnOnce(Context<'gc>) -> T) -> T {
+        self.arena.mutate(|mutation, root| work(Context::new(mutation, root)))
+    }
+
+    /// Compiles a chunk; its `_ENV` is the global table.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Syntax`] with PUC Lua's message.
+    pub fn load(&self, source: &[u8], chunk_name: &str) -> Result<Handle, RunError> {
+        let function = compile_chunk(source, chunk_name.as_bytes())?;
+        Ok(self.enter(|context| {
+            let proto = Proto::new(context, function);
+            let globals = Value::Table(context.globals());
+            let closure = Closure::new(context, proto, &[Upvalue::new(context, globals)]);
+            context.stash(Value::Closure(closure))
+        }))
+    }
+
+    /// Prepares a call; [`Self::step`] runs it. `values` gives the function and its arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Usage`] if something is running already.
+    pub fn start(
+        &mut self,
+        values: impl for<'gc> FnOnce(Context<'gc>) -> (Value<'gc>, Vec<Value<'gc>>),
+    ) -> Result<(), RunError> {
+        if self.running {
+            return Err(RunError::Usage("a run is in progress already"));
+        }
+        self.running = true;
+        self.fuel_used = 0;
+        self.enter(|context| {
+            let (function, args) = values(context);
+            let main = context.registered().main;
+            context.update_registered(|registered| registered.current = main);
+            reset(main);
+            let mut machine = Machine::new(context, main, 0);
+            machine.state_mut().status = Status::Running;
+            let bottom = library::host_call(context);
+            let call = [bottom, function, library::error_report(context)].into_iter().chain(args);
+            let values: Vec<Value<'_>> = call.collect();
+            let entered = machine.ensure_stack(values.len() + 32).and_then(|()| {
+                for (slot, value) in values.iter().enumerate() {
+                    machine.set_slot(slot, *value);
+                }
+                machine.call(0, values.len() - 1, -1)
+            });
+            entered.map(|_| ()).map_err(|_| RunError::Usage("the arguments do not fit into the heap"))
+        })
+    }
+
+    /// Runs for at most about `fuel` units: one per instruction that can repeat (a jump back costs its distance) and per piece of
+    /// work in library functions.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Usage`] if nothing was started.
+    pub fn step(&mut self, fuel: u64) -> Result<Step, RunError> {
+        if !self.running {
+            return Err(RunError::Usage("nothing is running"));
+        }
+        let mut left = i64::try_from(fuel).unwrap_or(i64::MAX);
+        loop {
+            let before = left;
+            let retry = self.memory_retry;
+            let (stop, rest, retry) = self.arena.mutate(|mutation, root| {
+                let context = Context::new(mutation, root);
+                let mut machine = Machine::new(context, context.registered().current, left);
+                machine.memory_retry = retry;
+                let stop = match machine.begin_slice() {
+                    Flow::Stop => machine.stop,
+                    _ => machine.run(),
+                };
+                (stop, machine.fuel, machine.memory_retry)
+            });
+            self.memory_retry = retry;
+            self.fuel_used = self.fuel_used.saturating_add(before.saturating_sub(rest).max(0) as u64);
+            left = rest;
+            match stop {
+                Stop::Collect => self.collect(),
+                Stop::OutOfFuel => return Ok(Step::OutOfFuel),
+                Stop::Failed => unreachable!("the bottom frame of a run catches every error"),
+                Stop::Finished(count) => {
+                    self.running = false;
+                    self.results = count;
+                    return Ok(if self.succeeded() { Step::Finished } else { Step::Failed });
+                }
+            }
+        }
+    }
+
+    fn succeeded(&self) -> bool {
+        self.enter(|context| matches!(bottom_values(context, 1)[..], [Value::Boolean(true)]))
+    }
+
+    /// The values of the run that finished, for `take` to look at.
+    pub fn take_results<T>(&self, take: impl for<'gc> FnOnce(Context<'gc>, &[Value<'gc>]) -> T) -> T {
+        let count = self.results;
+        self.enter(|context| take(context, bottom_values(context, count).get(1..).unwrap_or_default()))
+    }
+
+    /// The error of the run that failed.
+    pub fn take_error(&self) -> RunError {
+        self.enter(|context| match bottom_values(context, 2)[..] {
+            [_, Value::Table(report)] => library::read_report(context, report),
+            _ => RunError::Lua { message: "unknown error".into(), traceback: String::new(), position: None },
+        })
+    }
+
+    /// The error value of the run that failed, for `take` to look at.
+    pub fn take_error_value<T>(&self, take: impl for<'gc> FnOnce(Context<'gc>, Value<'gc>) -> T) -> T {
+        self.enter(|context| match bottom_values(context, 2)[..] {
+            [_, Value::Table(report)] => take(context, report.get_integer(1)),
+            _ => take(context, Value::Nil),
+        })
+    }
+
+    /// Drops the run in progress. To-be-closed variables are not closed.
+    pub fn abort(&mut self) {
+        self.running = false;
+        self.memory_retry = false;
+        self.enter(|context| {
+            let main = context.registered().main;
+            context.update_registered(|registered| registered.current = main);
+            reset(main);
+        });
+    }
+
+    /// Calls a function and runs it to its end, or for `fuel` units.
+    ///
+    /// # Errors
+    ///
+    /// What the code throws; [`RunError::OutOfFuel`], after which the run is dropped.
+    pub fn run<T>(
+        &mut self,
+        function: &Handle,
+        fuel: u64,
+        take: impl for<'gc> FnOnce(Context<'gc>, &[Value<'gc>]) -> T,
+    ) -> Result<T, RunError> {
+        self.start(|context| (context.fetch(function), Vec::new()))?;
+        match self.step(fuel)? {
+            Step::Finished => Ok(self.take_results(take)),
+            Step::Failed => Err(self.take_error()),
+            Step::OutOfFuel => {
+                self.abort();
+                Err(RunError::OutOfFuel)
+            }
+        }
+    }
+
+    /// Fuel used by the current or last run.
+    pub fn fuel_used(&self) -> u64 {
+        self.fuel_used
+    }
+
+    /// Whether a run was started and has not ended.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Runs a full collection. Finalizers of what died run with the next Lua code.
+    pub fn collect(&mut self) {
+        self.cycles += 1;
+        collect(&mut self.arena);
+    }
+
+    /// Nominal bytes in use, at the peak, and the limit.
+    pub fn heap_bytes(&self) -> HeapBytes {
+        self.enter(|context| {
+            let accounting = context.accounting();
+            HeapBytes { used: accounting.used(), peak: accounting.peak(), limit: accounting.limit(), cycles: self.cycles }
+        })
+    }
+
+    /// Changes the heap limit, in nominal bytes.
+    pub fn set_heap_limit(&self, limit: usize) {
+        self.enter(|context| context.accounting().set_limit(limit));
+    }
+}
+
+/// What the heap holds; sizes in nominal bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeapBytes {
+    pub used: usize,
+    pub peak: usize,
+    pub limit: usize,
+    /// Collections so far.
+    pub cycles: u64,
+}
+
+/// Compiles and verifies a chunk.
+pub(crate) fn compile_chunk(source: &[u8], chunk_name: &[u8]) -> Result<Verified, RunError> {
+    let parts = compile(source, chunk_name).map_err(|error| RunError::Syntax {
+        message: String::from_utf8_lossy(&error.message).into_owned(),
+        chunk: String::from_utf8_lossy(chunk_name).into_owned(),
+        line: error.line,
+    })?;
+    Ok(verify(parts).expect("the verifier accepts what the compiler emits"))
+}
+
+fn bottom_values<'gc>(context: Context<'gc>, count: usize) -> Vec<Value<'gc>> {
+    let main = context.registered().main;
+    // SAFETY: a copy of values; nothing runs meanwhile.
+    let stack = unsafe { &(*main.state_ptr()).stack };
+    stack.iter().take(count).copied().collect()
+}
+
+/// Empties a coroutine.
+fn reset(coroutine: Coroutine<'_>) {
+    coroutine.close_upvalues(0);
+    // SAFETY: nothing else refers to the state here.
+    let state = unsafe { &mut *coroutine.state_ptr() };
+    state.frames.clear();
+    state.to_close.clear();
+    state.stack.fill(Value::Nil);
+    state.status = Status::Suspended;
+    state.transfer = 0;
+    state.unyieldable = 0;
+    state.handlers = 0;
+    state.resumer = None;
+    state.failure = Value::Nil;
+}
+
+impl<'gc> Machine<'gc> {
+    /// What has to happen before Lua code goes on after a collection: the limit is enforced, finalizers run.
+    fn begin_slice(&mut self) -> Flow {
+        if self.context.accounting().over_limit() && !self.memory_retry {
+            self.memory_retry = true;
+            return self.throw(Error::OutOfMemory);
+        }
+        match self.start_finalizers() {
+            Ok(()) => Flow::Enter,
+            Err(error) => self.throw(error),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+// The API in Node, with the database in memory: what each call promises, and that every failure is a typed error that
+// leaves the instance usable and the stored data as it was.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { Cu, EnhancedCuWASM, EnhancedLuaError, FunctionBlob, LimitError, LuaError, UsageError } from '../dist/index.js';
+import { Poison } from '../dist/vm.js';
+
+const opened = (name, body, options = {}) =>
+  test(name, async () => {
+    const cu = await Cu.open({ storage: 'memory', ...options });
+    try {
+      await body(cu);
+    } finally {
+      await cu.close();
+    }
+  });
+
+/** A failure of the given code; the instance must still work after it. */
+async function fails(cu, promise, code, type = EnhancedLuaError) {
+  let error = null;
+  await promise.catch((thrown) => (error = thrown));
+  assert.ok(error instanceof type, `expected ${type.name} ${code}, got ${error}`);
+  assert.equal(error.code, code, error.message);
+  assert.deepEqual(Object.keys(error.toJSON()), ['name', 'code', 'message', 'timestamp', 'details', 'suggestion', 'originalError']);
+  assert.equal(await cu.eval('return 1 + 1'), 2);
+  return error;
+}
+
+const COUNTER = 'local n = 0; return function() n = n + 1; return n end';
+
+test('both names are one class, and both ways of opening work', async () => {
+  assert.equal(Cu, EnhancedCuWASM);
+  const cu = await new EnhancedCuWASM().init({ storage: 'memory' });
+  assert.equal(cu.storage, 'memory');
+  await cu.close();
+  await cu.close();
+  await assert.rejects(cu.eval('return 1'), { code: 'closed' });
+  await assert.rejects(new Cu().eval('return 1'), { code: 'NOT_INITIALIZED' });
+});
+
+test('the wasm may be given as bytes, path, address or module', async () => {
+  const url = new URL('../dist/cu.wasm', import.meta.url);
+  const bytes = await readFile(url);
+  const sources = [bytes, new Uint8Array(bytes), url, url.pathname, url.href, await WebAssembly.compile(bytes)];
+  for (const wasm of [...sources, Promise.resolve(bytes)]) {
+    const cu = await Cu.open({ storage: 'memory', wasm });
+    assert.equal(await cu.eval('return 2'), 2);
+    await cu.close();
+  }
+  await assert.rejects(Cu.open({ wasmPath: '/nowhere/cu.wasm' }), { code: 'WASM_LOAD_FAILED' });
+});
+
+test('memory after start', async () => {
+  const cu = await Cu.open({ storage: 'memory' });
+  const { total, used, free, wasm } = cu.getMemoryStats();
+  assert.equal(total, 512 * 1024);
+  assert.equal(free, total - used);
+  assert.ok(used > 0 && wasm <= 1.5 * 1024 * 1024, `${wasm} bytes of wasm memory`);
+  await cu.close();
+});
+
+opened('run gives all values, the output and the fuel', async (cu) => {
+  const { values, output, fuelUsed } = await cu.run('print("a", ...) io = nil return ..., 2, "é", {1, {x = 2}}', { args: [1.5] });
+  assert.deepEqual(values, [1.5, 2, 'é', [1, { x: 2 }]]);
+  assert.equal(output, 'a\t1.5\n');
+  assert.ok(fuelUsed > 0);
+  assert.equal(await cu.eval('return'), null);
+  assert.equal(await cu.eval('return 9007199254740993'), 9007199254740993n);
+});
+
+opened('output is taken as it is printed', async (cu) => {
+  let text = '';
+  const { output } = await cu.run('for i = 1, 3 do print(i) end', { onOutput: (part) => (text += part) });
+  assert.deepEqual([text, output], ['1\n2\n3\n', '']);
+  const failure = new Error('mine');
+  const promise = cu.run('print(1)', { onOutput: () => { throw failure; } });
+  await assert.rejects(promise, (error) => error === failure);
+  assert.equal(await cu.eval('return 3'), 3);
+});
+
+opened('globals are set and got', async (cu) => {
+  await cu.set('config', { list: [1, 2], deep: { flag: true } });
+  assert.equal(await cu.eval('return config.list[2] + #config.list'), 4);
+  await cu.eval('config.list[3] = 3');
+  assert.deepEqual((await cu.get('config')).list, [1, 2, 3]);
+  assert.equal(await cu.get('nothing'), null);
+  await fails(cu, cu.set('f', () => 1), 'INVALID_INPUT', UsageError);
+});
+
+opened('errors of programs carry position, value and traceback', async (cu) => {
+  const syntax = await fails(cu, cu.eval('x = = 1', { chunkName: 'bad.lua' }), 'EVAL_FAILED', LuaError);
+  assert.deepEqual([syntax.chunk, syntax.line], ['bad.lua', 1]);
+  const runtime = await fails(cu, cu.run('local t\nprint(t.x)', { chunkName: 'run.lua' }), 'LUA_EXECUTION_ERROR', LuaError);
+  assert.equal(runtime.message, "run.lua:2: attempt to index a nil value (local 't')");
+  assert.deepEqual([runtime.chunk, runtime.line], ['run.lua', 2]);
+  assert.match(runtime.traceback, /stack traceback:\n\trun\.lua:2:/);
+  const value = await fails(cu, cu.eval('error({code = 7})'), 'LUA_EXECUTION_ERROR', LuaError);
+  assert.deepEqual(value.value, { code: 7 });
+});
+
+opened('limits trip and the instance goes on', async (cu) => {
+  await fails(cu, cu.run('while true do end', { fuel: 1e6 }), 'fuel', LimitError);
+  await fails(cu, cu.run('local t = {} while true do t[#t + 1] = {} end'), 'heap', LimitError);
+});
+
+opened('runs are aborted, and take turns', async (cu) => {
+  const controller = new AbortController();
+  const endless = cu.run('while true do end', { signal: controller.signal });
+  const next = cu.eval('return "next"');
+  setImmediate(() => controller.abort());
+  await assert.rejects(endless, { name: 'AbortError' });
+  assert.equal(await next, 'next');
+  await assert.rejects(cu.run('return 1', { signal: AbortSignal.abort() }), { name: 'AbortError' });
+});
+
+test('closing ends what runs', async () => {
+  const cu = await Cu.open({ storage: 'memory' });
+  const endless = assert.rejects(cu.run('while true do end'), { code: 'closed' });
+  const queued = assert.rejects(cu.eval('return 1'), { code: 'closed' });
+  await cu.close();
+  await Promise.all([endless, queued]);
+});
+
+opened('a saved function keeps its upvalues', async (cu) => {
+  assert.equal(await cu.persistFunction('Memory', 'calculate', 'function(x, y) return x * y + 100 end'), true);
+  assert.equal(await cu.callFunction('Memory', 'calculate', 6, 7), 142);
+  await cu.persistFunction('Memory', 'counter', COUNTER);
+  assert.equal(await cu.callFunction('Memory', 'counter'), 1);
+  const stored = await cu.getValue('Memory', 'counter');
+  assert.ok(stored instanceof FunctionBlob);
+  assert.equal(await cu.callFunction('Memory', 'counter'), 2);
+  assert.notDeepEqual(await cu.getValue('Memory', 'counter'), stored);
+  // What is stored decides: an older state, put back, is what the next call goes on from.
+  await cu.setValue('Memory', 'counter', stored);
+  assert.equal(await cu.callFunction('Memory', 'counter'), 2);
+  await cu.deleteValue('Memory', 'counter');
+  await fails(cu, cu.callFunction('Memory', 'counter'), 'UNKNOWN_FUNCTION', UsageError);
+});
+
+opened('a failing call leaves a saved function as it was', async (cu) => {
+  await cu.persistFunction('f', 'step', 'local n = 0; return function(bad) n = n + 1; if bad then error("bad") end return n end');
+  assert.equal(await cu.callFunction('f', 'step'), 1);
+  const error = await fails(cu, cu.callFunction('f', 'step', true), 'LUA_EXECUTION_ERROR', LuaError);
+  assert.match(error.message, /:1: bad$/);
+  assert.equal(await cu.callFunction('f', 'step'), 2);
+});
+
+opened('functions that cannot be saved', async (cu) => {
+  const syntax = await fails(cu, cu.persistFunction('f', 'a', 'function(x) return x +'), 'INVALID_FUNCTION_SYNTAX', LuaError);
+  assert.equal(syntax.line, 1);
+  await fails(cu, cu.persistFunction('f', 'a', '42'), 'INVALID_FUNCTION_CODE');
+  await fails(cu, cu.persistFunction('f', 'a', ' '), 'INVALID_FUNCTION_CODE');
+  await fails(cu, cu.persistFunction('f', 'a', 'error("no")'), 'FUNCTION_COMPILATION_FAILED', LuaError);
+  await fails(cu, cu.persistFunction('', 'a', 'function() end'), 'INVALID_TABLE_NAME');
+  await fails(cu, cu.callFunction('f', 'a'), 'UNKNOWN_FUNCTION', UsageError);
+  assert.deepEqual(await cu.validateFunction('function(x) return x end'), { isValid: true, error: null });
+  assert.equal((await cu.validateFunction('function(x')).isValid, false);
+  assert.equal((await cu.validateFunction('')).isValid, false);
+});
+
+opened('a function over the limit is refused, the saved one stays', async (cu) => {
+  await cu.persistFunction('f', 'a', 'function() return 1 end');
+  await fails(cu, cu.persistFunction('f', 'a', `function() return "${'abcdefgh'.repeat(40)}" .. math.random() end`), 'FUNCTION_TOO_LARGE', LimitError);
+  assert.equal(await cu.callFunction('f', 'a'), 1);
+}, { maxFunctionBytes: 200 });
+
+opened('a corrupt blob is a typed error', async (cu) => {
+  await cu.persistFunction('f', 'a', COUNTER);
+  const { bytes } = await cu.getValue('f', 'a');
+  for (let at = 0; at < bytes.length; at++) {
+    const damaged = bytes.slice();
+    damaged[at] ^= 0x55;
+    await cu.setValue('f', 'a', new FunctionBlob(damaged));
+    await assert.rejects(cu.callFunction('f', 'a'), (error) => error instanceof EnhancedLuaError, `byte ${at}`);
+  }
+  await cu.setValue('f', 'a', new FunctionBlob(bytes.slice(0, 10)));
+  await fails(cu, cu.callFunction('f', 'a'), 'corrupt');
+  await cu.setValue('f', 'a', new FunctionBlob(bytes));
+  assert.equal(await cu.callFunction('f', 'a'), 1);
+});
+
+opened('a batch is atomic and answers in order', async (cu) => {
+  const results = await cu.batchTableOperations([
+    { type: 'set', table: 't', key: 'a', value: { n: 1, tags: ['x'] } },
+    { type: 'get', table: 't', key: 'a' },
+    { type: 'update', table: 't', key: 'a', value: { m: 2 } },
+    { type: 'increment', table: 't', key: 'a', field: 'n', by: 4 },
+    { type: 'get', table: 't', key: 'a' },
+    { type: 'get', table: 't', key: 'none' },
+    { type: 'set', table: 't', key: 'b', value: 1 },
+    { type: 'delete', table: 't', key: 'b' },
+    { type: 'delete', table: 't', key: 'b' },
+  ]);
+  const last = { n: 5, tags: ['x'], m: 2 };
+  assert.deepEqual(results, [true, { n: 1, tags: ['x'] }, true, 5, last, null, true, true, false]);
+
+  const failing = [{ type: 'set', table: 't', key: 'a', value: 0 }, { type: 'increment', table: 't', key: 'a', field: 'deep.no' }];
+  let error = null;
+  await cu.batchTableOperations(failing).catch((thrown) => (error = thrown));
+  assert.ok(error instanceof EnhancedLuaError);
+  assert.equal(error.details.position, 1);
+  assert.deepEqual(await cu.getValue('t', 'a'), last);
+});
+
+opened('a wrong batch names the operation', async (cu) => {
+  const set = { type: 'set', table: 't', key: 1, value: 1 };
+  const check = async (operation, code) => {
+    const error = await fails(cu, cu.batchTableOperations([set, operation]), code);
+    assert.equal(error.details.position, 1);
+  };
+  await check({ type: 'put', table: 't', key: 1 }, 'UNKNOWN_OPERATION');
+  await check({ table: 't', key: 1 }, 'INVALID_OPERATION_TYPE');
+  await check({ ...set, table: '' }, 'INVALID_TABLE_NAME');
+  await check({ ...set, key: NaN }, 'INVALID_KEY');
+  await fails(cu, cu.batchTableOperations(Array(1001).fill(set)), 'BATCH_SIZE_EXCEEDED', LimitError);
+  assert.deepEqual(await cu.listTables(), []);
+});
+
+opened('queries filter, sort, skip and limit, in this order', async (cu) => {
+  const people = [['ann', 31], ['bob', 25], ['cid', 47], ['dan', 25], ['eve', 19]];
+  await cu.batchTableOperations(people.map(([name, age]) => ({ type: 'set', table: 'users', key: name, value: { name, age, home: { city: name.toUpperCase() } } })));
+  const names = async (query) => (await cu.queryTable('users', query)).map(({ name }) => name).join(' ');
+  const check = async () => {
+    assert.equal(await names({ field: 'age', operator: '>=', value: 25, sort: 'name' }), 'ann bob cid dan');
+    assert.equal(await names({ sort: [{ field: 'age', order: 'desc' }, 'name'], offset: 1, limit: 3 }), 'ann bob dan');
+    assert.equal(await names({ field: 'home.city', operator: 'startsWith', value: 'E' }), 'eve');
+    assert.equal(await names({ field: 'age', operator: 'between', value: [20, 31], sort: 'name' }), 'ann bob dan');
+    assert.equal(await names({ field: 'name', operator: 'not in', value: ['bob', 'cid', 'dan'], where: [{ field: 'age', operator: '!=', value: 19 }] }), 'ann');
+    assert.equal(await names({ limit: 0 }), '');
+    assert.equal(await names({}), 'ann bob cid dan eve');
+  };
+  await check();
+  assert.equal(await cu.createIndex('users', 'age', 'btree'), true);
+  await check();
+  assert.equal(typeof await cu.getQueryPlan('users', { field: 'age', operator: '=', value: 25 }), 'object');
+  assert.equal(await cu.dropIndex('users', 'age'), true);
+  assert.deepEqual((await cu.queryEntries('users', { limit: 1 })).map(({ key }) => key), ['ann']);
+  assert.deepEqual(await cu.listTables(), [{ name: 'users', count: 5 }]);
+
+  await fails(cu, cu.queryTable('users', { field: 'age', operator: '~', value: 1 }), 'UNSUPPORTED_OPERATOR');
+  await fails(cu, cu.queryTable('users', { field: 'age', value: 1 }), 'INVALID_QUERY_OPERATOR');
+  await fails(cu, cu.queryTable('users', { operator: '=', value: 1 }), 'INVALID_QUERY_FIELD');
+  await fails(cu, cu.queryTable('users', { limit: -1 }), 'INVALID_QUERY_LIMIT');
+});
+
+opened('the clock and the seed come from the options', async (cu) => {
+  assert.equal(await cu.eval('return os.time()'), 86400);
+  const first = await cu.eval('return math.random(0)');
+  const other = await Cu.open({ storage: 'memory', now: 0, seed: 1 });
+  assert.deepEqual(await other.eval('return math.random(0)'), first);
+  await other.close();
+}, { now: new Date(86_400_000), seed: 1 });
+
+test('a trap rejects what is pending and all that follows', async () => {
+  const poison = new Poison();
+  const pending = poison.wait(() => new Promise(() => undefined));
+  poison.trap(new WebAssembly.RuntimeError('unreachable'));
+  await assert.rejects(pending, { code: 'poisoned' });
+  assert.throws(() => poison.call(() => 1), { code: 'poisoned' });
+});

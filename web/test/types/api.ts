@@ -1,0 +1,36 @@
+/** What callers may write, and what they may not. Checked by the compiler, never run. */
+
+import { Cu, EnhancedCuWASM, LuaError, type EnhancedLuaError, type LuaValue } from 'cu-wasm';
+
+interface User {
+  name: string;
+  age: number;
+}
+
+export async function accepted(user: User): Promise<void> {
+  const lua: Cu = await EnhancedCuWASM.init();
+  await lua.persistFunction('Memory', 'calculate', 'function(x, y) return x * y + 100 end');
+  await lua.batchTableOperations([
+    { type: 'set', table: 'users', key: 'user1', value: user },
+    { type: 'increment', table: 'users', key: 1, by: 2n },
+  ]);
+  await lua.createIndex('users', 'age', 'btree');
+  const users: LuaValue[] = await lua.queryTable('users', { field: 'age', operator: '>=', value: 25, limit: 10 });
+  const { values, output, fuelUsed } = await lua.run('return ...', { args: users, onOutput: (text) => void text.length });
+  const texts: [LuaValue[], string, number] = [values, output, fuelUsed];
+  await using other = await Cu.open({ name: 'other', heapLimit: 2 ** 20, now: new Date(0) });
+  await other.set('texts', texts);
+}
+
+export async function refused(lua: Cu): Promise<void> {
+  // @ts-expect-error there is no such type of operation
+  await lua.batchTableOperations([{ type: 'put', table: 'users', key: 1, value: 1 }]);
+  // @ts-expect-error there is no such operator
+  await lua.queryTable('users', { field: 'age', operator: '~', value: 1 });
+  // @ts-expect-error nor such an option
+  await Cu.open({ heap: 1 });
+}
+
+export function errors(error: EnhancedLuaError): number | null {
+  return error instanceof LuaError ? error.line : null;
+}

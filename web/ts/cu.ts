@@ -1,0 +1,370 @@
+/**
+ * The class that people use: one Lua state with one database.
+ *
+ * Runs, function calls and access to globals take turns in the order they were called. Operations on the database
+ * go to it at once and resolve when they are durable. Every failure is an `EnhancedLuaError`, except that an aborted
+ * call rejects with its signal's reason.
+ */
+
+import { checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
+import { decode, encode, type LuaValue } from './codec.js';
+import type { Bindings, Database } from './engine.js';
+import { EnhancedLuaError, StorageError, engineError, UsageError, type CallCode } from './errors.js';
+import { SavedFunctions } from './functions.js';
+import { loadBindings, type WasmSource } from './loader.js';
+import { checkField, encodeQuery, type Entry, type Query, type QueryPlan } from './query.js';
+import { Poison, utf8, Vm, type RunCodes, type RunOptions, type RunResult } from './vm.js';
+
+export interface CuOptions {
+  /** The database's name; instances of the same name share what is stored. Default `cu`. */
+  name?: string;
+  /** Where the database is. Default: IndexedDB, or memory where there is none (see {@link Cu.storage}). */
+  storage?: 'indexeddb' | 'memory';
+  /**
+   * `strict` (the default): a resolved write survives a power cut. `relaxed`: it survives a killed process.
+   */
+  durability?: 'strict' | 'relaxed';
+  /** Bytes that Lua values may take. Default 512 KiB. */
+  heapLimit?: number;
+  /** Fuel of each run that states none. Default: no limit. */
+  fuel?: number;
+  /** Seeds `math.random`. Default: a random seed. */
+  seed?: number | bigint;
+  /** Stops the clock that Lua sees, at milliseconds since 1970 or a date. Default: it goes. */
+  now?: number | Date;
+  /** The wasm: an address, bytes, a `Response` or a compiled module. Default: `cu.wasm` beside the package's code. */
+  wasm?: WasmSource | PromiseLike<WasmSource>;
+  /** The wasm's address; another name of `wasm`. */
+  wasmPath?: string | URL;
+  /** Operations that one batch may have. Default 1000. */
+  maxBatchSize?: number;
+  /** Encoded bytes that one batch may have. Default: no limit. */
+  maxBatchBytes?: number;
+  /** Bytes that one saved function may take. Default 1 MiB. */
+  maxFunctionBytes?: number;
+  /** Gives up opening. */
+  signal?: AbortSignal;
+}
+
+export interface RunChunkOptions extends RunOptions {
+  /** The chunk's varargs (`...`). */
+  args?: readonly unknown[];
+  /** Names the program in messages and tracebacks. Default `script`. */
+  chunkName?: string;
+}
+
+export type EvalOptions = RunChunkOptions;
+export type FunctionOptions = Pick<RunOptions, 'fuel' | 'signal'>;
+
+export interface MemoryStats {
+  /** Bytes that Lua values may take: the heap limit. */
+  total: number;
+  /** Bytes that they take. */
+  used: number;
+  free: number;
+  /** Bytes of wasm memory, everything included. */
+  wasm: number;
+}
+
+export interface TableInfo {
+  name: string;
+  /** Documents in it. */
+  count: number;
+}
+
+/** What an open instance consists of. */
+interface Parts {
+  vm: Vm;
+  database: Database;
+  functions: SavedFunctions;
+  poison: Poison;
+  storage: 'indexeddb' | 'memory';
+}
+
+const RUN_CODES: RunCodes = { syntax: 'EVAL_FAILED', runtime: 'LUA_EXECUTION_ERROR' };
+const HEAP_LIMIT = 512 * 1024;
+const BATCH_SIZE_MAX = 1000;
+const FUNCTION_BYTES_MAX = 1024 * 1024;
+
+export class Cu {
+  private options: CuOptions = {};
+  private parts: Parts | null = null;
+  private opening: Promise<void> | null = null;
+  private closed = false;
+
+  /** Opens an instance. */
+  static open(options: CuOptions = {}): Promise<Cu> {
+    return new Cu().init(options);
+  }
+
+  /** Opens an instance; another name of {@link open}. */
+  static init(options: CuOptions = {}): Promise<Cu> {
+    return Cu.open(options);
+  }
+
+  /** Opens an instance made with `new`. Called again, it waits for the first call. */
+  async init(options: CuOptions = {}): Promise<this> {
+    if (this.closed) throw new UsageError('closed', 'this instance is closed');
+    this.opening ??= this.open(options);
+    try {
+      await this.opening;
+    } catch (error) {
+      this.opening = null;
+      throw error;
+    }
+    return this;
+  }
+
+  /** Where the database is: `memory` when IndexedDB is missing and the options did not ask for it. */
+  get storage(): 'indexeddb' | 'memory' {
+    return this.ready().storage;
+  }
+
+  /** Runs a program. All values it returns and what it prints. */
+  async run(source: string | Uint8Array, options: RunChunkOptions = {}): Promise<RunResult> {
+    const { vm } = this.ready();
+    const { args = [], chunkName = 'script' } = options;
+    const bytes = typeof source === 'string' ? utf8(source) : source;
+    if (!(bytes instanceof Uint8Array)) throw new UsageError('INVALID_INPUT', 'a program is a string or bytes');
+    const encoded = encode([...args]);
+    return vm.exclusive(() => vm.run((instance) => instance.start(bytes, `@${chunkName}`, encoded), RUN_CODES, options));
+  }
+
+  /** Runs a program and gives the first value it returns, null when there is none. */
+  async eval(source: string | Uint8Array, options: EvalOptions = {}): Promise<LuaValue> {
+    const { values } = await this.run(source, options);
+    return values[0] ?? null;
+  }
+
+  /** Sets a global variable to a copy of the value. */
+  async set(name: string, value: unknown): Promise<void> {
+    const { vm } = this.ready();
+    const bytes = encode(value);
+    try {
+      await vm.exclusive(() => vm.call((instance) => instance.setGlobal(name, bytes)));
+    } catch (error) {
+      throw engineError(error, 'INVALID_INPUT');
+    }
+  }
+
+  /** A copy of a global variable's value. */
+  async get(name: string): Promise<LuaValue> {
+    const { vm } = this.ready();
+    try {
+      return await vm.exclusive(() => vm.call((instance) => decode(instance.getGlobal(name))));
+    } catch (error) {
+      throw engineError(error, 'INVALID_INPUT');
+    }
+  }
+
+  /**
+   * Saves a function with its upvalues. Resolves to true when that is durable.
+   *
+   * @param source an expression that gives a function (`function(x) return x end`), or a program that returns one, for
+   * a function with upvalues: `local n = 0; return function() n = n + 1; return n end`
+   */
+  async persistFunction(table: string, name: string, source: string, options: FunctionOptions = {}): Promise<true> {
+    await this.ready().functions.persist(table, name, source, options);
+    return true;
+  }
+
+  /** Loads a saved function ahead of its first call. */
+  async restoreFunction(table: string, name: string): Promise<true> {
+    await this.ready().functions.restore(table, name);
+    return true;
+  }
+
+  /**
+   * Calls a saved function and gives its first value. Upvalues that it changed are saved again: the call resolves
+   * when that is durable. A call that fails leaves them as they were stored.
+   */
+  async callFunction(table: string, name: string, ...args: unknown[]): Promise<LuaValue> {
+    const [value] = await this.ready().functions.call(table, name, args, {});
+    return value ?? null;
+  }
+
+  /** Whether a function's source compiles. It is not run. */
+  async validateFunction(source: string): Promise<{ isValid: boolean; error: string | null }> {
+    const { functions } = this.ready();
+    try {
+      const error = await functions.validate(source);
+      return { isValid: error === null, error: error?.message ?? null };
+    } catch (error) {
+      if (error instanceof EnhancedLuaError && error.code === 'INVALID_FUNCTION_CODE') {
+        return { isValid: false, error: error.message };
+      }
+      throw error;
+    }
+  }
+
+  /** Runs operations as one atomic transaction. Resolves to their results, in order, when all is durable. */
+  async batchTableOperations(operations: readonly BatchOperation[], options: BatchOptions = {}): Promise<LuaValue[]> {
+    const { maxBatchSize = BATCH_SIZE_MAX, maxBatchBytes = Infinity } = this.options;
+    this.ready();
+    const bytes = encodeBatch(operations, { maxBatchSize, maxBatchBytes });
+    options.signal?.throwIfAborted();
+    const results = await this.ask('BATCH_OPERATION_FAILED', (database) => database.batch(bytes));
+    return decode(results) as LuaValue[];
+  }
+
+  async setValue(table: string, key: Key, value: unknown): Promise<true> {
+    await this.single({ type: 'set', table, key, value });
+    return true;
+  }
+
+  /** A stored value, null when there is none. */
+  async getValue(table: string, key: Key): Promise<LuaValue> {
+    return this.single({ type: 'get', table, key });
+  }
+
+  /** Whether there was something to delete. */
+  async deleteValue(table: string, key: Key): Promise<boolean> {
+    return (await this.single({ type: 'delete', table, key })) === true;
+  }
+
+  /** The documents that match. */
+  async queryTable(table: string, query: Query = {}): Promise<LuaValue[]> {
+    const entries = await this.queryEntries(table, query);
+    return entries.map(({ value }) => value);
+  }
+
+  /** The documents that match, with their keys. */
+  async queryEntries(table: string, query: Query = {}): Promise<Entry[]> {
+    return (await this.query(table, query, false)).rows;
+  }
+
+  /** How {@link queryTable} would answer; nothing is read. */
+  async getQueryPlan(table: string, query: Query = {}): Promise<QueryPlan> {
+    return (await this.query(table, query, true)).plan;
+  }
+
+  async createIndex(table: string, field: string, kind: 'btree' | 'hash' = 'btree'): Promise<true> {
+    checkTable(table);
+    checkField(field);
+    if (kind !== 'btree' && kind !== 'hash') {
+      throw new UsageError('CREATE_INDEX_FAILED', `there is no index of kind '${String(kind)}'; there are btree and hash`);
+    }
+    await this.ask('CREATE_INDEX_FAILED', (database) => database.createIndex(table, field, kind));
+    return true;
+  }
+
+  /** Whether there was such an index. */
+  async dropIndex(table: string, field: string): Promise<boolean> {
+    checkTable(table);
+    checkField(field);
+    return this.ask('QUERY_FAILED', (database) => database.dropIndex(table, field));
+  }
+
+  /** What is stored, ordered by name. */
+  async listTables(): Promise<TableInfo[]> {
+    const tables = await this.ask('QUERY_FAILED', (database) => database.collections());
+    return decode(tables) as unknown as TableInfo[];
+  }
+
+  getMemoryStats(): MemoryStats {
+    const stats = this.ready().vm.call((instance) => decode(instance.memoryStats()));
+    const { used, limit, wasm } = stats as { used: number; limit: number; wasm: number };
+    return { total: limit, used, free: Math.max(limit - used, 0), wasm };
+  }
+
+  /** Ends what runs, waits until everything written is durable, and frees the memory. Later calls reject with `closed`. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await this.opening?.catch(() => undefined);
+    if (this.parts === null) return;
+    const { vm, database, poison } = this.parts;
+    await vm.close();
+    await poison.wait(() => database.close()).catch((error: unknown) => {
+      const thrown = engineError(error, 'SAVE_STATE_FAILED');
+      if (thrown.code !== 'poisoned') throw thrown;
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private async open(options: CuOptions): Promise<void> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const poison = new Poison();
+    const bindings = await loadBindings(options.wasm ?? options.wasmPath, (trap) => poison.trap(trap));
+    signal?.throwIfAborted();
+    const { database, storage } = await openDatabase(bindings, poison, options);
+    try {
+      signal?.throwIfAborted();
+      const instance = poison.call(() => new bindings.Instance(encode(instanceOptions(options))));
+      const vm = new Vm(instance, poison, options.fuel ?? Infinity);
+      const bytesMax = options.maxFunctionBytes ?? FUNCTION_BYTES_MAX;
+      const functions = new SavedFunctions(vm, database, poison, bytesMax);
+      this.parts = { vm, database, functions, poison, storage };
+      this.options = options;
+    } catch (error) {
+      await database.close();
+      throw signal?.aborted === true ? error : engineError(error, 'INIT_FAILED');
+    }
+  }
+
+  private ready(): Parts {
+    if (this.closed) throw new UsageError('closed', 'this instance is closed');
+    if (this.parts === null) throw new UsageError('NOT_INITIALIZED', 'call init() and wait for it first');
+    return this.parts;
+  }
+
+  private async single(operation: BatchOperation): Promise<LuaValue> {
+    checkTable(operation.table);
+    checkKey(operation.key);
+    const [result = null] = await this.batchTableOperations([operation]);
+    return result;
+  }
+
+  private async query(table: string, query: Query, explain: boolean): Promise<{ rows: Entry[]; plan: QueryPlan }> {
+    const bytes = encodeQuery(table, query, explain);
+    const result = await this.ask('QUERY_FAILED', (database) => database.query(bytes));
+    return decode(result) as unknown as { rows: Entry[]; plan: QueryPlan };
+  }
+
+  private async ask<T>(call: CallCode, ask: (database: Database) => Promise<T>): Promise<T> {
+    const { database, poison } = this.ready();
+    try {
+      return await poison.wait(() => ask(database));
+    } catch (error) {
+      throw engineError(error, call);
+    }
+  }
+}
+
+async function openDatabase(
+  bindings: Bindings,
+  poison: Poison,
+  options: CuOptions,
+): Promise<{ database: Database; storage: 'indexeddb' | 'memory' }> {
+  const { name = 'cu', durability = 'strict' } = options;
+  const open = async (storage: 'indexeddb' | 'memory'): Promise<{ database: Database; storage: typeof storage }> => {
+    try {
+      const database = await poison.wait(() => bindings.Database.open(name, encode({ storage, durability })));
+      return { database, storage };
+    } catch (error) {
+      throw engineError(error, 'INIT_FAILED');
+    }
+  };
+  if (options.storage !== undefined) return open(options.storage);
+  if (typeof indexedDB === 'undefined') return open('memory');
+  try {
+    return await open('indexeddb');
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'unavailable') return open('memory');
+    throw error;
+  }
+}
+
+function instanceOptions(options: CuOptions): Record<string, unknown> {
+  const { heapLimit = HEAP_LIMIT, now, seed = randomSeed() } = options;
+  return { heapLimit, seed, ...(now === undefined ? {} : { now: Number(now) }) };
+}
+
+function randomSeed(): bigint {
+  const [seed = 0n] = crypto.getRandomValues(new BigInt64Array(1));
+  return seed;
+}

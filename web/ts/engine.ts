@@ -1,0 +1,138 @@
+/**
+ * What the wasm module offers to this package: the one description of that surface. The Rust crate implements it;
+ * `test/types/surface.ts` holds the generated declarations against it.
+ *
+ * Values cross as documents (see `codec.ts`), one `Uint8Array` each way. A failing call throws a JavaScript
+ * `Error` with a string property `code` and, where an operation of a batch is to blame, a number `position`.
+ * Codes are `heap`, those of `StorageCode` in `errors.ts`, or of its `UsageCode`.
+ */
+
+/** The classes of one instantiated module. Each instantiation has its own memory. */
+export interface Bindings {
+  readonly Instance: InstanceConstructor;
+  readonly Database: DatabaseConstructor;
+}
+
+export interface InstanceConstructor {
+  /**
+   * @param options a map:
+   * - `heapLimit`: integer, bytes that Lua values may take
+   * - `seed`: integer, seeds `math.random`
+   * - `now`: a number, milliseconds since 1970; when given, the clock stands still there, otherwise it is the host's
+   */
+  new (options: Uint8Array): Instance;
+}
+
+/** One Lua state. At most one run is under way at a time: `start…`, then `step` until it finishes or fails. */
+export interface Instance {
+  /**
+   * Compiles a chunk and prepares to run it. A syntax error is not thrown: the first `step` gives `Failed`.
+   *
+   * @param source the bytes of the program
+   * @param chunkName as `load` takes it: `=name`, `@file` or text
+   * @param args an array: the chunk's varargs
+   */
+  start(source: Uint8Array, chunkName: string, args: Uint8Array): void;
+  /** Prepares to call a live function; throws with code `UNKNOWN_FUNCTION` when {@link hasFunction} is false. */
+  startCall(table: string, name: string, args: Uint8Array): void;
+  /**
+   * Prepares to run `source`, which is an expression giving a function or a chunk returning one, and to make the result
+   * the live function `table`/`name`. A result that is no function fails with code `INVALID_FUNCTION_CODE`.
+   */
+  startDefine(table: string, name: string, source: Uint8Array): void;
+  /** Runs for about this much fuel. */
+  step(fuel: number): number;
+  /** After `Finished`: an array of the run's values. They are given once. */
+  takeValues(): Uint8Array;
+  /** What was printed since the last call, as raw bytes. Also during a run and after a failed one. */
+  takeOutput(): Uint8Array;
+  /** After `Failed`: an {@link EngineError} as a map. It is given once. */
+  takeError(): Uint8Array;
+  /** Ends a run that is under way; to-be-closed variables are not run. The state stays usable. */
+  abort(): void;
+  /** Of the current or last run. */
+  fuelUsed(): number;
+
+  /** Compiles what {@link startDefine} takes without running it: nil, or an {@link EngineError} of code `syntax`. */
+  checkFunction(source: Uint8Array): Uint8Array;
+  hasFunction(table: string, name: string): boolean;
+  /** Makes a saved function live. Throws with code `corrupt` when the bytes do not verify, leaving all as it was. */
+  loadFunction(table: string, name: string, blob: Uint8Array): void;
+  /**
+   * The live function with its upvalues as a blob; equal state gives equal bytes. Throws with code
+   * `PERSIST_FUNCTION_FAILED` and the path of what cannot be saved.
+   */
+  saveFunction(table: string, name: string): Uint8Array;
+  /** Drops a live function; nothing happens when there is none. */
+  forgetFunction(table: string, name: string): void;
+
+  /** Sets a global variable to a document. */
+  setGlobal(name: string, value: Uint8Array): void;
+  /** A global variable as a document. Throws with code `INVALID_INPUT` naming the path of what is none (a coroutine). */
+  getGlobal(name: string): Uint8Array;
+
+  /** A map: `used`, `limit` (bytes of Lua values), `wasm` (bytes of wasm memory). */
+  memoryStats(): Uint8Array;
+  /** A full collection. */
+  collect(): void;
+  free(): void;
+}
+
+/** What `step` returns. */
+export const enum Status {
+  Finished = 0,
+  /** The fuel of this slice is used up; step again. */
+  Running = 1,
+  /** The run waits for something that the host has to do. No such request exists yet. */
+  Waiting = 2,
+  Failed = 3,
+}
+
+/** The map that `takeError` gives. */
+export interface EngineError {
+  /** `syntax`, `runtime`, `heap`, or a `CallCode`. */
+  code: string;
+  /** The message with its position, `chunk:line: text`; for an error value that is no string, its description. */
+  message: string;
+  /** The error value as a document; nil when it is none. */
+  value: unknown;
+  traceback: string;
+  /** The chunk's name as messages show it, and the line, where there is one. */
+  chunk: string | null;
+  line: number | null;
+}
+
+export interface DatabaseConstructor {
+  /**
+   * @param options a map: `storage` (`indexeddb` or `memory`), `durability` (`strict` or `relaxed`). Rejects with
+   * `unavailable` where IndexedDB is missing or refused.
+   */
+  open(name: string, options: Uint8Array): Promise<Database>;
+}
+
+/** One open database. Calls may overlap; each sees what earlier calls committed. */
+export interface Database {
+  /**
+   * One atomic transaction. Resolves when it is durable.
+   *
+   * @param operations an array of maps `{type, table, key}` with, by type: `set` and `update` `value`, `increment` `field`
+   * (nil: the document itself) and `by`; see `BatchOperation` in `batch.ts`
+   * @returns an array with one result per operation: `set`, `update` true; `get` the value or nil; `delete` whether
+   * there was something; `increment` the new number
+   */
+  batch(operations: Uint8Array): Promise<Uint8Array>;
+  /**
+   * @param query a map `{table, where: [{field, operator, value}], sort: [{field, descending}], limit?, offset?, explain?}`.
+   * `field` is a path such as `address.city`; an empty `where` gives all. Order: filter, sort, offset, limit; without
+   * `sort`, by key.
+   * @returns a map `{rows: [{key, value}], plan}`; with `explain`, `rows` is empty
+   */
+  query(query: Uint8Array): Promise<Uint8Array>;
+  createIndex(table: string, field: string, kind: string): Promise<void>;
+  /** Resolves to whether there was such an index. */
+  dropIndex(table: string, field: string): Promise<boolean>;
+  /** An array of maps `{name, count}`, ordered by name. */
+  collections(): Promise<Uint8Array>;
+  /** Later calls reject with `closed`. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,12 @@
+/** The package `cu-wasm`: see {@link Cu}. */
+
+export { Cu, Cu as EnhancedCuWASM } from './cu.js';
+export type { CuOptions, EvalOptions, FunctionOptions, MemoryStats, RunChunkOptions, TableInfo } from './cu.js';
+export type { RunOptions, RunResult } from './vm.js';
+export type { BatchOperation, BatchOptions, Key } from './batch.js';
+export type { Condition, Entry, Operator, Query, QueryPlan, SortField } from './query.js';
+export { FunctionBlob } from './codec.js';
+export type { LuaKey, LuaValue } from './codec.js';
+export { EnhancedLuaError, LimitError, LuaError, StorageError, UsageError } from './errors.js';
+export type { CallCode, ErrorCode, ErrorOptions, LimitCode, LuaErrorPosition, StorageCode, UsageCode } from './errors.js';
+export type { WasmSource } from './loader.js';

@@ -1,0 +1,109 @@
+/**
+ * From a wasm file to {@link Bindings}: where the bytes come from, and the watch for traps.
+ *
+ * A module is compiled once per address and instantiated once per `Cu`, so that a trap costs one instance.
+ * Nothing happens at import time, which keeps the package safe to import in Node and under server-side rendering.
+ */
+
+import { createBindings } from './bindings.js';
+import type { Bindings } from './engine.js';
+import { EnhancedLuaError } from './errors.js';
+
+/** Where the wasm comes from: an address (in Node also a file path), its bytes, a response, a compiled module. */
+export type WasmSource = string | URL | ArrayBuffer | Uint8Array | Response | WebAssembly.Module;
+
+/**
+ * Instantiates the module.
+ *
+ * @param source by default `cu.wasm` beside this file
+ * @param onTrap is called for every trap, whoever called into wasm (an event handler as well as this package)
+ * @throws EnhancedLuaError `WASM_LOAD_FAILED`
+ */
+export async function loadBindings(
+  source: WasmSource | PromiseLike<WasmSource> | undefined,
+  onTrap: (trap: Error) => void,
+): Promise<Bindings> {
+  try {
+    const module = await compile((await source) ?? new URL('cu.wasm', import.meta.url));
+    const bindings = createBindings(watch(onTrap));
+    await bindings({ module_or_path: module });
+    return bindings;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new EnhancedLuaError('WASM_LOAD_FAILED', `cannot load the wasm module: ${message}`, { originalError: error });
+  }
+}
+
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
+
+async function compile(source: WasmSource): Promise<WebAssembly.Module> {
+  if (source instanceof WebAssembly.Module) return source;
+  if (typeof Response !== 'undefined' && source instanceof Response) return compileResponse(source);
+  if (source instanceof ArrayBuffer || source instanceof Uint8Array) return WebAssembly.compile(source as BufferSource);
+  const address = String(source);
+  let module = compiled.get(address);
+  if (module === undefined) {
+    module = compileAddress(address);
+    compiled.set(address, module);
+    // A failed download may work the next time.
+    module.catch(() => compiled.delete(address));
+  }
+  return module;
+}
+
+async function compileAddress(address: string): Promise<WebAssembly.Module> {
+  if (isNode() && !/^(https?|data|blob):/.test(address)) return WebAssembly.compile(await readFile(address));
+  return compileResponse(await fetch(address));
+}
+
+async function compileResponse(response: Response): Promise<WebAssembly.Module> {
+  if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
+  const streaming = response.headers.get('Content-Type')?.startsWith('application/wasm') ?? false;
+  if (streaming && typeof WebAssembly.compileStreaming === 'function') return WebAssembly.compileStreaming(response);
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+function isNode(): boolean {
+  return typeof process === 'object' && typeof process.versions?.node === 'string';
+}
+
+async function readFile(address: string): Promise<Uint8Array<ArrayBuffer>> {
+  // Behind a variable, so that bundlers for browsers leave it alone.
+  const specifier = 'node:fs/promises';
+  const fs = (await import(/* @vite-ignore */ /* webpackIgnore: true */ specifier)) as typeof import('node:fs/promises');
+  const file = await fs.readFile(address.startsWith('file:') ? new URL(address) : address);
+  return new Uint8Array(file.buffer as ArrayBuffer, file.byteOffset, file.byteLength);
+}
+
+/** A stand-in for the global `WebAssembly`: what it instantiates reports traps of its exports. */
+function watch(onTrap: (trap: Error) => void): typeof WebAssembly {
+  const instantiate = async (module: WebAssembly.Module, imports: WebAssembly.Imports): Promise<unknown> => {
+    const instance = await WebAssembly.instantiate(module, imports);
+    return { instance: { exports: watchExports(instance.exports, onTrap) }, module };
+  };
+  return Object.create(WebAssembly, { instantiate: { value: instantiate } }) as typeof WebAssembly;
+}
+
+function watchExports(exports: WebAssembly.Exports, onTrap: (trap: Error) => void): WebAssembly.Exports {
+  const watched: WebAssembly.Exports = {};
+  for (const [name, value] of Object.entries(exports)) {
+    watched[name] = typeof value === 'function' ? watchFunction(value, onTrap) : value;
+  }
+  return watched;
+}
+
+function watchFunction(call: Function, onTrap: (trap: Error) => void): Function {
+  return (...args: unknown[]): unknown => {
+    try {
+      return call(...args) as unknown;
+    } catch (error) {
+      if (error instanceof Error && isTrap(error)) onTrap(error);
+      throw error;
+    }
+  };
+}
+
+/** Also an exhausted native stack, which engines report with errors of their own: frames were lost either way. */
+function isTrap(error: Error): boolean {
+  return error instanceof WebAssembly.RuntimeError || error instanceof RangeError || error.name === 'InternalError';
+}

@@ -1,0 +1,260 @@
+/**
+ * One Lua state and its turns. Work on it is queued, so that a run and what belongs to it (loading a function,
+ * saving it again) is not interleaved with another's. A run goes in slices of a few milliseconds and gives the event
+ * loop its turn between them; that is where it can be aborted.
+ *
+ * After a trap the wasm memory is in no known state: everything pending and later rejects with `poisoned`.
+ */
+
+import { decode, type LuaValue } from './codec.js';
+import { Status, type EngineError, type Instance } from './engine.js';
+import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode } from './errors.js';
+
+export interface RunOptions {
+  /** Fuel that the run may take; over it, it fails with `LimitError` code `fuel`. */
+  fuel?: number | undefined;
+  /** Ends the run; it rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Takes what is printed, as it is printed: as text, and as the bytes behind it. `output` is then empty. */
+  onOutput?: ((text: string, bytes: Uint8Array) => void) | undefined;
+}
+
+export interface RunResult {
+  /** All values that the chunk returned. */
+  values: LuaValue[];
+  /** What was printed. */
+  output: string;
+  fuelUsed: number;
+}
+
+/** Which codes a failing run gives, by what failed. */
+export interface RunCodes {
+  syntax: CallCode;
+  runtime: CallCode;
+}
+
+/** How long a slice should take. Short enough for a frame, long enough that turns cost little. */
+const SLICE_MS = 6;
+const SLICE_FUEL_FIRST = 200_000;
+const SLICE_FUEL_MIN = 1_000;
+const SLICE_FUEL_MAX = 2 ** 30;
+
+/** Has whatever is pending reject once wasm has trapped, also what wasm itself would leave unsettled. */
+export class Poison {
+  private error: UsageError | null = null;
+  private readonly pending = new Set<(error: UsageError) => void>();
+
+  trap(trap: Error): void {
+    if (this.error !== null) return;
+    const message = `wasm trapped (${trap.message}); this instance cannot go on`;
+    this.error = new UsageError('poisoned', message, { originalError: trap });
+    for (const reject of this.pending) reject(this.error);
+    this.pending.clear();
+  }
+
+  /** @throws UsageError `poisoned` after a trap */
+  check(): void {
+    if (this.error !== null) throw this.error;
+  }
+
+  /** Calls into wasm. A trap on the way is thrown as `poisoned`, not as the engine's own error. */
+  call<T>(call: () => T): T {
+    this.check();
+    try {
+      return call();
+    } catch (error) {
+      this.check();
+      throw error;
+    }
+  }
+
+  async wait<T>(start: () => Promise<T>): Promise<T> {
+    const promise = this.call(start);
+    let rejectPending: (error: UsageError) => void = () => undefined;
+    const poisoned = new Promise<never>((_, reject) => {
+      rejectPending = reject;
+      this.pending.add(reject);
+    });
+    try {
+      return await Promise.race([promise, poisoned]);
+    } finally {
+      this.pending.delete(rejectPending);
+    }
+  }
+}
+
+export class Vm {
+  private readonly instance: Instance;
+  private readonly poison: Poison;
+  private readonly fuel: number;
+  private turn: Promise<unknown> = Promise.resolve();
+  private closed = false;
+  private sliceFuel = SLICE_FUEL_FIRST;
+
+  /** @param fuel of each run that states none */
+  constructor(instance: Instance, poison: Poison, fuel: number) {
+    this.instance = instance;
+    this.poison = poison;
+    this.fuel = fuel;
+  }
+
+  /** Runs a task when all earlier ones are done. Only tasks call {@link call} and {@link run}. */
+  exclusive<T>(task: () => Promise<T> | T): Promise<T> {
+    const turn = this.turn.then(() => {
+      this.check();
+      return task();
+    });
+    this.turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  call<T>(call: (instance: Instance) => T): T {
+    this.check();
+    return this.poison.call(() => call(this.instance));
+  }
+
+  async run(start: (instance: Instance) => void, codes: RunCodes, options: RunOptions): Promise<RunResult> {
+    const { signal, fuel = this.fuel } = options;
+    signal?.throwIfAborted();
+    const output = new Output(options.onOutput);
+    try {
+      this.call(start);
+      while (!this.slice(fuel, codes)) {
+        output.add(this.call((instance) => instance.takeOutput()));
+        await nextTurn();
+        signal?.throwIfAborted();
+      }
+      const values = this.call((instance) => decode(instance.takeValues())) as LuaValue[];
+      output.add(this.call((instance) => instance.takeOutput()));
+      return { values, output: output.finish(), fuelUsed: this.call((instance) => instance.fuelUsed()) };
+    } catch (error) {
+      this.end(output);
+      // What the caller's own code threw (`onOutput`, the signal's reason) goes through as it is.
+      throw isEngineError(error) ? engineError(error, codes.runtime) : error;
+    }
+  }
+
+  /** Drops what waits and frees the memory. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await this.turn;
+    try {
+      this.poison.call(() => this.instance.free());
+    } catch {
+      // After a trap there is nothing to free: the memory goes with the instance.
+    }
+  }
+
+  /** Runs one slice; whether the run has finished. */
+  private slice(fuel: number, codes: RunCodes): boolean {
+    const left = fuel - this.call((instance) => instance.fuelUsed());
+    if (left <= 0) throw new LimitError('fuel', `the run has used up its fuel of ${fuel}`);
+    const started = performance.now();
+    const sliceFuel = Math.min(this.sliceFuel, Math.ceil(left));
+    const status = this.call((instance) => instance.step(sliceFuel));
+    if (status === Status.Running) {
+      if (sliceFuel === this.sliceFuel) this.adapt(performance.now() - started);
+      return false;
+    }
+    if (status === Status.Finished) return true;
+    if (status === Status.Failed) throw runError(this.call((instance) => decode(instance.takeError())), codes);
+    throw new EnhancedLuaError('LUA_EXECUTION_ERROR', `the run stopped with the unknown status ${status}`);
+  }
+
+  /** Clocks in browsers are coarse, so the size changes in steps of two. */
+  private adapt(elapsed: number): void {
+    if (elapsed < SLICE_MS / 2) this.sliceFuel = Math.min(this.sliceFuel * 2, SLICE_FUEL_MAX);
+    if (elapsed > SLICE_MS * 2) this.sliceFuel = Math.max(Math.floor(this.sliceFuel / 2), SLICE_FUEL_MIN);
+  }
+
+  /** After a failure: nothing may be left of the run, and the first error stays the one that is thrown. */
+  private end(output: Output): void {
+    try {
+      this.poison.call(() => this.instance.abort());
+      output.add(this.poison.call(() => this.instance.takeOutput()));
+      output.finish();
+    } catch {
+      // Poisoned, or `onOutput` has thrown again.
+    }
+  }
+
+  private check(): void {
+    this.poison.check();
+    if (this.closed) throw new UsageError('closed', 'this instance is closed');
+  }
+}
+
+class Output {
+  private readonly sink: RunOptions['onOutput'];
+  private readonly decoder = new TextDecoder();
+  private text = '';
+
+  constructor(sink: RunOptions['onOutput']) {
+    this.sink = sink;
+  }
+
+  add(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    // A character may be split between two slices.
+    const text = this.decoder.decode(bytes, { stream: true });
+    if (this.sink === undefined) this.text += text;
+    else this.sink(text, bytes);
+  }
+
+  finish(): string {
+    const rest = this.decoder.decode();
+    if (this.sink !== undefined && rest !== '') this.sink(rest, new Uint8Array());
+    return this.text + (this.sink === undefined ? rest : '');
+  }
+}
+
+/** Errors that wasm throws carry a code that is a string; a `DOMException`'s is a number. */
+function isEngineError(error: unknown): boolean {
+  return error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
+}
+
+/** The value behind a source text or name that the engine takes as bytes. */
+export function utf8(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** The engine's error as a typed one. */
+export function runError(decoded: LuaValue, codes: RunCodes): EnhancedLuaError {
+  const { code, message, value, traceback, chunk, line } = decoded as unknown as EngineError;
+  switch (code) {
+    case 'heap':
+      return new LimitError('heap', message);
+    case 'syntax':
+      return new LuaError(codes.syntax, message, { value, traceback: '', chunk, line });
+    case 'runtime':
+      return new LuaError(codes.runtime, message, { value, traceback, chunk, line });
+    default:
+      return new UsageError(code as ErrorCode, message);
+  }
+}
+
+
+/**
+ * Lets the event loop take its turn. Node has `setImmediate`; in browsers a message is the one task that is neither
+ * throttled in background tabs nor delayed as nested timers are.
+ */
+function nextTurn(): Promise<void> {
+  if (typeof setImmediate === 'function') return new Promise((resolve) => setImmediate(resolve));
+  if (typeof MessageChannel !== 'function') return new Promise((resolve) => setTimeout(resolve, 0));
+  turns ??= openTurns();
+  return turns();
+}
+
+let turns: (() => Promise<void>) | null = null;
+
+function openTurns(): () => Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  const waiting: (() => void)[] = [];
+  port1.onmessage = () => waiting.shift()?.();
+  return () =>
+    new Promise((resolve) => {
+      waiting.push(resolve);
+      port2.postMessage(null);
+    });
+}

@@ -1,0 +1,148 @@
+//! `cargo xtask …`: one command per thing a developer does with this repository.
+//!
+//! Each command does its own set-up, so it works on a fresh clone with only rustup, Node and Python:
+//! [`setup`] checks the machine and installs npm packages, [`package`] makes the npm package and the
+//! playground, [`server`] serves them, [`suites`] runs the tests. Nothing in here ships.
+
+mod browser;
+mod error;
+mod package;
+mod process;
+mod server;
+mod setup;
+mod suites;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use error::{Error, Result};
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
+use suites::Suite;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  build                            make the npm package (web/dist) and the playground
+  serve [--port N]                 build, then serve the playground on 127.0.0.1 (default port 8080; 0 takes a free one)
+  test [native | web | browsers]   build what the suite needs and run it; without a name, all three
+  bench vm                         compare speed with wasmoon under Node
+
+  -h, --help                       print this";
+
+enum Command {
+    Help,
+    Build,
+    Serve { port: u16 },
+    Test(Vec<Suite>),
+    BenchVm,
+}
+
+fn main() -> ExitCode {
+    match parse(lexopt::Parser::from_env()).and_then(execute) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    let root = root();
+    match command {
+        Command::Help => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Command::Build => package::build(&root),
+        Command::Serve { port } => {
+            // Before the build, so that a port that is taken is reported at once.
+            let listener = server::bind(port)?;
+            package::build(&root)?;
+            server::serve(&listener, &package::playground(&root))
+        }
+        Command::Test(suites) => suites::run(&root, &suites),
+        Command::BenchVm => {
+            package::build(&root)?;
+            process::run(process::node(&root.join("web")).args(["--expose-gc", "bench/vm.mjs"]))
+        }
+    }
+}
+
+fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
+    let mut words: Vec<String> = Vec::new();
+    let mut port = None;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Long("port") => port = Some(arguments.value()?.parse()?),
+            Value(word) => words.push(word.string()?),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let command = match words.as_slice() {
+        [] => Command::Help,
+        ["build"] => Command::Build,
+        ["serve"] => {
+            let port = port.take().unwrap_or(8080);
+            Command::Serve { port }
+        }
+        ["test"] => Command::Test(Suite::ALL.to_vec()),
+        ["test", name] => Command::Test(vec![Suite::from_name(name)?]),
+        ["bench", "vm"] => Command::BenchVm,
+        _ => {
+            let words = words.join(" ");
+            return Err(Error::Usage(format!("no command '{words}'\n\n{HELP}")));
+        }
+    };
+    match port {
+        Some(_) => Err(Error::Usage("--port belongs to serve".into())),
+        None => Ok(command),
+    }
+}
+
+/// The folder of the workspace. Cargo names this package's folder at run time too, so a moved checkout works.
+fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().map(PathBuf::from).unwrap_or(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(arguments: &[&str]) -> Result<Command> {
+        parse(lexopt::Parser::from_args(arguments))
+    }
+
+    #[test]
+    fn commands() {
+        assert!(matches!(check(&[]), Ok(Command::Help)));
+        assert!(matches!(
+            check(&["serve"]),
+            Ok(Command::Serve { port: 8080 })
+        ));
+        assert!(matches!(
+            check(&["serve", "--port", "0"]),
+            Ok(Command::Serve { port: 0 })
+        ));
+        assert!(matches!(check(&["test"]), Ok(Command::Test(suites)) if suites.len() == 3));
+        assert!(matches!(check(&["test", "web"]), Ok(Command::Test(suites)) if suites.len() == 1));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for wrong in [
+            &["bild"][..],
+            &["test", "nothing"],
+            &["serve", "--port", "70000"],
+            &["build", "--port", "1"],
+            &["--fast"],
+        ] {
+            assert!(check(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

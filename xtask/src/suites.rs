@@ -1,0 +1,103 @@
+//! The test suites. Each prints the counts of its own runner (cargo test, node:test) as its last lines;
+//! all asked for are run, and the command fails when one of them has.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::setup::{self, WASM_TARGET};
+use crate::{browser, package, process};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// Formatting, lints and tests of the Rust workspace.
+    Native,
+    /// The TypeScript API and all Lua fixtures, through the built package under Node.
+    Web,
+    /// The built package and the playground in Chromium.
+    Browsers,
+}
+
+impl Suite {
+    pub const ALL: [Suite; 3] = [Suite::Native, Suite::Web, Suite::Browsers];
+
+    pub fn from_name(name: &str) -> Result<Suite> {
+        Suite::ALL
+            .into_iter()
+            .find(|suite| suite.name() == name)
+            .ok_or_else(|| {
+                Error::Usage(format!(
+                    "no test suite '{name}'; there are native, web and browsers"
+                ))
+            })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Suite::Native => "native",
+            Suite::Web => "web",
+            Suite::Browsers => "browsers",
+        }
+    }
+
+    fn run(self, root: &Path) -> Result<()> {
+        match self {
+            Suite::Native => native(root),
+            Suite::Web => node_tests(root, "test:web", None),
+            Suite::Browsers => {
+                let chromium = browser::chromium()?;
+                node_tests(root, "test:browsers", Some(&chromium))
+            }
+        }
+    }
+}
+
+pub fn run(root: &Path, suites: &[Suite]) -> Result<()> {
+    let mut failures = Vec::new();
+    let needs_package = suites.iter().any(|suite| *suite != Suite::Native);
+    let built = if needs_package {
+        package::build(root)
+    } else {
+        Ok(())
+    };
+    let runnable = |suite: &&Suite| built.is_ok() || **suite == Suite::Native;
+    for suite in suites.iter().filter(runnable) {
+        eprintln!("\n== suite {} ==", suite.name());
+        if let Err(error) = suite.run(root) {
+            failures.push((suite.name(), error));
+        }
+    }
+    if let Err(error) = built {
+        failures.push(("web and browsers not run, the build", error));
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Suites(failures))
+    }
+}
+
+fn native(root: &Path) -> Result<()> {
+    const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+    setup::wasm_target(root)?;
+    process::run(process::cargo(root).args(["fmt", "--all", "--check"]))?;
+    let mut lints = process::cargo(root);
+    process::run(
+        lints
+            .args(["clippy", "--workspace", "--all-targets"])
+            .args(DENY_WARNINGS),
+    )?;
+    let mut wasm_lints = process::cargo(root);
+    wasm_lints.args(["clippy", "-p", "cu-web", "--target", WASM_TARGET]);
+    process::run(wasm_lints.args(DENY_WARNINGS))?;
+    process::run(process::cargo(root).args(["test", "--workspace"]))
+}
+
+fn node_tests(root: &Path, script: &str, chromium: Option<&Path>) -> Result<()> {
+    let mut npm = process::npm(&root.join("web"));
+    npm.args(["run", "--silent", script]);
+    npm.env("CU_PLAYGROUND", package::playground(root));
+    if let Some(chromium) = chromium {
+        npm.env("CU_CHROMIUM", chromium);
+    }
+    process::run(&mut npm)
+}
