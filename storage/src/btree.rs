@@ -280,7 +280,7 @@ fn ahead_in_chain(pager: &Pager, fault: Fault, bytes_left: usize) -> Fault {
     ids.extend(
         (1..=more)
             .map(|distance| PageId(first.saturating_add(distance)))
-            .filter(|id| id.0 < pager.next_number() && !pager.is_cached(*id)),
+            .filter(|id| pager.can_read_ahead(*id)),
     );
     Fault::Miss(ids)
 }
@@ -316,13 +316,18 @@ fn place(pager: &mut Pager, id: PageId, index: usize, cell: Cell) -> Option<Cell
         return None;
     }
     let kind = kind_of(page);
-    let mut cells: Vec<Cell> = (0..page.count()).map(|index| page.cell(index)).collect();
+    let page_size = page.size();
     // Appending at the end leaves the full page as it is, which keeps sequential loads dense.
-    let appending = index == cells.len();
+    if index == page.count() {
+        let mut right = vec![cell];
+        let separator = cut_key(kind, page.key(index - 1), &mut right[0].key);
+        let right = pager.allocate(build(page_size, kind, &right));
+        return Some(Cell::branch(separator, right));
+    }
+    let mut cells: Vec<Cell> = (0..page.count()).map(|index| page.cell(index)).collect();
     cells.insert(index, cell);
-    let middle = if appending { index } else { middle(&cells) };
+    let middle = middle(&cells);
     let (right, separator) = split_off(kind, &mut cells, middle);
-    let page_size = pager.page_size();
     *pager.page_mut(id) = build(page_size, kind, &cells);
     let right = pager.allocate(build(page_size, kind, &right));
     Some(Cell::branch(separator, right))
@@ -352,16 +357,20 @@ fn middle(cells: &[Cell]) -> usize {
 /// Cuts cells in two. Returns the right part and the key between them.
 fn split_off(kind: PageKind, cells: &mut Vec<Cell>, middle: usize) -> (Vec<Cell>, Vec<u8>) {
     let mut right = cells.split_off(middle);
-    let first = &mut right[0].key;
-    let separator = if kind == PageKind::Branch {
-        std::mem::take(first)
-    } else {
-        let last = &cells[cells.len() - 1].key;
-        let common = last.iter().zip(first.iter()).take_while(|(a, b)| a == b);
-        let length = common.count() + 1;
-        first[..length].to_vec()
-    };
+    let last = &cells[cells.len() - 1].key;
+    let separator = cut_key(kind, last, &mut right[0].key);
     (right, separator)
+}
+
+/// The key that goes up between two nodes. A branch gives its right part's first key away; for leaves it is as much of the
+/// right part's first key as tells it from the last one on the left.
+fn cut_key(kind: PageKind, last: &[u8], first: &mut Vec<u8>) -> Vec<u8> {
+    if kind == PageKind::Branch {
+        return std::mem::take(first);
+    }
+    let common = last.iter().zip(first.iter()).take_while(|(a, b)| a == b);
+    let length = common.count() + 1;
+    first[..length].to_vec()
 }
 
 fn build(page_size: usize, kind: PageKind, cells: &[Cell]) -> Page {

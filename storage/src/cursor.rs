@@ -250,7 +250,7 @@ impl Cursor {
             };
             let Some(next) = next else { break };
             let id = parent.child(next);
-            if !pager.is_cached(id) {
+            if pager.can_read_ahead(id) {
                 ids.push(id);
             }
         }

@@ -38,7 +38,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             page_size: 8192,
-            cache_bytes_max: 1 << 20,
+            cache_bytes_max: 4 << 20,
             checkpoint_log_bytes: 1 << 20,
             checkpoint_dirty_bytes: 1 << 20,
         }

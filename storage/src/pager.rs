@@ -7,7 +7,7 @@
 //! old number, which becomes free once no snapshot older than the transaction's commit is alive. A page that was never stored (dirty)
 //! stays in memory until a checkpoint; all others can be dropped at any time between steps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
@@ -25,7 +25,8 @@ pub(crate) struct Pager {
     dirty_count: usize,
     /// The first number never given out.
     next: u32,
-    free: Vec<PageId>,
+    /// The lowest number is taken first, which keeps the store compact.
+    free: BTreeSet<PageId>,
     /// Numbers released by the commit that made this version, oldest first.
     pending: Vec<(u64, Vec<PageId>)>,
     /// Number of the open transaction.
@@ -71,7 +72,7 @@ impl Pager {
             tick: 0,
             dirty_count: 0,
             next: 1,
-            free: Vec::new(),
+            free: BTreeSet::new(),
             pending: Vec::new(),
             epoch: 1,
             allocated: Vec::new(),
@@ -125,8 +126,9 @@ impl Pager {
         }
     }
 
-    pub fn is_cached(&self, id: PageId) -> bool {
-        self.cache.contains_key(&id)
+    /// Whether reading this page ahead can be of use.
+    pub fn can_read_ahead(&self, id: PageId) -> bool {
+        id.0 < self.next && !self.cache.contains_key(&id) && !self.free.contains(&id)
     }
 
     /// Puts a page read from the backend into the cache.
@@ -193,7 +195,7 @@ impl Pager {
     /// A free page is never in the cache; where a damaged free list says otherwise, the number is left alone, so that within a
     /// step a new page never takes the place of one that was read.
     pub fn allocate_number(&mut self) -> PageId {
-        while let Some(id) = self.free.pop() {
+        while let Some(id) = self.free.pop_first() {
             if !self.cache.contains_key(&id) {
                 return id;
             }
@@ -256,7 +258,8 @@ impl Pager {
     pub fn commit(&mut self, version: u64) {
         self.epoch += 1;
         self.allocated.clear();
-        self.free.append(&mut self.reusable);
+        let reusable = std::mem::take(&mut self.reusable);
+        self.add_free(reusable);
         if !self.released.is_empty() {
             let released = std::mem::take(&mut self.released);
             self.pending.push((version, released));
@@ -268,7 +271,7 @@ impl Pager {
         self.epoch += 1;
         for id in std::mem::take(&mut self.allocated) {
             self.forget(id);
-            self.free.push(id);
+            self.free.insert(id);
         }
         self.reusable.clear();
         self.released.clear();
@@ -284,7 +287,7 @@ impl Pager {
         for (_, ids) in self.pending.drain(..ready).collect::<Vec<_>>() {
             for id in ids {
                 self.forget(id);
-                self.free.push(id);
+                self.free.insert(id);
             }
         }
     }
@@ -293,7 +296,7 @@ impl Pager {
     pub fn add_free(&mut self, ids: impl IntoIterator<Item = PageId>) {
         for id in ids {
             self.forget(id);
-            self.free.push(id);
+            self.free.insert(id);
         }
     }
 
@@ -307,7 +310,7 @@ impl Pager {
 
     /// The sealed pages a checkpoint has to write, in order of number.
     pub fn dirty_pages(&self) -> Vec<(PageId, Vec<u8>)> {
-        let pending: std::collections::BTreeSet<PageId> = self
+        let pending: BTreeSet<PageId> = self
             .pending
             .iter()
             .flat_map(|(_, ids)| ids)

@@ -178,7 +178,7 @@ fn hostile_pages_never_panic() {
     let config = ProptestConfig {
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(4),
-        cases: 800,
+        cases: 300,
         ..ProptestConfig::default()
     };
     let pages = store.page_numbers();

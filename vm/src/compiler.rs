@@ -30,11 +30,12 @@ pub struct SyntaxError {
 }
 
 impl SyntaxError {
-    fn new(chunk_name: &[u8], line: u32, message: &[u8]) -> Self {
+    /// Boxed, since the parser's frames hold many results while it recurses.
+    fn new(chunk_name: &[u8], line: u32, message: &[u8]) -> Box<Self> {
         let mut text = display_chunk_name(chunk_name);
         text.extend_from_slice(format!(":{line}: ").as_bytes());
         text.extend_from_slice(message);
-        SyntaxError { message: text, line }
+        Box::new(SyntaxError { message: text, line })
     }
 }
 
@@ -42,7 +43,7 @@ impl SyntaxError {
 ///
 /// `chunk_name` is as given to `load`: `@file`, `=name` or the source itself. Linear in the length of `source`.
 pub fn compile(source: &[u8], chunk_name: &[u8]) -> Result<FunctionParts, SyntaxError> {
-    parser::parse_chunk(source, chunk_name)
+    parser::parse_chunk(source, chunk_name).map_err(|error| *error)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use gc_arena::{Collect, Mutation};
 use crate::heap::accounting::Accounting;
 use crate::heap::coroutine::Coroutine;
 use crate::heap::string::{Interned, LuaString, SHORT_STRING_MAX, long_string};
-use crate::heap::table::{Table, Weakness};
+use crate::heap::table::{Table, TableError, Weakness};
 use crate::heap::value::Value;
 use crate::host::Host;
 use crate::metamethod::Metamethod;
@@ -48,6 +48,10 @@ pub(crate) struct Registered<'gc> {
     pub globals: Table<'gc>,
     /// `package.loaded`: the libraries by name.
     pub loaded: Table<'gc>,
+    /// The library functions and tables by their registered name, and their names by object: what saved state
+    /// refers to instead of containing.
+    pub permanents: Table<'gc>,
+    pub permanent_names: Table<'gc>,
     pub string_metatable: Option<Table<'gc>>,
     /// The coroutine that runs what the host starts.
     pub main: Coroutine<'gc>,
@@ -64,6 +68,8 @@ unsafe impl<'gc> Collect<'gc> for Root<'gc> {
         if let Some(registered) = &self.registered.get() {
             cc.trace(&registered.globals);
             cc.trace(&registered.loaded);
+            cc.trace(&registered.permanents);
+            cc.trace(&registered.permanent_names);
             cc.trace(&registered.string_metatable);
             cc.trace(&registered.main);
             cc.trace(&registered.current);
@@ -205,6 +211,28 @@ impl<'gc> Context<'gc> {
         match self.metatable(value) {
             Some(metatable) => metatable.metamethod(self, event),
             None => Value::Nil,
+        }
+    }
+
+    /// Names an object that saved state refers to instead of containing it: a library function, the global table.
+    pub fn add_permanent(self, name: &str, object: Value<'gc>) -> Result<(), TableError> {
+        let registered = self.registered();
+        let name = Value::String(self.string(name.as_bytes()));
+        registered.permanents.set(self, name, object)?;
+        registered.permanent_names.set(self, object, name)
+    }
+
+    /// The object with this permanent name; nil if there is none.
+    pub fn permanent(self, name: &[u8]) -> Value<'gc> {
+        self.registered().permanents.get_string(self.string(name))
+    }
+
+    /// The name of a permanent object.
+    pub fn permanent_name(self, object: Value<'gc>) -> Option<LuaString<'gc>> {
+        object.object()?;
+        match self.registered().permanent_names.get(object) {
+            Value::String(name) => Some(name),
+            _ => None,
         }
     }
 

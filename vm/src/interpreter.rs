@@ -23,7 +23,6 @@ use crate::heap::coroutine::{Callee, Coroutine, Frame, STACK_SLOTS_MAX, STACK_SL
 use crate::heap::value::Value;
 
 pub(crate) use access::{Assigned, Indexed};
-pub(crate) use calls::MULTIPLE;
 
 /// What the dispatch loop does after a slow operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

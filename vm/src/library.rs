@@ -29,6 +29,7 @@ pub(crate) fn open(context: Context<'_>, seed: u64) {
     set_field(context, globals, "_G", Value::Table(globals));
     set_field(context, globals, "_VERSION", Value::String(context.string(b"Lua 5.4")));
     set_field(context, context.registered().loaded, "_G", Value::Table(globals));
+    name_permanent(context, "_G", Value::Table(globals));
     fill(context, globals, base::FUNCTIONS);
     base::open(context);
     protected::open(context);
@@ -49,6 +50,7 @@ fn library<'gc>(context: Context<'gc>, name: &str, functions: Functions) -> Tabl
     fill(context, table, functions);
     set_field(context, context.globals(), name, Value::Table(table));
     set_field(context, context.registered().loaded, name, Value::Table(table));
+    name_permanent(context, name, Value::Table(table));
     table
 }
 
@@ -57,7 +59,12 @@ fn fill<'gc>(context: Context<'gc>, table: Table<'gc>, functions: Functions) {
         let native = Native::new(context, NativeDefinition { name, code }, &[]);
         let field = name.rsplit('.').next().unwrap_or(name);
         set_field(context, table, field, Value::Native(native));
+        name_permanent(context, name, Value::Native(native));
     }
+}
+
+fn name_permanent<'gc>(context: Context<'gc>, name: &str, object: Value<'gc>) {
+    context.add_permanent(name, object).expect("the standard library fits into any heap");
 }
 
 pub(crate) fn set_field<'gc>(context: Context<'gc>, table: Table<'gc>, name: &str, value: Value<'gc>) {

@@ -9,11 +9,13 @@ use crate::context::{Context, Handle, Registered, Root};
 use crate::error::{Error, RunError};
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Coroutine, Status};
+use crate::heap::native::Native;
 use crate::heap::proto::Proto;
 use crate::heap::table::Table;
 use crate::heap::upvalue::Upvalue;
 use crate::heap::value::Value;
 use crate::host::{Host, SilentHost};
+use crate::interpreter::finalize::FINALIZE_ALL;
 use crate::interpreter::{Flow, Machine, Stop};
 use crate::library;
 use crate::metamethod::Metamethod;
@@ -71,6 +73,8 @@ impl Vm {
             root.registered.set(Some(Registered {
                 globals: Table::new(context, 0, 48),
                 loaded: Table::new(context, 0, 0),
+                permanents: Table::new(context, 0, 0),
+                permanent_names: Table::new(context, 0, 0),
                 string_metatable: None,
                 main,
                 current: main,
@@ -132,6 +136,15 @@ impl Vm {
             });
             entered.map(|_| ()).map_err(|_| RunError::Usage("the arguments do not fit into the heap"))
         })
+    }
+
+    /// Prepares the end of the VM's life: a run that finalizes every object that has a `__gc` metamethod. [`Self::step`] runs it.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Usage`] if something is running.
+    pub fn start_close(&mut self) -> Result<(), RunError> {
+        self.start(|context| (Value::Native(Native::new(context, FINALIZE_ALL, &[])), Vec::new()))
     }
 
     /// Runs for at most about `fuel` units: one per instruction that can repeat (a jump back costs its distance) and per piece of

@@ -161,9 +161,9 @@ opened('functions that cannot be saved', async (cu) => {
 
 opened('a function over the limit is refused, the saved one stays', async (cu) => {
   await cu.persistFunction('f', 'a', 'function() return 1 end');
-  await fails(cu, cu.persistFunction('f', 'a', `function() return "${'abcdefgh'.repeat(40)}" .. math.random() end`), 'FUNCTION_TOO_LARGE', LimitError);
+  await fails(cu, cu.persistFunction('f', 'a', `function() return "${'abcdefgh'.repeat(60)}" .. math.random() end`), 'FUNCTION_TOO_LARGE', LimitError);
   assert.equal(await cu.callFunction('f', 'a'), 1);
-}, { maxFunctionBytes: 200 });
+}, { maxFunctionBytes: 400 });
 
 opened('a corrupt blob is a typed error', async (cu) => {
   await cu.persistFunction('f', 'a', COUNTER);

@@ -37,10 +37,11 @@ export interface Instance {
   startCall(table: string, name: string, args: Uint8Array): void;
   /**
    * Prepares to run `source`, which is an expression giving a function or a chunk returning one, and to make the result
-   * the live function `table`/`name`. A result that is no function fails with code `INVALID_FUNCTION_CODE`.
+   * the live function `table`/`name`. A result that is no function fails with code `INVALID_FUNCTION_CODE`. The chunk
+   * is named `=table.name`, and lines count in `source` itself.
    */
   startDefine(table: string, name: string, source: Uint8Array): void;
-  /** Runs for about this much fuel. */
+  /** Runs for about this much fuel, at most 2^30. Gives a {@link Status}. */
   step(fuel: number): number;
   /** After `Finished`: an array of the run's values. They are given once. */
   takeValues(): Uint8Array;
@@ -92,7 +93,10 @@ export const enum Status {
 export interface EngineError {
   /** `syntax`, `runtime`, `heap`, or a `CallCode`. */
   code: string;
-  /** The message with its position, `chunk:line: text`; for an error value that is no string, its description. */
+  /**
+   * The message with its position, `chunk:line: text`. For an error value that is no string: what the `lua` program
+   * reports, its `__tostring` or `(error object is a table value)`.
+   */
   message: string;
   /** The error value as a document; nil when it is none. */
   value: unknown;

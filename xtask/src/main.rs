@@ -60,7 +60,9 @@ fn execute(command: Command) -> Result<()> {
             // Before the build, so that a port that is taken is reported at once.
             let listener = server::bind(port)?;
             package::build(&root)?;
-            server::serve(&listener, &package::playground(&root))
+            println!("{}", server::address(&listener)?);
+            server::serve(&listener, &package::playground(&root));
+            Ok(())
         }
         Command::Test(suites) => suites::run(&root, &suites),
         Command::BenchVm => {

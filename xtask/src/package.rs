@@ -32,9 +32,10 @@ pub fn build(root: &Path) -> Result<()> {
     setup::npm_packages(&web)?;
     setup::wasm_target(root)?;
 
+    let compiled = compile(root)?;
     let dist = web.join("dist");
     empty(&dist)?;
-    bind(&compile(root)?, &artefacts(root), &dist)?;
+    bind(&compiled, &artefacts(root), &dist)?;
     optimize(&web, &artefacts(root).join("cu.wasm"), &dist)?;
     process::run(process::npm(&web).args(["run", "--silent", "build"]))?;
     process::run(process::npm(&web).args(["run", "--silent", "typecheck"]))?;

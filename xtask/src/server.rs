@@ -20,20 +20,21 @@ pub fn bind(port: u16) -> Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| Error::Port { port, source })
 }
 
-/// Prints the address and serves the folder until the process is stopped.
-pub fn serve(listener: &TcpListener, folder: &Path) -> Result<()> {
+/// Where browsers find what is served.
+pub fn address(listener: &TcpListener) -> Result<String> {
     let address = listener
         .local_addr()
         .map_err(|source| Error::Port { port: 0, source })?;
-    println!("http://{address}/");
-    for connection in listener.incoming() {
+    Ok(format!("http://{address}/"))
+}
+
+/// Serves the folder until the process ends.
+pub fn serve(listener: &TcpListener, folder: &Path) {
+    // A connection that breaks concerns its browser only.
+    for stream in listener.incoming().flatten() {
         let folder = folder.to_owned();
-        if let Ok(stream) = connection {
-            // A connection that breaks concerns its browser only.
-            std::thread::spawn(move || answer_all(&stream, &folder).ok());
-        }
+        std::thread::spawn(move || answer_all(&stream, &folder).ok());
     }
-    Ok(())
 }
 
 struct Request {
@@ -258,7 +259,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         assert!(address.ip().is_loopback());
         let served = folder.clone();
-        std::thread::spawn(move || serve(&listener, &served).ok());
+        std::thread::spawn(move || serve(&listener, &served));
 
         let mut stream = TcpStream::connect(address).unwrap();
         stream

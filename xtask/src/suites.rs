@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::setup::{self, WASM_TARGET};
-use crate::{browser, package, process};
+use crate::{browser, package, process, server};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
@@ -42,11 +42,8 @@ impl Suite {
     fn run(self, root: &Path) -> Result<()> {
         match self {
             Suite::Native => native(root),
-            Suite::Web => node_tests(root, "test:web", None),
-            Suite::Browsers => {
-                let chromium = browser::chromium()?;
-                node_tests(root, "test:browsers", Some(&chromium))
-            }
+            Suite::Web => node_tests(root, "test:web"),
+            Suite::Browsers => browser_tests(root),
         }
     }
 }
@@ -92,12 +89,21 @@ fn native(root: &Path) -> Result<()> {
     process::run(process::cargo(root).args(["test", "--workspace"]))
 }
 
-fn node_tests(root: &Path, script: &str, chromium: Option<&Path>) -> Result<()> {
+fn node_tests(root: &Path, script: &str) -> Result<()> {
     let mut npm = process::npm(&root.join("web"));
-    npm.args(["run", "--silent", script]);
-    npm.env("CU_PLAYGROUND", package::playground(root));
-    if let Some(chromium) = chromium {
-        npm.env("CU_CHROMIUM", chromium);
-    }
+    process::run(npm.args(["run", "--silent", script]))
+}
+
+/// The tests find the playground at CU_ADDRESS, on the server that `serve` uses, and the browser at CU_CHROMIUM.
+fn browser_tests(root: &Path) -> Result<()> {
+    let chromium = browser::chromium()?;
+    let listener = server::bind(0)?;
+    let address = server::address(&listener)?;
+    let folder = package::playground(root);
+    // Ends with this process.
+    std::thread::spawn(move || server::serve(&listener, &folder));
+    let mut npm = process::npm(&root.join("web"));
+    npm.args(["run", "--silent", "test:browsers"]);
+    npm.env("CU_CHROMIUM", chromium).env("CU_ADDRESS", address);
     process::run(&mut npm)
 }

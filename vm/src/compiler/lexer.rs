@@ -41,17 +41,17 @@ impl<'s> Lexer<'s> {
     }
 
     /// An error at the current line, without a quoted token.
-    pub(super) fn error(&self, message: &[u8]) -> SyntaxError {
+    pub(super) fn error(&self, message: &[u8]) -> Box<SyntaxError> {
         SyntaxError::new(self.chunk_name, self.line, message)
     }
 
     /// An error at the current line that quotes `token`, the last one read.
-    pub(super) fn error_near(&self, message: &[u8], token: Token) -> SyntaxError {
+    pub(super) fn error_near(&self, message: &[u8], token: Token) -> Box<SyntaxError> {
         self.error(&[message, &self.near(token)[..]].concat())
     }
 
     /// An error that quotes the text gathered so far.
-    fn error_near_text(&self, message: &[u8]) -> SyntaxError {
+    fn error_near_text(&self, message: &[u8]) -> Box<SyntaxError> {
         self.error(&[message, &self.near_text()[..]].concat())
     }
 
@@ -67,7 +67,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// The next token.
-    pub(super) fn next_token(&mut self) -> Result<Token, SyntaxError> {
+    pub(super) fn next_token(&mut self) -> Result<Token, Box<SyntaxError>> {
         loop {
             let Some(byte) = self.peek() else { return Ok(Token::EndOfSource) };
             match byte {
@@ -104,7 +104,7 @@ impl<'s> Lexer<'s> {
         self.line += 1;
     }
 
-    fn skip_comment(&mut self) -> Result<(), SyntaxError> {
+    fn skip_comment(&mut self) -> Result<(), Box<SyntaxError>> {
         self.position += 2;
         if self.peek() == Some(b'[')
             && let Some(level) = self.long_bracket_level()
@@ -125,7 +125,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// A long string or a lone `[`.
-    fn read_bracket(&mut self) -> Result<Token, SyntaxError> {
+    fn read_bracket(&mut self) -> Result<Token, Box<SyntaxError>> {
         if let Some(level) = self.long_bracket_level() {
             self.read_long_text(level, "string")?;
             let delimiter = level + 2;
@@ -147,7 +147,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// Reads `[==[ … ]==]` into `text`, delimiters included and without a leading line break.
-    fn read_long_text(&mut self, level: usize, what: &str) -> Result<(), SyntaxError> {
+    fn read_long_text(&mut self, level: usize, what: &str) -> Result<(), Box<SyntaxError>> {
         let first_line = self.line;
         let opening = level + 2;
         self.text.clear();
@@ -197,8 +197,11 @@ impl<'s> Lexer<'s> {
     }
 
     /// Reads everything that looks like a numeral, then parses it.
-    fn read_number(&mut self) -> Result<Token, SyntaxError> {
+    fn read_number(&mut self) -> Result<Token, Box<SyntaxError>> {
         let start = self.position;
+        if self.peek() == Some(b'.') {
+            self.position += 1;
+        }
         let hexadecimal = self.peek() == Some(b'0') && matches!(self.peek_at(1), Some(b'x' | b'X'));
         self.position += if hexadecimal { 2 } else { 1 };
         loop {

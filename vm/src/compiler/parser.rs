@@ -26,7 +26,7 @@ const LOCALS_MAX: usize = 200;
 const UPVALUES_MAX: usize = 255;
 
 /// Parses and generates a whole chunk.
-pub(super) fn parse_chunk(source: &[u8], chunk_name: &[u8]) -> Result<FunctionParts, SyntaxError> {
+pub(super) fn parse_chunk(source: &[u8], chunk_name: &[u8]) -> Result<FunctionParts, Box<SyntaxError>> {
     let mut lexer = Lexer::new(source, chunk_name);
     let environment_name = lexer.intern(b"_ENV");
     let mut parser = Parser {
@@ -69,7 +69,7 @@ enum Resolved {
     Constant(Expression),
 }
 
-type Parsed<T> = Result<T, SyntaxError>;
+type Parsed<T> = Result<T, Box<SyntaxError>>;
 
 impl Parser<'_> {
     fn main_function(&mut self) -> Parsed<FunctionParts> {
@@ -90,7 +90,7 @@ impl Parser<'_> {
     /// Parses a function from its parameters to `end`; returns its number within the enclosing function.
     #[inline(never)]
     fn function_body(&mut self, is_method: bool, line: u32) -> Parsed<u32> {
-        self.functions.push(FunctionScope::new(line));
+        self.open_function(line);
         self.expect(Token::Character(b'('))?;
         if is_method {
             let name = self.lexer.intern(b"self");
@@ -103,7 +103,19 @@ impl Parser<'_> {
         let block = self.statement_list()?;
         let last_line_defined = self.lexer.line();
         self.expect_match(Token::End, Token::Function, line)?;
-        let (parts, captured_locals) = self.finish_function(block, declared as u8, last_line_defined)?;
+        self.close_function(block, declared as u8, last_line_defined)
+    }
+
+    /// Out of line, as are others that nesting goes through: their frames add up on a small stack.
+    #[inline(never)]
+    fn open_function(&mut self, line: u32) {
+        self.functions.push(FunctionScope::new(line));
+    }
+
+    /// Generates the innermost function and adds it to the enclosing one; returns its number there.
+    #[inline(never)]
+    fn close_function(&mut self, block: Block, parameter_count: u8, last_line_defined: u32) -> Parsed<u32> {
+        let (parts, captured_locals) = self.finish_function(block, parameter_count, last_line_defined)?;
         let functions = &mut self.scope().functions;
         functions.push(ChildFunction { parts, captured_locals });
         Ok(functions.len() as u32 - 1)
@@ -174,7 +186,7 @@ impl Parser<'_> {
         Ok((parts, captured_locals))
     }
 
-    fn unresolved_goto_error(&self, name: Option<Symbol>, line: u32) -> SyntaxError {
+    fn unresolved_goto_error(&self, name: Option<Symbol>, line: u32) -> Box<SyntaxError> {
         match name {
             None => self.lexer.error(format!("break outside loop at line {line}").as_bytes()),
             Some(name) => {
@@ -205,7 +217,7 @@ impl Parser<'_> {
         (0..count).try_for_each(|_| self.declare(name, attribute))
     }
 
-    fn limit_error(&self, what: &str, limit: usize, function: usize) -> SyntaxError {
+    fn limit_error(&self, what: &str, limit: usize, function: usize) -> Box<SyntaxError> {
         let place = match self.functions[function].line_defined {
             0 => "main function".to_string(),
             line => format!("function at line {line}"),
@@ -354,11 +366,11 @@ impl Parser<'_> {
         Ok(name)
     }
 
-    fn expected(&self, token: Token) -> SyntaxError {
+    fn expected(&self, token: Token) -> Box<SyntaxError> {
         self.error_near(format!("{} expected", token.description()).as_bytes())
     }
 
-    fn error_near(&self, message: &[u8]) -> SyntaxError {
+    fn error_near(&self, message: &[u8]) -> Box<SyntaxError> {
         self.lexer.error_near(message, self.token)
     }
 
@@ -366,7 +378,8 @@ impl Parser<'_> {
         self.levels += 1;
         if self.levels > SYNTAX_LEVELS_MAX {
             // C Lua raises this one without a position.
-            return Err(SyntaxError { message: b"C stack overflow".to_vec(), line: self.lexer.line() });
+            let message = b"C stack overflow".to_vec();
+            return Err(Box::new(SyntaxError { message, line: self.lexer.line() }));
         }
         Ok(())
     }

@@ -85,6 +85,11 @@ impl<'gc> Native<'gc> {
         Native(Gc::new(context.mutation(), object))
     }
 
+    /// The same function with other values of its own.
+    pub fn with_values(self, context: Context<'gc>, values: &[Value<'gc>]) -> Self {
+        Self::with_role(context, self.0.definition, values, self.0.role)
+    }
+
     /// The registered name.
     pub fn name(self) -> &'static str {
         self.0.definition.name

@@ -65,6 +65,8 @@ pub(crate) struct TableObject<'gc> {
     last_visited: Cell<u32>,
     /// A recent border of the array part.
     border: Cell<u32>,
+    /// Where `__index` was, when this table served as a metatable.
+    index_position: Cell<u32>,
 }
 
 struct Parts<'gc> {
@@ -159,6 +161,7 @@ impl<'gc> Table<'gc> {
                 finalizer: Cell::new(false),
                 last_visited: Cell::new(0),
                 border: Cell::new(0),
+                index_position: Cell::new(0),
             },
         ))
     }
@@ -263,13 +266,53 @@ impl<'gc> Table<'gc> {
         }
     }
 
+    /// Where the item with this key is, without copying it; for the dispatch loop.
+    #[inline(always)]
+    pub(crate) fn item(&self, key: i64) -> Option<&Value<'gc>> {
+        let parts = self.parts();
+        let position = (key as u64).wrapping_sub(1);
+        if position < parts.array.len() as u64 {
+            // SAFETY: just checked.
+            return Some(unsafe { parts.array.get_unchecked(position as usize) });
+        }
+        if parts.integer_keys == 0 {
+            return None;
+        }
+        let number = parts.find(Value::Integer(key))?;
+        Some(&parts.entries[number].value)
+    }
+
+    /// Likewise for a string key.
+    #[inline]
+    pub(crate) fn field(&self, key: LuaString<'gc>) -> Option<&Value<'gc>> {
+        let parts = self.parts();
+        let number = parts.find_string(key)?;
+        Some(&parts.entries[number].value)
+    }
+
     /// The value at entry `hint` if `key` stands there and has a value.
     #[inline(always)]
-    pub(crate) fn get_cached(self, key: LuaString<'gc>, hint: u32) -> Option<Value<'gc>> {
+    pub(crate) fn get_cached(&self, key: LuaString<'gc>, hint: u32) -> Option<&Value<'gc>> {
         let entry = self.parts().entries.get(hint as usize)?;
-        match entry.key {
-            Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => Some(entry.value),
+        match &entry.key {
+            Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => Some(&entry.value),
             _ => None,
+        }
+    }
+
+    /// This metatable's `__index`, found by where it was last time.
+    #[inline]
+    pub(crate) fn index_handler(self, context: Context<'gc>) -> Value<'gc> {
+        let name = context.metamethod_name(Metamethod::Index);
+        let hint = &self.0.as_ref().index_position;
+        match self.get_cached(name, hint.get()) {
+            Some(value) => *value,
+            None => {
+                if let Some(position) = self.position(name) {
+                    hint.set(position);
+                }
+                self.metamethod(context, Metamethod::Index)
+            }
         }
     }
 
@@ -440,17 +483,33 @@ impl<'gc> Table<'gc> {
 
     /// Stores at entry `hint` if `key` stands there and has a value already.
     #[inline(always)]
-    pub(crate) fn replace_cached(self, key: LuaString<'gc>, hint: u32, value: Value<'gc>) -> bool {
+    pub(crate) fn replace_cached(&self, key: LuaString<'gc>, hint: u32, value: &Value<'gc>) -> bool {
         match self.parts_mut().entries.get_mut(hint as usize) {
-            Some(entry) => match entry.key {
+            Some(entry) => match &entry.key {
                 Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => {
-                    entry.value = value;
+                    entry.value = *value;
                     true
                 }
                 _ => false,
             },
             None => false,
         }
+    }
+
+    /// Appends to the array part if `key` is next, there is room and nothing has to move.
+    #[inline(always)]
+    pub(crate) fn push_within(&self, key: i64, value: Value<'gc>) -> bool {
+        let parts = self.parts_mut();
+        let length = parts.array.len();
+        if key as u64 != length as u64 + 1 || length == parts.array.capacity() || parts.integer_keys > 0 || value.is_nil() {
+            return false;
+        }
+        // SAFETY: there is room for one more, written before it is counted.
+        unsafe {
+            parts.array.as_mut_ptr().add(length).write(value);
+            parts.array.set_len(length + 1);
+        }
+        true
     }
 
     /// Appends to the array part and moves the keys that follow out of the hash part.

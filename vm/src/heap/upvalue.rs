@@ -86,6 +86,12 @@ impl<'gc> Upvalue<'gc> {
         unsafe { *self.0.location.get() }
     }
 
+    /// Where the value is; valid until the owner's stack moves or the upvalue is closed.
+    #[inline(always)]
+    pub(crate) fn location(self) -> *const Value<'gc> {
+        self.0.location.get()
+    }
+
     #[inline(always)]
     pub fn set(self, value: Value<'gc>) {
         // SAFETY: as in `get`; collection is atomic, so no barrier is needed (see `crate::heap`).

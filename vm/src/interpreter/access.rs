@@ -148,13 +148,32 @@ impl<'gc> Machine<'gc> {
         object: Value<'gc>,
         key: LuaString<'gc>,
     ) -> Result<Flow, Error<'gc>> {
-        if let Value::Table(table) = object
-            && let Some(position) = table.position(key)
-            && let Some(value) = table.get_cached(key, position)
-        {
-            self.update_cache(position);
-            self.set_slot(target, value);
-            return Ok(Flow::Continue);
+        if let Value::Table(table) = object {
+            if let Some(position) = table.position(key)
+                && let Some(value) = table.get_cached(key, position)
+            {
+                self.update_cache(position);
+                self.set_slot(target, *value);
+                return Ok(Flow::Continue);
+            }
+            // A method: found in the table that the metatable's `__index` is.
+            if let Some(metatable) = table.metatable()
+                && let Value::Table(class) = metatable.index_handler(self.context)
+            {
+                // SAFETY: a saved `pc` points at the cache word of the current instruction.
+                let hint = unsafe { (*self.top_frame().pc).get() };
+                if let Some(value) = class.get_cached(key, hint) {
+                    self.set_slot(target, *value);
+                    return Ok(Flow::Continue);
+                }
+                if let Some(position) = class.position(key)
+                    && let Some(value) = class.get_cached(key, position)
+                {
+                    self.update_cache(position);
+                    self.set_slot(target, *value);
+                    return Ok(Flow::Continue);
+                }
+            }
         }
         self.index_into(target, object, Value::String(key))
     }
@@ -169,7 +188,7 @@ impl<'gc> Machine<'gc> {
     ) -> Result<Flow, Error<'gc>> {
         if let Value::Table(table) = object {
             if let Some(position) = table.position(key)
-                && table.replace_cached(key, position, value)
+                && table.replace_cached(key, position, &value)
             {
                 self.update_cache(position);
                 return Ok(Flow::Continue);

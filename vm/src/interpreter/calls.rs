@@ -11,8 +11,6 @@ use crate::heap::native::Native;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
 
-/// All results, in [`Action::Call`].
-pub(crate) const MULTIPLE: i32 = WANT_ALL;
 /// Slots every function finds above its arguments or registers: an instruction's metamethod call fits there.
 pub(crate) const EXTRA_SLOTS: usize = 8;
 const NATIVE_SLOTS: usize = 20;
@@ -87,6 +85,53 @@ impl<'gc> Machine<'gc> {
             flags: 0,
         });
         Ok(())
+    }
+
+    /// As [`Self::enter_lua`] when neither stack has to grow: the new frame, or `None`.
+    #[inline(always)]
+    pub(crate) fn try_enter_lua(
+        &mut self,
+        closure: Closure<'gc>,
+        function: usize,
+        args: usize,
+        want: i32,
+    ) -> Option<*mut Frame<'gc>> {
+        let proto = closure.proto().0.as_ref();
+        let parameters = proto.parameter_count as usize;
+        let base = function + 1;
+        let state = self.state_mut();
+        let end = base + args.max(parameters) + proto.register_count as usize + EXTRA_SLOTS;
+        if end > state.stack.len() || state.frames.len() == state.frames.capacity() {
+            return None;
+        }
+        for position in base + args..base + parameters {
+            state.stack[position] = Value::Nil;
+        }
+        state.frames.push(Frame {
+            callee: Callee::Lua(closure),
+            pc: proto.code.as_ptr(),
+            function: function as u32,
+            base: base as u32,
+            top: (base + args) as u32,
+            want,
+            state: 0,
+            extra: args as u32,
+            results: 0,
+            flags: 0,
+        });
+        let frame = state.frames.last_mut().map(|frame| frame as *mut Frame<'gc>);
+        self.fuel -= CALL_FUEL;
+        frame
+    }
+
+    /// The closure of the frame below the top one, if it is a Lua function's.
+    #[inline(always)]
+    pub(crate) fn lua_caller(&self) -> Option<Closure<'gc>> {
+        let frames = &self.state().frames;
+        match frames.get(frames.len().wrapping_sub(2))?.callee {
+            Callee::Lua(closure) => Some(closure),
+            Callee::Native(_) => None,
+        }
     }
 
     #[inline]

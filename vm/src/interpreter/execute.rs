@@ -37,7 +37,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
     unsafe {
         'frame: loop {
             let mut frame: *mut Frame<'gc> = machine.top_frame_mut();
-            let closure = match (*frame).callee {
+            let mut closure = match (*frame).callee {
                 Callee::Lua(closure) => closure,
                 Callee::Native(native) => {
                     match machine.run_native(native) {
@@ -56,8 +56,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     continue 'frame;
                 }
             };
-            let proto = closure.proto().0;
-            let constants: *const Value<'gc> = proto.constants.as_ptr();
+            let mut constants: *const Value<'gc> = closure.proto().0.constants.as_ptr();
             let mut pc: *const Cell<u32> = (*frame).pc;
             let mut base: *mut Value<'gc> = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
 
@@ -122,6 +121,19 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 };
             }
 
+            // Pops the top frame and goes on in the Lua function below it.
+            macro_rules! leave_to {
+                ($caller:expr) => {{
+                    let caller = $caller;
+                    machine.state_mut().frames.pop();
+                    frame = machine.top_frame_mut();
+                    closure = caller;
+                    constants = closure.proto().0.constants.as_ptr();
+                    pc = (*frame).pc;
+                    base = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
+                }};
+            }
+
             loop {
                 let i = Instruction((*pc).get());
                 pc = pc.add(1);
@@ -140,136 +152,148 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         *base.add(i.c())
                     };
                 }
-                macro_rules! arithmetic {
+                // Operands are looked at in place: a value that is copied to a local variable and passed on in the slow case
+                // would be stored to the Rust stack in the fast one too.
+                macro_rules! numbers {
                     ($event:ident, $left:expr, $right:expr, $integer:expr, $float:expr) => {{
-                        let (left, right) = ($left, $right);
-                        match (left, right) {
-                            (Value::Integer(x), Value::Integer(y)) => {
-                                let operate: fn(i64, i64) -> i64 = $integer;
-                                a!() = Value::Integer(operate(x, y));
+                        let (left, right): (*const Value<'gc>, *const Value<'gc>) = (&raw const $left, &raw const $right);
+                        match (&*left, &*right) {
+                            (Value::Integer(x), Value::Integer(y)) => a!() = $integer(*x, *y),
+                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float($float(*x, *y)),
+                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float($float(*x as f64, *y)),
+                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float($float(*x, *y as f64)),
+                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right)),
+                        }
+                    }};
+                }
+                macro_rules! arithmetic {
+                    ($event:ident, $left:expr, $right:expr, $integer:expr, $float:expr) => {
+                        numbers!($event, $left, $right, |x, y| Value::Integer($integer(x, y)), $float)
+                    };
+                }
+                macro_rules! immediate {
+                    ($event:ident, $integer:expr, $float:expr) => {{
+                        let left: *const Value<'gc> = &raw const b!();
+                        match &*left {
+                            Value::Integer(x) => a!() = Value::Integer($integer(*x, i.c() as i64)),
+                            Value::Float(x) => a!() = Value::Float($float(*x, i.c() as f64)),
+                            _ => {
+                                let right = Value::Integer(i.c() as i64);
+                                flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, right))
                             }
-                            (Value::Float(x), Value::Float(y)) => {
-                                let operate: fn(f64, f64) -> f64 = $float;
-                                a!() = Value::Float(operate(x, y));
-                            }
-                            (Value::Integer(x), Value::Float(y)) => {
-                                let operate: fn(f64, f64) -> f64 = $float;
-                                a!() = Value::Float(operate(x as f64, y));
-                            }
-                            (Value::Float(x), Value::Integer(y)) => {
-                                let operate: fn(f64, f64) -> f64 = $float;
-                                a!() = Value::Float(operate(x, y as f64));
-                            }
-                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), left, right)),
                         }
                     }};
                 }
                 // Division and modulo on integers can fail; the slow function says how.
                 macro_rules! division {
                     ($event:ident, $right:expr, $integer:expr, $float:expr) => {{
-                        let (left, right) = (b!(), $right);
-                        let operate: fn(f64, f64) -> f64 = $float;
-                        match (left, right) {
-                            (Value::Integer(x), Value::Integer(y)) if y != 0 => {
-                                a!() = Value::Integer($integer(x, y).unwrap_unchecked());
+                        let (left, right): (*const Value<'gc>, *const Value<'gc>) = (&raw const b!(), &raw const $right);
+                        match (&*left, &*right) {
+                            (Value::Integer(x), Value::Integer(y)) if *y != 0 => {
+                                a!() = Value::Integer($integer(*x, *y).unwrap_unchecked());
                             }
-                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float(operate(x, y)),
-                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float(operate(x as f64, y)),
-                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float(operate(x, y as f64)),
-                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), left, right)),
+                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float($float(*x, *y)),
+                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float($float(*x as f64, *y)),
+                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float($float(*x, *y as f64)),
+                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right)),
                         }
                     }};
                 }
                 macro_rules! in_floats {
-                    ($event:ident, $right:expr, $float:expr) => {{
-                        let (left, right) = (b!(), $right);
-                        let operate: fn(f64, f64) -> f64 = $float;
-                        match (left, right) {
-                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float(operate(x, y)),
-                            (Value::Integer(x), Value::Integer(y)) => {
-                                a!() = Value::Float(operate(x as f64, y as f64));
-                            }
-                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float(operate(x as f64, y)),
-                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float(operate(x, y as f64)),
-                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), left, right)),
-                        }
-                    }};
+                    ($event:ident, $right:expr, $float:expr) => {
+                        numbers!(
+                            $event,
+                            b!(),
+                            $right,
+                            |x: i64, y: i64| Value::Float($float(x as f64, y as f64)),
+                            $float
+                        )
+                    };
                 }
                 macro_rules! bitwise {
                     ($event:ident, $right:expr, $integer:expr) => {{
-                        let (left, right) = (b!(), $right);
-                        if let (Value::Integer(x), Value::Integer(y)) = (left, right) {
-                            let operate: fn(i64, i64) -> i64 = $integer;
-                            a!() = Value::Integer(operate(x, y));
+                        let (left, right): (*const Value<'gc>, *const Value<'gc>) = (&raw const b!(), &raw const $right);
+                        if let (Value::Integer(x), Value::Integer(y)) = (&*left, &*right) {
+                            a!() = Value::Integer($integer(*x, *y));
                         } else {
-                            flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), left, right))
+                            flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right))
+                        }
+                    }};
+                }
+                macro_rules! shift_immediate {
+                    ($event:ident, $integer:expr) => {{
+                        let left: *const Value<'gc> = &raw const b!();
+                        if let Value::Integer(x) = &*left {
+                            a!() = Value::Integer($integer(*x, i.c() as i64));
+                        } else {
+                            let right = Value::Integer(i.c() as i64);
+                            flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, right))
+                        }
+                    }};
+                }
+                macro_rules! compare {
+                    ($event:ident, $left:expr, $right:expr) => {{
+                        (*frame).pc = pc;
+                        match machine.compare(Metamethod::$event, $left, $right) {
+                            Ok(Ok(holds)) => branch!(holds == i.flag()),
+                            Ok(Err(handler)) => {
+                                flow!(machine.call_metamethod(handler, &[$left, $right], WANT_FINISH));
+                            }
+                            Err(error) => {
+                                if machine.throw(error) == Flow::Stop {
+                                    return;
+                                }
+                                continue 'frame;
+                            }
                         }
                     }};
                 }
                 macro_rules! order {
-                    ($event:ident, $left:expr, $right:expr, $operator:tt) => {{
-                        let (left, right) = ($left, $right);
-                        let holds = match (left, right) {
-                            (Value::Integer(x), Value::Integer(y)) => x $operator y,
-                            (Value::Float(x), Value::Float(y)) => x $operator y,
-                            _ => {
-                                (*frame).pc = pc;
-                                match machine.compare(Metamethod::$event, left, right) {
-                                    Ok(Ok(holds)) => holds,
-                                    Ok(Err(handler)) => {
-                                        flow!(machine.call_metamethod(handler, &[left, right], WANT_FINISH));
-                                        continue;
-                                    }
-                                    Err(error) => {
-                                        if machine.throw(error) == Flow::Stop {
-                                            return;
-                                        }
-                                        continue 'frame;
-                                    }
-                                }
-                            }
-                        };
-                        branch!(holds == i.flag());
+                    ($event:ident, $operator:tt) => {{
+                        let (left, right): (*const Value<'gc>, *const Value<'gc>) = (&raw const a!(), &raw const b!());
+                        match (&*left, &*right) {
+                            (Value::Integer(x), Value::Integer(y)) => branch!((x $operator y) == i.flag()),
+                            (Value::Float(x), Value::Float(y)) => branch!((x $operator y) == i.flag()),
+                            _ => compare!($event, *left, *right),
+                        }
                     }};
                 }
                 macro_rules! order_immediate {
                     ($event:ident, $operator:tt, $swapped:expr) => {{
-                        match a!() {
-                            Value::Integer(x) => branch!((x $operator i.sb()) == i.flag()),
-                            Value::Float(x) => branch!((x $operator i.sb() as f64) == i.flag()),
-                            left => {
-                                let right = Value::Integer(i.sb());
-                                let (left, right) = if $swapped { (right, left) } else { (left, right) };
-                                order!($event, left, right, $operator)
-                            }
+                        let left: *const Value<'gc> = &raw const a!();
+                        match &*left {
+                            Value::Integer(x) => branch!((*x $operator i.sb()) == i.flag()),
+                            Value::Float(x) => branch!((*x $operator i.sb() as f64) == i.flag()),
+                            _ if $swapped => compare!($event, Value::Integer(i.sb()), *left),
+                            _ => compare!($event, *left, Value::Integer(i.sb())),
                         }
                     }};
                 }
                 macro_rules! get_field {
                     ($object:expr) => {{
-                        let object = $object;
                         let Value::String(key) = *constants.add(i.c()) else { std::hint::unreachable_unchecked() };
-                        if let Value::Table(table) = object
+                        let object: *const Value<'gc> = $object;
+                        if let Value::Table(table) = &*object
                             && let Some(value) = table.get_cached(key, (*pc).get())
                         {
-                            a!() = value;
+                            a!() = *value;
                             pc = pc.add(1);
                         } else {
-                            flow!(machine.index_field(position!(i.a()), object, key));
+                            flow!(machine.index_field(position!(i.a()), *object, key));
                             pc = pc.add(1);
                         }
                     }};
                 }
                 macro_rules! set_field {
                     ($object:expr, $value:expr) => {{
-                        let (object, value) = ($object, $value);
                         let Value::String(key) = *constants.add(i.b()) else { std::hint::unreachable_unchecked() };
-                        if let Value::Table(table) = object
-                            && table.replace_cached(key, (*pc).get(), value)
+                        let (object, value): (*const Value<'gc>, *const Value<'gc>) = ($object, &raw const $value);
+                        if let Value::Table(table) = &*object
+                            && table.replace_cached(key, (*pc).get(), &*value)
                         {
                             pc = pc.add(1);
                         } else {
-                            flow!(machine.assign_field(object, key, value));
+                            flow!(machine.assign_field(*object, key, *value));
                             pc = pc.add(1);
                             safe_point!();
                         }
@@ -277,30 +301,28 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 }
                 macro_rules! set_table {
                     ($value:expr) => {{
-                        let (object, key, value) = (a!(), b!(), $value);
-                        if let (Value::Table(table), Value::Integer(index)) = (object, key)
-                            && table.metatable().is_none()
-                        {
-                            if !table.replace_integer(index, value) {
-                                flow!(machine.assign_from(object, key, value));
+                        let value: *const Value<'gc> = &raw const $value;
+                        match (&a!(), &b!()) {
+                            (Value::Table(table), Value::Integer(index))
+                                if table.metatable().is_none()
+                                    && (table.replace_integer(*index, *value) || table.push_within(*index, *value)) => {}
+                            _ => {
+                                flow!(machine.assign_from(a!(), b!(), *value));
                                 safe_point!();
                             }
-                        } else {
-                            flow!(machine.assign_from(object, key, value));
-                            safe_point!();
                         }
                     }};
                 }
                 macro_rules! set_integer {
                     ($value:expr) => {{
-                        let (object, value) = (a!(), $value);
-                        if let Value::Table(table) = object
-                            && table.metatable().is_none()
-                            && table.replace_integer(i.b() as i64, value)
-                        {
-                        } else {
-                            flow!(machine.assign_from(object, Value::Integer(i.b() as i64), value));
-                            safe_point!();
+                        let value: *const Value<'gc> = &raw const $value;
+                        match &a!() {
+                            Value::Table(table)
+                                if table.metatable().is_none() && table.replace_integer(i.b() as i64, *value) => {}
+                            _ => {
+                                flow!(machine.assign_from(a!(), Value::Integer(i.b() as i64), *value));
+                                safe_point!();
+                            }
                         }
                     }};
                 }
@@ -329,42 +351,35 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     Opcode::GetUpvalue => a!() = closure.upvalue_unchecked(i.b()).get(),
                     Opcode::SetUpvalue => closure.upvalue_unchecked(i.b()).set(a!()),
 
-                    Opcode::GetTabUp => get_field!(closure.upvalue_unchecked(i.b()).get()),
-                    Opcode::GetField => get_field!(b!()),
+                    Opcode::GetTabUp => get_field!(closure.upvalue_unchecked(i.b()).location()),
+                    Opcode::GetField => get_field!(&raw const b!()),
                     Opcode::GetTable => {
-                        let (object, key) = (b!(), c!());
-                        let mut found = Value::Nil;
-                        if let Value::Table(table) = object {
-                            found = match key {
-                                Value::Integer(index) => table.get_integer(index),
-                                Value::String(key) => table.get_string(key),
-                                _ => table.get(key),
-                            };
-                        }
-                        if found.is_nil() {
-                            flow!(machine.index_into(position!(i.a()), object, key));
-                        } else {
-                            a!() = found;
+                        let found = match (&b!(), &c!()) {
+                            (Value::Table(table), Value::Integer(index)) => table.item(*index),
+                            (Value::Table(table), Value::String(key)) => table.field(*key),
+                            _ => None,
+                        };
+                        match found {
+                            Some(value) if !value.is_nil() => a!() = *value,
+                            _ => flow!(machine.index_into(position!(i.a()), b!(), c!())),
                         }
                     }
                     Opcode::GetInteger => {
-                        let object = b!();
-                        let mut found = Value::Nil;
-                        if let Value::Table(table) = object {
-                            found = table.get_integer(i.c() as i64);
-                        }
-                        if found.is_nil() {
-                            flow!(machine.index_into(position!(i.a()), object, Value::Integer(i.c() as i64)));
-                        } else {
-                            a!() = found;
+                        let found = match &b!() {
+                            Value::Table(table) => table.item(i.c() as i64),
+                            _ => None,
+                        };
+                        match found {
+                            Some(value) if !value.is_nil() => a!() = *value,
+                            _ => flow!(machine.index_into(position!(i.a()), b!(), Value::Integer(i.c() as i64))),
                         }
                     }
-                    Opcode::SetTabUp => set_field!(closure.upvalue_unchecked(i.a()).get(), c!()),
+                    Opcode::SetTabUp => set_field!(closure.upvalue_unchecked(i.a()).location(), c!()),
                     Opcode::SetTabUpK => {
-                        set_field!(closure.upvalue_unchecked(i.a()).get(), *constants.add(i.c()))
+                        set_field!(closure.upvalue_unchecked(i.a()).location(), *constants.add(i.c()))
                     }
-                    Opcode::SetField => set_field!(a!(), c!()),
-                    Opcode::SetFieldK => set_field!(a!(), *constants.add(i.c())),
+                    Opcode::SetField => set_field!(&raw const a!(), c!()),
+                    Opcode::SetFieldK => set_field!(&raw const a!(), *constants.add(i.c())),
                     Opcode::SetTable => set_table!(c!()),
                     Opcode::SetTableK => set_table!(*constants.add(i.c())),
                     Opcode::SetInteger => set_integer!(c!()),
@@ -381,45 +396,40 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         safe_point!();
                     }
                     Opcode::SelfField => {
-                        let object = b!();
-                        *base.add(i.a() + 1) = object;
-                        get_field!(object);
+                        *base.add(i.a() + 1) = b!();
+                        get_field!(&raw const *base.add(i.a() + 1));
                     }
 
-                    Opcode::Add => arithmetic!(Add, b!(), c!(), i64::wrapping_add, |x, y| x + y),
-                    Opcode::Sub => arithmetic!(Sub, b!(), c!(), i64::wrapping_sub, |x, y| x - y),
-                    Opcode::Mul => arithmetic!(Mul, b!(), c!(), i64::wrapping_mul, |x, y| x * y),
-                    Opcode::AddI => {
-                        arithmetic!(Add, b!(), Value::Integer(i.c() as i64), i64::wrapping_add, |x, y| x + y)
-                    }
-                    Opcode::SubI => {
-                        arithmetic!(Sub, b!(), Value::Integer(i.c() as i64), i64::wrapping_sub, |x, y| x - y)
-                    }
-                    Opcode::AddK => arithmetic!(Add, b!(), *constants.add(i.c()), i64::wrapping_add, |x, y| x + y),
-                    Opcode::SubK => arithmetic!(Sub, b!(), *constants.add(i.c()), i64::wrapping_sub, |x, y| x - y),
-                    Opcode::MulK => arithmetic!(Mul, b!(), *constants.add(i.c()), i64::wrapping_mul, |x, y| x * y),
-                    Opcode::Div => in_floats!(Div, c!(), |x, y| x / y),
-                    Opcode::DivK => in_floats!(Div, *constants.add(i.c()), |x, y| x / y),
+                    Opcode::Add => arithmetic!(Add, b!(), c!(), i64::wrapping_add, |x: f64, y: f64| x + y),
+                    Opcode::Sub => arithmetic!(Sub, b!(), c!(), i64::wrapping_sub, |x: f64, y: f64| x - y),
+                    Opcode::Mul => arithmetic!(Mul, b!(), c!(), i64::wrapping_mul, |x: f64, y: f64| x * y),
+                    Opcode::AddI => immediate!(Add, i64::wrapping_add, |x: f64, y: f64| x + y),
+                    Opcode::SubI => immediate!(Sub, i64::wrapping_sub, |x: f64, y: f64| x - y),
+                    Opcode::AddK => arithmetic!(Add, b!(), *constants.add(i.c()), i64::wrapping_add, |x: f64, y: f64| x + y),
+                    Opcode::SubK => arithmetic!(Sub, b!(), *constants.add(i.c()), i64::wrapping_sub, |x: f64, y: f64| x - y),
+                    Opcode::MulK => arithmetic!(Mul, b!(), *constants.add(i.c()), i64::wrapping_mul, |x: f64, y: f64| x * y),
+                    Opcode::Div => in_floats!(Div, c!(), |x: f64, y: f64| x / y),
+                    Opcode::DivK => in_floats!(Div, *constants.add(i.c()), |x: f64, y: f64| x / y),
                     Opcode::Pow => in_floats!(Pow, c!(), power),
                     Opcode::PowK => in_floats!(Pow, *constants.add(i.c()), power),
                     Opcode::Mod => division!(Mod, c!(), integer_modulo, float_modulo),
                     Opcode::ModK => division!(Mod, *constants.add(i.c()), integer_modulo, float_modulo),
                     Opcode::IDiv => division!(IDiv, c!(), integer_floor_divide, float_floor_divide),
                     Opcode::IDivK => division!(IDiv, *constants.add(i.c()), integer_floor_divide, float_floor_divide),
-                    Opcode::BAnd => bitwise!(BAnd, c!(), |x, y| x & y),
-                    Opcode::BOr => bitwise!(BOr, c!(), |x, y| x | y),
-                    Opcode::BXor => bitwise!(BXor, c!(), |x, y| x ^ y),
-                    Opcode::BAndK => bitwise!(BAnd, *constants.add(i.c()), |x, y| x & y),
-                    Opcode::BOrK => bitwise!(BOr, *constants.add(i.c()), |x, y| x | y),
-                    Opcode::BXorK => bitwise!(BXor, *constants.add(i.c()), |x, y| x ^ y),
+                    Opcode::BAnd => bitwise!(BAnd, c!(), |x: i64, y: i64| x & y),
+                    Opcode::BOr => bitwise!(BOr, c!(), |x: i64, y: i64| x | y),
+                    Opcode::BXor => bitwise!(BXor, c!(), |x: i64, y: i64| x ^ y),
+                    Opcode::BAndK => bitwise!(BAnd, *constants.add(i.c()), |x: i64, y: i64| x & y),
+                    Opcode::BOrK => bitwise!(BOr, *constants.add(i.c()), |x: i64, y: i64| x | y),
+                    Opcode::BXorK => bitwise!(BXor, *constants.add(i.c()), |x: i64, y: i64| x ^ y),
                     Opcode::Shl => bitwise!(Shl, c!(), shift_left),
                     Opcode::Shr => bitwise!(Shr, c!(), shift_right),
-                    Opcode::ShlI => bitwise!(Shl, Value::Integer(i.c() as i64), shift_left),
-                    Opcode::ShrI => bitwise!(Shr, Value::Integer(i.c() as i64), shift_right),
-                    Opcode::Neg => match b!() {
+                    Opcode::ShlI => shift_immediate!(Shl, shift_left),
+                    Opcode::ShrI => shift_immediate!(Shr, shift_right),
+                    Opcode::Neg => match &b!() {
                         Value::Integer(x) => a!() = Value::Integer(x.wrapping_neg()),
-                        Value::Float(x) => a!() = Value::Float(-x),
-                        value => flow!(machine.arithmetic(Metamethod::Unm, position!(i.a()), value, value)),
+                        Value::Float(x) => a!() = Value::Float(-*x),
+                        &value => flow!(machine.arithmetic(Metamethod::Unm, position!(i.a()), value, value)),
                     },
                     Opcode::BNot => match b!() {
                         Value::Integer(x) => a!() = Value::Integer(!x),
@@ -488,8 +498,8 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         };
                         branch!(equal == i.flag());
                     }
-                    Opcode::Lt => order!(Lt, a!(), b!(), <),
-                    Opcode::Le => order!(Le, a!(), b!(), <=),
+                    Opcode::Lt => order!(Lt, <),
+                    Opcode::Le => order!(Le, <=),
                     Opcode::LtI => order_immediate!(Lt, <, false),
                     Opcode::LeI => order_immediate!(Le, <=, false),
                     Opcode::GtI => order_immediate!(Lt, >, true),
@@ -502,16 +512,21 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         (*frame).pc = pc;
                         match a!() {
                             Value::Closure(called) => {
-                                if let Err(error) = machine.enter_lua(called, function, args, want)
-                                    && machine.throw(error) == Flow::Stop
-                                {
-                                    return;
-                                }
+                                let Some(entered) = machine.try_enter_lua(called, function, args, want) else {
+                                    flow!(machine.enter_lua(called, function, args, want).map(|()| Flow::Enter));
+                                    continue;
+                                };
                                 if machine.fuel < 0 {
                                     machine.stop = Stop::OutOfFuel;
                                     return;
                                 }
-                                continue 'frame;
+                                frame = entered;
+                                closure = called;
+                                let proto = called.proto().0;
+                                constants = proto.constants.as_ptr();
+                                pc = proto.code.as_ptr();
+                                base = base.add(i.a() + 1);
+                                continue;
                             }
                             Value::Native(called) => {
                                 let flow = match machine.enter_native(called, function, args, want) {
@@ -568,11 +583,26 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         flow!(machine.leave((*frame).function as usize, first, count, (*frame).want));
                     }
                     Opcode::Return0 => {
-                        flow!(machine.leave((*frame).function as usize, 0, 0, (*frame).want));
+                        if (*frame).want == 0
+                            && let Some(caller) = machine.lua_caller()
+                        {
+                            leave_to!(caller);
+                        } else {
+                            flow!(machine.leave((*frame).function as usize, 0, 0, (*frame).want));
+                        }
                     }
                     Opcode::Return1 => {
-                        let first = position!(i.a());
-                        flow!(machine.leave((*frame).function as usize, first, 1, (*frame).want));
+                        if (*frame).want == 1
+                            && let Some(caller) = machine.lua_caller()
+                        {
+                            // A vararg function's registers are not right above its slot.
+                            let slot = machine.state_mut().stack.as_mut_ptr().add((*frame).function as usize);
+                            *slot = a!();
+                            leave_to!(caller);
+                        } else {
+                            let first = position!(i.a());
+                            flow!(machine.leave((*frame).function as usize, first, 1, (*frame).want));
+                        }
                     }
                     Opcode::ForPrep => {
                         if let (Value::Integer(start), Value::Integer(limit), Value::Integer(step)) =
@@ -603,8 +633,8 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     }
                     Opcode::ForLoop => {
                         // R[A] index, R[A+1] rounds left (integers) or limit (floats), R[A+2] step.
-                        match (a!(), *base.add(i.a() + 1), *base.add(i.a() + 2)) {
-                            (Value::Integer(index), Value::Integer(rounds), Value::Integer(step)) => {
+                        match (&a!(), &*base.add(i.a() + 1), &*base.add(i.a() + 2)) {
+                            (&Value::Integer(index), &Value::Integer(rounds), &Value::Integer(step)) => {
                                 if rounds as u64 > 0 {
                                     let index = index.wrapping_add(step);
                                     *base.add(i.a() + 1) = Value::Integer(rounds - 1);
@@ -615,7 +645,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                                     pc = pc.add(1);
                                 }
                             }
-                            (Value::Float(index), Value::Float(limit), Value::Float(step)) => {
+                            (&Value::Float(index), &Value::Float(limit), &Value::Float(step)) => {
                                 let index = index + step;
                                 if if step > 0.0 { index <= limit } else { limit <= index } {
                                     a!() = Value::Float(index);

@@ -1,6 +1,6 @@
 //! Basic functions (manual §6.1), except the protected calls and loading.
 
-use super::{Functions, load, set_field};
+use super::{Functions, load, name_permanent, set_field};
 use crate::call::{Action, Call, append_number};
 use crate::context::Context;
 use crate::error::Error;
@@ -37,11 +37,14 @@ pub(super) fn open(context: Context<'_>) {
     let definition = NativeDefinition { name: "next", code: next };
     let next = Native::with_role(context, definition, &[], Role::Next);
     set_field(context, globals, "next", Value::Native(next));
+    name_permanent(context, "next", Value::Native(next));
     let definition = NativeDefinition { name: "ipairs.step", code: sequence_step };
     let step = Native::with_role(context, definition, &[], Role::SequenceStep);
     let definition = NativeDefinition { name: "ipairs", code: ipairs };
     let ipairs = Native::new(context, definition, &[Value::Native(step)]);
     set_field(context, globals, "ipairs", Value::Native(ipairs));
+    name_permanent(context, "ipairs", Value::Native(ipairs));
+    name_permanent(context, "ipairs.step", Value::Native(step));
 }
 
 fn print<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
@@ -247,15 +250,7 @@ fn pairs<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     match call.context().metamethod(value, Metamethod::Pairs) {
         Value::Nil => {
             call.check_table(1)?;
-            let context = call.context();
-            let next = context.globals().get_string(context.string(b"next"));
-            let next = match next {
-                Value::Native(native) if native.role() == Role::Next => next,
-                _ => {
-                    let definition = NativeDefinition { name: "next", code: self::next };
-                    Value::Native(Native::with_role(context, definition, &[], Role::Next))
-                }
-            };
+            let next = call.context().permanent(b"next");
             call.return_values(&[next, value, Value::Nil])
         }
         handler => call.call(at, handler, &[value], 3, 1),

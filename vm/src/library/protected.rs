@@ -1,6 +1,6 @@
 //! `pcall`, `xpcall`, and the protected call under which a host runs everything.
 
-use super::set_field;
+use super::{name_permanent, set_field};
 use crate::call::{Action, Call, STATE_FAILED, append_number};
 use crate::context::Context;
 use crate::error::{Error, RunError};
@@ -17,6 +17,7 @@ pub(super) fn open(context: Context<'_>) {
     for (name, definition, role) in functions {
         let native = Native::with_role(context, definition, &[], role);
         set_field(context, context.globals(), name, Value::Native(native));
+        name_permanent(context, name, Value::Native(native));
     }
 }
 

@@ -67,8 +67,9 @@ pub fn field_in_range(value: i64, base: i64) -> bool {
         .is_some_and(|counted| i32::try_from(counted).is_ok())
 }
 
-/// Seconds since 1970 of a date, normalized as `mktime` does (month 14 is February of the next year). `None` when the year
-/// is out of range, or for the very second before 1970, whose -1 C Lua takes for an error.
+/// Seconds since 1970 of a date, normalized as `mktime` does (month 14 is February of the next year). Every field must
+/// have passed [`field_in_range`]. `None` when the year is out of range, or for the very second before 1970, whose -1
+/// C Lua takes for an error.
 pub fn to_epoch(fields: &Fields) -> Option<i64> {
     let months = fields.month - 1;
     let year = fields.year + months.div_euclid(12);

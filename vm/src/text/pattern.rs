@@ -175,7 +175,7 @@ pub fn has_specials(pattern: &[u8]) -> bool {
     })
 }
 
-/// A source and a pattern to match it with. Cheap to make: it looks at no more than the pattern's first item.
+/// A source and a pattern to match it with. Cheap to make: the pattern is not looked at before matching.
 pub struct Matcher<'a> {
     source: &'a [u8],
     pattern: &'a [u8],
@@ -362,7 +362,7 @@ struct Attempt<'a, 'm> {
 type Outcome = Result<Option<usize>, PatternError>;
 
 impl Attempt<'_, '_> {
-    /// What every match starts with, judged by the first item. Errors of the pattern are left to be noticed by matching.
+    /// What every match starts with, judged by the first item. Errors of the pattern are left for matching to notice.
     fn start(&mut self) -> Result<Start, PatternError> {
         // One capture cannot fail; a longer row of them may be too many, which must be noticed at any offset.
         let item = usize::from(self.pattern.first() == Some(&b'('));

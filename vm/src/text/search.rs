@@ -11,7 +11,7 @@ pub fn find_plain(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     };
     let reach = needle.len() - 1;
     // Work wasted on candidates that turn out false, in bytes compared.
-    let mut patience = 64 + 4 * haystack.len();
+    let mut patience = haystack.len().saturating_mul(4).saturating_add(64);
     let mut from = 0;
     loop {
         let starts = haystack.get(from..haystack.len().checked_sub(reach)?)?;

@@ -6,7 +6,7 @@ use crate::compiler::token::Token;
 
 impl Lexer<'_> {
     /// Reads a string that opens with `quote` at the current position.
-    pub(super) fn read_string(&mut self, quote: u8) -> Result<Token, SyntaxError> {
+    pub(super) fn read_string(&mut self, quote: u8) -> Result<Token, Box<SyntaxError>> {
         self.text.clear();
         self.text.push(quote);
         self.position += 1;
@@ -28,7 +28,7 @@ impl Lexer<'_> {
         Ok(Token::String(self.symbols.intern(contents)))
     }
 
-    fn read_escape(&mut self) -> Result<(), SyntaxError> {
+    fn read_escape(&mut self) -> Result<(), Box<SyntaxError>> {
         let start = self.position;
         self.position += 1;
         let byte = match self.peek() {
@@ -71,7 +71,7 @@ impl Lexer<'_> {
         }
     }
 
-    fn read_hexadecimal_escape(&mut self, start: usize) -> Result<(), SyntaxError> {
+    fn read_hexadecimal_escape(&mut self, start: usize) -> Result<(), Box<SyntaxError>> {
         let high = self.read_hexadecimal_digit(start)?;
         let low = self.read_hexadecimal_digit(start)?;
         self.position += 1;
@@ -80,7 +80,7 @@ impl Lexer<'_> {
     }
 
     /// Steps to the next byte, which must be a hexadecimal digit, and returns its value.
-    fn read_hexadecimal_digit(&mut self, start: usize) -> Result<u32, SyntaxError> {
+    fn read_hexadecimal_digit(&mut self, start: usize) -> Result<u32, Box<SyntaxError>> {
         self.position += 1;
         self.hexadecimal_digit().ok_or_else(|| self.escape_error(start, b"hexadecimal digit expected"))
     }
@@ -89,7 +89,7 @@ impl Lexer<'_> {
         self.peek().and_then(|byte| (byte as char).to_digit(16))
     }
 
-    fn read_decimal_escape(&mut self, start: usize) -> Result<(), SyntaxError> {
+    fn read_decimal_escape(&mut self, start: usize) -> Result<(), Box<SyntaxError>> {
         let mut value = 0;
         for _ in 0..3 {
             let Some(digit @ b'0'..=b'9') = self.peek() else { break };
@@ -102,7 +102,7 @@ impl Lexer<'_> {
     }
 
     /// `\u{XXX}`: any code up to 2^31, in the original UTF-8 of up to six bytes.
-    fn read_unicode_escape(&mut self, start: usize) -> Result<(), SyntaxError> {
+    fn read_unicode_escape(&mut self, start: usize) -> Result<(), Box<SyntaxError>> {
         self.position += 1;
         if self.peek() != Some(b'{') {
             return Err(self.escape_error(start, b"missing '{'"));
@@ -125,7 +125,7 @@ impl Lexer<'_> {
     }
 
     /// An error in the escape that began at `start`; quotes it up to and including the current byte.
-    fn escape_error(&mut self, start: usize, message: &[u8]) -> SyntaxError {
+    fn escape_error(&mut self, start: usize, message: &[u8]) -> Box<SyntaxError> {
         let end = self.source.len().min(self.position + 1);
         self.text.extend_from_slice(&self.source[start..end]);
         self.error_near_text(message)

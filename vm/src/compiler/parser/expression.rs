@@ -165,20 +165,21 @@ impl Parser<'_> {
     }
 
     #[inline(never)]
+    /// The arguments of a call. C Lua places the call, and an unclosed parenthesis, on the line where the whole suffixed
+    /// expression begins.
     fn call_arguments(&mut self, call_line: u32) -> Parsed<Arguments> {
-        let line = self.lexer.line();
         let values = match self.token {
             Token::Character(b'(') => {
                 self.advance()?;
                 let values =
                     if self.token == Token::Character(b')') { Vec::new() } else { self.expression_list()? };
-                self.expect_match(Token::Character(b')'), Token::Character(b'('), line)?;
+                self.expect_match(Token::Character(b')'), Token::Character(b'('), call_line)?;
                 values
             }
             Token::Character(b'{') => vec![self.table()?],
             Token::String(text) => {
                 self.advance()?;
-                vec![Expression::literal(Literal::String(text), line)]
+                vec![Expression::literal(Literal::String(text), self.last_line)]
             }
             _ => return Err(self.error_near(b"function arguments expected")),
         };

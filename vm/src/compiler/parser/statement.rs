@@ -56,7 +56,7 @@ impl Parser<'_> {
             Token::Local => self.local_or_function_statement()?,
             Token::Return => Some(self.return_statement(line)?),
             Token::Break => Some(self.break_statement(line)?),
-            Token::Goto => Some(self.goto_statement(line)?),
+            Token::Goto => Some(self.goto_statement()?),
             _ => Some(self.expression_statement()?),
         };
         block.statements.extend(statement);
@@ -89,14 +89,15 @@ impl Parser<'_> {
         })
     }
 
-    fn repeated_label_error(&self, name: Symbol, line: u32) -> SyntaxError {
+    fn repeated_label_error(&self, name: Symbol, line: u32) -> Box<SyntaxError> {
         let place = format!("' already defined on line {line}");
         self.lexer.error(&[b"label '", self.lexer.symbols().text(name), place.as_bytes()].concat())
     }
 
     #[inline(never)]
-    fn goto_statement(&mut self, line: u32) -> Parsed<Statement> {
+    fn goto_statement(&mut self) -> Parsed<Statement> {
         self.advance()?;
+        let line = self.lexer.line(); // C Lua reports the label's line.
         let name = self.expect_name()?;
         let goto = self.scope().add_goto(name, line);
         Ok(Statement::Goto { goto: GotoId(goto as u32), line })

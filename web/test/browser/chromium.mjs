@@ -1,0 +1,78 @@
+// Chromium as a process of our own, so that a test can kill it: Playwright's own launcher would tidy up first.
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const { CU_ADDRESS, CU_CHROMIUM } = process.env;
+if (CU_ADDRESS === undefined || CU_CHROMIUM === undefined) {
+  throw new Error('start these tests with `cargo xtask test browsers`, which sets CU_ADDRESS and CU_CHROMIUM');
+}
+
+const ARGUMENTS = [
+  '--headless=new',
+  '--remote-debugging-port=0',
+  '--no-first-run',
+  '--disable-quic',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
+];
+
+/** Runs a test with a new profile folder; all browsers started on it are gone before it is deleted. */
+export function withProfile(body) {
+  return async () => {
+    const profile = await mkdtemp(join(tmpdir(), 'cu-browser-'));
+    const browsers = [];
+    const start = async () => {
+      const browser = await launch(profile);
+      browsers.push(browser);
+      return browser;
+    };
+    try {
+      await body(start);
+    } finally {
+      for (const browser of browsers) await browser.kill();
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+    }
+  };
+}
+
+async function launch(profile) {
+  // A process group of its own: killing it takes all of Chromium's processes.
+  const child = spawn(CU_CHROMIUM, [...ARGUMENTS, `--user-data-dir=${profile}`, 'about:blank'], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  const endpoint = await new Promise((resolve, reject) => {
+    const lines = createInterface({ input: child.stderr });
+    lines.on('line', (line) => {
+      const found = /DevTools listening on (ws:\S+)/.exec(line);
+      if (found !== null) resolve(found[1]);
+    });
+    child.once('error', reject);
+    void exited.then((code) => reject(new Error(`Chromium ended with ${code}`)));
+  });
+  const connection = await chromium.connectOverCDP(endpoint);
+  return {
+    /** Opens the playground and waits until it is ready. What goes wrong in the page unseen fails the test. */
+    async open() {
+      const page = await connection.contexts()[0].newPage();
+      page.unseen = [];
+      page.on('pageerror', (error) => page.unseen.push(error));
+      await page.goto(CU_ADDRESS);
+      await page.locator('#run:enabled').waitFor();
+      return page;
+    },
+    /** SIGKILL, as a crash would end it. */
+    async kill() {
+      if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL');
+      await exited;
+      await connection.close().catch(() => undefined);
+    },
+  };
+}
