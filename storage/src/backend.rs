@@ -1,8 +1,9 @@
 //! What the engine needs from the place where bytes are kept.
 //!
-//! A backend stores four things: one root record, two counters (`checkpoint`, `sequence`), log records by sequence number, and pages by
-//! page number. Every call is one atomic transaction of the store: after a crash either all of it is visible or none. Several
-//! connections (tabs) may share a store; the counters are how they notice each other, so they are compared inside the transaction.
+//! A backend stores four things: one root record, two counters (`checkpoint`, `sequence`), log records by sequence
+//! number, and pages by page number. Every call is one atomic transaction of the store: after a crash either all of it
+//! is visible or none. Several connections (tabs) may share a store; the counters are how they notice each other, so
+//! they are compared inside the transaction.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -78,7 +79,8 @@ pub trait Backend {
 ///
 /// # Panics
 ///
-/// When the future has to wait, which means that it depends on an asynchronous backend or on a transaction that is still open.
+/// When the future has to wait, which means that it depends on an asynchronous backend or on a transaction that is
+/// still open.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {

@@ -1,12 +1,13 @@
-//! The copy-on-write B+tree: look-up, insertion and removal. A tree is the number of its root page, zero when it is empty; a change
-//! gives the new root.
+//! The copy-on-write B+tree: look-up, insertion and removal. A tree is the number of its root page, zero when it is
+//! empty; a change gives the new root.
 //!
-//! Every function first reads all pages it needs, which is where it can stop with a miss, and only then changes anything. So a
-//! step that stopped is simply run again.
+//! Every function first reads all pages it needs, which is where it can stop with a miss, and only then changes
+//! anything. So a step that stopped is simply run again.
 //!
-//! Shape: all leaves at one depth; no node is empty; a branch's first key is empty and each other key is a lower bound of its child
-//! and above everything in the child before (as short as that allows). A node under a quarter full is merged with a neighbour or
-//! takes cells from it. Values that do not fit a quarter of a page go to a chain of overflow pages.
+//! Shape: all leaves at one depth; no node is empty; a branch's first key is empty and each other key is a lower bound
+//! of its child and above everything in the child before (as short as that allows). A node under a quarter full is
+//! merged with a neighbour or takes cells from it. Values that do not fit a quarter of a page go to a chain of overflow
+//! pages.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -309,7 +310,8 @@ fn store_value(pager: &mut Pager, key: &[u8], value: &[u8]) -> Cell {
     Cell::overflow(key, value.len(), ids[0])
 }
 
-/// Inserts a cell into an owned node. A full node is split; the result is then the cell of the new right neighbour for the parent.
+/// Inserts a cell into an owned node. A full node is split; the result is then the cell of the new right neighbour for
+/// the parent.
 fn place(pager: &mut Pager, id: PageId, index: usize, cell: Cell) -> Option<Cell> {
     let page = pager.page_mut(id);
     if page.insert(index, &cell) {

@@ -1,5 +1,5 @@
-//! The catalog: which Collections there are, where their trees are, and what indexes they define. It is in memory as a whole; a
-//! checkpoint writes the changed entries to the catalog's own tree, under the Collection's number.
+//! The catalog: which Collections there are, where their trees are, and what indexes they define. It is in memory as a
+//! whole; a checkpoint writes the changed entries to the catalog's own tree, under the Collection's number.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -1,4 +1,5 @@
-//! The check of a whole database: every page readable, every tree in shape and order, every page number accounted for exactly once.
+//! The check of a whole database: every page readable, every tree in shape and order, every page number accounted for
+//! exactly once.
 
 use std::collections::BTreeSet;
 

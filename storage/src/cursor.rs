@@ -1,7 +1,8 @@
 //! Cursors: walking a tree's entries in key order, both ways, within bounds.
 //!
-//! A cursor stands on an entry, or before the first. `next` moves only when it has everything it returns; when it stops with a miss,
-//! the cursor is where it was and the call is made again. The tree below must stay unchanged meanwhile, which a snapshot grants.
+//! A cursor stands on an entry, or before the first. `next` moves only when it has everything it returns; when it stops
+//! with a miss, the cursor is where it was and the call is made again. The tree below must stay unchanged meanwhile,
+//! which a snapshot grants.
 
 use std::ops::Bound;
 use std::rc::Rc;

@@ -44,7 +44,8 @@ pub struct CollectionInfo {
 pub struct BatchOptions {
     /// Whether one failing operation undoes all. Otherwise it gives [`Outcome::Failed`] and the others stand.
     pub atomic: bool,
-    /// Whether the batch is run again when another connection has committed first; otherwise it fails with [`Error::Conflict`].
+    /// Whether the batch is run again when another connection has committed first; otherwise it fails with
+    /// [`Error::Conflict`].
     pub retry: bool,
 }
 
@@ -129,8 +130,8 @@ impl Database {
         })
     }
 
-    /// Runs operations in one transaction; the results are in the order of the operations. An error is [`Error::Batch`] when an
-    /// operation failed, with nothing stored.
+    /// Runs operations in one transaction; the results are in the order of the operations. An error is [`Error::Batch`]
+    /// when an operation failed, with nothing stored.
     pub async fn batch(
         &self,
         operations: &[Operation],
@@ -268,8 +269,8 @@ impl Database {
         self.engine.catch_up(&turn).await
     }
 
-    /// Writes changes that are only in the log to their pages, which keeps the next opening short. Commits do it by themselves when
-    /// the log has grown; a host calls it when idle.
+    /// Writes changes that are only in the log to their pages, which keeps the next opening short. Commits do it by
+    /// themselves when the log has grown; a host calls it when idle.
     pub async fn checkpoint(&self) -> Result<()> {
         let turn = Gate::enter(&self.engine.writer).await;
         self.engine.finish_loading(&turn).await?;

@@ -11,8 +11,8 @@
 //! | 0x07 | map | varint byte length of what follows, varint count, keys and values in turn |
 //! | 0x08 | blob | kind byte, varint length, bytes |
 //!
-//! Varints are minimal, map keys are unique scalars, nesting is at most [`DEPTH_MAX`]. The byte length in front of arrays and
-//! maps lets a reader skip them, so one field is read without decoding the rest ([`DocumentRef::field`]).
+//! Varints are minimal, map keys are unique scalars, nesting is at most [`DEPTH_MAX`]. The byte length in front of
+//! arrays and maps lets a reader skip them, so one field is read without decoding the rest ([`DocumentRef::field`]).
 
 use crate::error::{Error, Result};
 

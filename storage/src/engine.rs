@@ -1,11 +1,12 @@
 //! The engine: state shared by all handles of one open database, and the driver that runs steps over pages.
 //!
-//! A step runs synchronously on the core. When it misses pages, the driver reads them from the backend (the only place where a read waits) and
-//! runs the step again. No borrow of the core lives across an await.
+//! A step runs synchronously on the core. When it misses pages, the driver reads them from the backend (the only place
+//! where a read waits) and runs the step again. No borrow of the core lives across an await.
 //!
-//! What is in memory is the root record's state plus all log records up to `sequence`. `version` counts the states this process has seen;
-//! a view holds one, and the pages it can see are not reused before it is dropped. `generation` changes when everything was read anew because another
-//! connection had replaced stored pages; views of an older generation fail with [`Error::Conflict`].
+//! What is in memory is the root record's state plus all log records up to `sequence`. `version` counts the states this
+//! process has seen; a view holds one, and the pages it can see are not reused before it is dropped. `generation`
+//! changes when everything was read anew because another connection had replaced stored pages; views of an older
+//! generation fail with [`Error::Conflict`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,8 @@ use crate::record::{LogReader, RootRecord};
 /// Sizes that a host can choose. All are bytes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Size of a page of a new database, 128 to 32,768; an existing one keeps its own. The longest key takes a quarter of it.
+    /// Size of a page of a new database, 128 to 32,768; an existing one keeps its own. The longest key takes a quarter
+    /// of it.
     pub page_size: usize,
     /// Stored pages kept in memory. Pages that wait for a checkpoint come on top.
     pub cache_bytes_max: usize,

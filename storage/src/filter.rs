@@ -1,8 +1,8 @@
 //! Filters: conditions on fields, combined with and, or, not; evaluated on encoded documents.
 //!
-//! A field is a path (`address.city`), `$key` for the key, or `$value` for the whole document. A missing field reads as nil, except to
-//! `exists`. Ordering operators hold only between values of one kind, so `age >= 25` passes no strings; `=` and `in` compare
-//! numbers by value. `!=` and `not in` are the exact opposites of `=` and `in`.
+//! A field is a path (`address.city`), `$key` for the key, or `$value` for the whole document. A missing field reads as
+//! nil, except to `exists`. Ordering operators hold only between values of one kind, so `age >= 25` passes no strings;
+//! `=` and `in` compare numbers by value. `!=` and `not in` are the exact opposites of `=` and `in`.
 
 use std::cmp::Ordering;
 

@@ -1,5 +1,5 @@
-//! The writer's turn: an asynchronous lock for one thread. Whoever waits is woken when the gate opens and tries again; dropping a
-//! waiting future leaves nothing behind but a spare wake-up.
+//! The writer's turn: an asynchronous lock for one thread. Whoever waits is woken when the gate opens and tries again;
+//! dropping a waiting future leaves nothing behind but a spare wake-up.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -1,8 +1,8 @@
 //! The order of documents, stated once, and the encoding of keys whose byte order is that order.
 //!
-//! nil < false < true < numbers < strings < arrays (< maps < blobs, which can be sorted but are no keys). Integers and floats
-//! share one exact numeric order in which NaN comes first; equal numbers (`1` and `1.0`, `0.0` and `-0.0`) are the same key.
-//! Strings compare by bytes, arrays element by element, a prefix before what it begins.
+//! nil < false < true < numbers < strings < arrays (< maps < blobs, which can be sorted but are no keys). Integers and
+//! floats share one exact numeric order in which NaN comes first; equal numbers (`1` and `1.0`, `0.0` and `-0.0`) are
+//! the same key. Strings compare by bytes, arrays element by element, a prefix before what it begins.
 //!
 //! Encoding: a tag per kind, then
 //! - number: 8 bytes big endian, the order-preserving bits of the greatest double not above the number; 2 bytes, what is left

@@ -1,8 +1,9 @@
-//! Cu's storage engine: documents in named, ordered Collections, changed by atomic batches, read by key, by range and by query.
+//! Cu's storage engine: documents in named, ordered Collections, changed by atomic batches, read by key, by range and
+//! by query.
 //!
-//! It does no I/O of its own. A [`Backend`] keeps the bytes: [`MemoryBackend`], on native targets `FileBackend`, or one the host brings
-//! (IndexedDB in a browser). All calls are `async`, because a browser's store is; over the two backends here every future is ready at
-//! once, and [`block_on`] runs it.
+//! It does no I/O of its own. A [`Backend`] keeps the bytes: [`MemoryBackend`], on native targets `FileBackend`, or one
+//! the host brings (IndexedDB in a browser). All calls are `async`, because a browser's store is; over the two backends
+//! here every future is ready at once, and [`block_on`] runs it.
 //!
 //! ```
 //! use cu_storage::{block_on, BatchOptions, Database, Document, Filter, MemoryBackend, Operation, Operator, Options, Query};
@@ -33,7 +34,8 @@
 //! # }
 //! ```
 //!
-//! A commit appends one record to the backend's log; pages follow at checkpoints. See [`Backend`] for what a store has to promise.
+//! A commit appends one record to the backend's log; pages follow at checkpoints. See [`Backend`] for what a store has
+//! to promise.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,5 +1,5 @@
-//! The memory backend: nothing survives the process. Clones are connections to the same store, as tabs are, and faults can be
-//! injected into writes.
+//! The memory backend: nothing survives the process. Clones are connections to the same store, as tabs are, and faults
+//! can be injected into writes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

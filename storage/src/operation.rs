@@ -1,7 +1,7 @@
 //! The operations of a batch, and what each gives.
 //!
-//! Every operation checks its arguments and computes what it stores before it changes anything, so one that fails leaves the transaction as
-//! it was.
+//! Every operation checks its arguments and computes what it stores before it changes anything, so one that fails
+//! leaves the transaction as it was.
 
 use crate::document::{Document, Encoded};
 use crate::error::{Error, Result};

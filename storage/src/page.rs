@@ -1,4 +1,5 @@
-//! One page: a fixed number of bytes with a checksum, holding a tree node, a piece of a large value or a piece of the free list.
+//! One page: a fixed number of bytes with a checksum, holding a tree node, a piece of a large value or a piece of the
+//! free list.
 //!
 //! ```text
 //! 0   u64  checksum: XXH64 of all that follows, seeded with the page number
@@ -10,12 +11,13 @@
 //! 20  u16  offset of each cell, in key order …           … cells, growing down from the end of the page
 //! ```
 //!
-//! A cell is a `u16` key length, a `u32` word, the key, and the payload. In a branch the word is the child page and there is no
-//! payload; the first key is empty and stands for everything below the second. In a leaf the word is the value's length and the
-//! payload the value, or with the top bit set the number of its first overflow page. Numbers are little endian.
+//! A cell is a `u16` key length, a `u32` word, the key, and the payload. In a branch the word is the child page and
+//! there is no payload; the first key is empty and stands for everything below the second. In a leaf the word is the
+//! value's length and the payload the value, or with the top bit set the number of its first overflow page. Numbers are
+//! little endian.
 //!
-//! Invariant: a `Page` was made here or has passed [`Page::open`], which checks every offset and the key order. The accessors
-//! rest on that.
+//! Invariant: a `Page` was made here or has passed [`Page::open`], which checks every offset and the key order. The
+//! accessors rest on that.
 
 use std::cmp::Ordering;
 

@@ -1,11 +1,12 @@
 //! The pages in memory: a cache with a byte budget, the allocator of page numbers, and copy on write.
 //!
-//! The pager does no I/O. A page that is not in memory is a [`Fault::Miss`]; the driver loads it with [`Pager::add`] and runs the
-//! step again. A step therefore reads everything it needs before it changes anything.
+//! The pager does no I/O. A page that is not in memory is a [`Fault::Miss`]; the driver loads it with [`Pager::add`]
+//! and runs the step again. A step therefore reads everything it needs before it changes anything.
 //!
-//! Copy on write: a transaction changes only pages it has allocated itself. `own` copies a page on its first change and releases the
-//! old number, which becomes free once no snapshot older than the transaction's commit is alive. A page that was never stored (dirty)
-//! stays in memory until a checkpoint; all others can be dropped at any time between steps.
+//! Copy on write: a transaction changes only pages it has allocated itself. `own` copies a page on its first change and
+//! releases the old number, which becomes free once no snapshot older than the transaction's commit is alive. A page
+//! that was never stored (dirty) stays in memory until a checkpoint; all others can be dropped at any time between
+//! steps.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -192,8 +193,8 @@ impl Pager {
 
     /// Takes a free page number, for a page that does not go through the cache.
     ///
-    /// A free page is never in the cache; where a damaged free list says otherwise, the number is left alone, so that within a
-    /// step a new page never takes the place of one that was read.
+    /// A free page is never in the cache; where a damaged free list says otherwise, the number is left alone, so that
+    /// within a step a new page never takes the place of one that was read.
     pub fn allocate_number(&mut self) -> PageId {
         while let Some(id) = self.free.pop_first() {
             if !self.cache.contains_key(&id) {

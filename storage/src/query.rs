@@ -1,7 +1,7 @@
 //! Queries: which documents of a Collection, in what order, how many.
 //!
-//! The order of evaluation is filter, sort, offset, limit, projection. Without `sort`, rows come in key order; with it, ties do. Every query is
-//! answered by a scan for now, and its [`Plan`] says so.
+//! The order of evaluation is filter, sort, offset, limit, projection. Without `sort`, rows come in key order; with it,
+//! ties do. Every query is answered by a scan for now, and its [`Plan`] says so.
 
 use std::cmp::Ordering;
 

@@ -1,11 +1,11 @@
 //! The two records outside pages: the root record, which a checkpoint writes, and the log record, which a commit appends.
 //!
-//! Root record: `CuDB`, u32 format version, u32 page size, u64 sequence, u32 first unused page number, u32 first free-list page,
-//! u32 root of the catalog, u64 XXH64 of all before; little endian.
+//! Root record: `CuDB`, u32 format version, u32 page size, u64 sequence, u32 first unused page number, u32 first
+//! free-list page, u32 root of the catalog, u64 XXH64 of all before; little endian.
 //!
-//! Log record: u8 format version, varint sequence, the changes, u64 XXH64 of all before. A change is a tag byte and its fields
-//! (numbers as varints, bytes with their length in front). Changes say what was stored, not how it was computed, so that replaying
-//! them needs nothing else.
+//! Log record: u8 format version, varint sequence, the changes, u64 XXH64 of all before. A change is a tag byte and its
+//! fields (numbers as varints, bytes with their length in front). Changes say what was stored, not how it was computed,
+//! so that replaying them needs nothing else.
 
 use xxhash_rust::xxh64::xxh64;
 

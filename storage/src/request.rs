@@ -1,13 +1,14 @@
 //! Batches and queries as documents, so that a host language passes bytes in and gets bytes out.
 //!
-//! A batch is an array of maps `{type, table, key, value, field, amount, …}` with `type` one of `set`, `get`, `delete`, `update`,
-//! `increment`, `query`. A query is a map `{table, where, sort, limit, offset, fields, explain}`; `where` is a condition `{field, operator,
-//! value}`, an array of conditions that must all hold, or `{and: […]}`, `{or: […]}`, `{not: …}`, and one condition can also stand
-//! directly in the query. `sort` is `{field, order}`, a field name, or an array of these; `order` is `asc` or `desc`.
+//! A batch is an array of maps `{type, table, key, value, field, amount, …}` with `type` one of `set`, `get`, `delete`,
+//! `update`, `increment`, `query`. A query is a map `{table, where, sort, limit, offset, fields, explain}`; `where` is
+//! a condition `{field, operator, value}`, an array of conditions that must all hold, or `{and: […]}`, `{or: […]}`,
+//! `{not: …}`, and one condition can also stand directly in the query. `sort` is `{field, order}`, a field name, or an
+//! array of these; `order` is `asc` or `desc`.
 //!
-//! Results are an array in the order of the operations: `set` gives true, `get` and `update` the document or nil, `delete` whether it was
-//! there, `increment` the new number, `query` an array of `{key, value}` maps, or with `explain` a map `{rows, plan}`. A failed
-//! operation of a batch that is not atomic gives `{error: {code, message}}`.
+//! Results are an array in the order of the operations: `set` gives true, `get` and `update` the document or nil,
+//! `delete` whether it was there, `increment` the new number, `query` an array of `{key, value}` maps, or with
+//! `explain` a map `{rows, plan}`. A failed operation of a batch that is not atomic gives `{error: {code, message}}`.
 
 use crate::cursor::Direction;
 use crate::document::{Document, DocumentRef, Encoded, Shallow, encode_array, encode_map};

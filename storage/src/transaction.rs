@@ -47,8 +47,8 @@ impl Transaction {
         })
     }
 
-    /// Makes all changes durable and visible. Fails with [`Error::Conflict`] when another connection has committed meanwhile; nothing is
-    /// stored then, and a new transaction sees the other's changes.
+    /// Makes all changes durable and visible. Fails with [`Error::Conflict`] when another connection has committed
+    /// meanwhile; nothing is stored then, and a new transaction sees the other's changes.
     pub async fn commit(mut self) -> Result<()> {
         if self.log.is_empty() {
             return Ok(());
@@ -78,8 +78,8 @@ impl Transaction {
             Err(error) => {
                 self.undo();
                 if error != Error::Quota {
-                    // After a conflict the other's commits are taken in; after a lost connection it is unknown whether the record was
-                    // stored, and reading the log tells.
+                    // After a conflict the other's commits are taken in; after a lost connection it is unknown whether
+                    // the record was stored, and reading the log tells.
                     let caught_up = self.engine.catch_up(&self.turn).await;
                     if error == Error::Conflict {
                         caught_up?;

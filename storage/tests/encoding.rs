@@ -1,4 +1,5 @@
-//! Documents and keys: what is written is read back, damaged bytes are errors, and the byte order of keys is the stated order.
+//! Documents and keys: what is written is read back, damaged bytes are errors, and the byte order of keys is the stated
+//! order.
 
 use cu_storage::{
     DEPTH_MAX, Document, DocumentRef, Encoded, Error, compare, decode_key, encode_key,

@@ -1,5 +1,5 @@
-//! Faults: a write that fails or whose answer is lost, for every write of a workload; damaged pages and records; a full disk; other
-//! connections to the same store.
+//! Faults: a write that fails or whose answer is lost, for every write of a workload; damaged pages and records; a full
+//! disk; other connections to the same store.
 
 mod support;
 
@@ -33,8 +33,8 @@ fn run_batch(database: &Database, writes: &[Write]) -> cu_storage::Result<()> {
     block_on(database.batch(&batch, &BatchOptions::default())).map(drop)
 }
 
-/// Every write of the workload goes wrong once. What the caller was promised is there afterwards, in the database that goes on and in one
-/// that opens what a crash would leave; a batch is visible as a whole or not at all.
+/// Every write of the workload goes wrong once. What the caller was promised is there afterwards, in the database that
+/// goes on and in one that opens what a crash would leave; a batch is visible as a whole or not at all.
 fn every_write_goes_wrong_once(fault: &WriteFault) {
     let workload = workload();
     let options = tiny(256);

@@ -1,5 +1,5 @@
-//! The database against a `BTreeMap`: random transactions with tiny pages and a tiny cache, over every backend, with reopening,
-//! checkpoints and snapshots in between. After each step the database is checked as a whole.
+//! The database against a `BTreeMap`: random transactions with tiny pages and a tiny cache, over every backend, with
+//! reopening, checkpoints and snapshots in between. After each step the database is checked as a whole.
 
 mod support;
 

@@ -271,7 +271,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     pub fn check_coroutine(&self, index: usize) -> Result<Coroutine<'gc>, Error<'gc>> {
         match self.arg(index) {
             Value::Coroutine(coroutine) => Ok(coroutine),
-            _ => Err(self.type_error(index, "coroutine")),
+            _ => Err(self.type_error(index, "thread")),
         }
     }
 

@@ -301,7 +301,7 @@ export class Cu {
       this.parts = { vm, database, functions, poison, storage };
       this.options = options;
     } catch (error) {
-      await database.close();
+      await poison.wait(() => database.close()).catch(() => undefined);
       throw signal?.aborted === true ? error : engineError(error, 'INIT_FAILED');
     }
   }

@@ -120,7 +120,7 @@ impl<'gc> Machine<'gc> {
         let Some((a, b)) = numbers else { return Err(self.operand_error(operator, left, right)) };
         match on_numbers(operator, a, b) {
             Ok(value) => Ok(Some(value)),
-            Err(Refusal::DivideByZero) => Err(self.runtime_error(b"attempt to perform 'n//0'")),
+            Err(Refusal::DivideByZero) => Err(self.runtime_error(b"attempt to divide by zero")),
             Err(Refusal::ModuloByZero) => Err(self.runtime_error(b"attempt to perform 'n%%0'")),
             Err(Refusal::NoInteger) if is_number(left) && is_number(right) => {
                 if self.binary_handler(operator, left, right).is_nil() {
@@ -129,9 +129,7 @@ impl<'gc> Machine<'gc> {
                     Ok(None)
                 }
             }
-            Err(Refusal::NoInteger) => {
-                Err(self.runtime_error(b"number has no integer representation"))
-            }
+            Err(Refusal::NoInteger) => Err(self.operand_error(operator, left, right)),
         }
     }
 
@@ -143,18 +141,18 @@ impl<'gc> Machine<'gc> {
     }
 
     fn operand_error(&mut self, operator: Operator, left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
+        // The first operand is to blame unless it is a number.
+        let culprit = if is_number(left) { right } else { left };
         if is_bitwise(operator) {
-            let culprit = if is_number(left) { right } else { left };
-            self.operation_error("perform bitwise operation on", culprit)
-        } else {
-            // The first operand is to blame unless it could be a number.
-            let culprit = if left.to_number().is_some() && !matches!(left, Value::String(_)) { right } else { left };
-            let culprit = match (left, right) {
-                (Value::String(_), _) if left.to_number().is_some() => right,
-                _ => culprit,
-            };
-            self.operation_error("perform arithmetic on", culprit)
+            return self.operation_error("perform bitwise operation on", culprit);
         }
+        if let (Value::String(_), _) | (_, Value::String(_)) = (left, right) {
+            // The words of the string library, whose metamethods convert strings in PUC Lua.
+            let operation = &operator.name()[2..];
+            let (left, right) = (left.type_name(), right.type_name());
+            return self.runtime_error(format!("attempt to {operation} a '{left}' with a '{right}'").as_bytes());
+        }
+        self.operation_error("perform arithmetic on", culprit)
     }
 
     /// `left == right` when it is neither raw equality nor plainly false: the handler to call, if there is one.

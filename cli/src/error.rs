@@ -1,0 +1,71 @@
+//! What can end a run of `cu`, with the text shown for it.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+/// Why `cu` fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command line is wrong; the usage is shown too.
+    #[error("{0}")]
+    Usage(String),
+    /// A value of an option is wrong.
+    #[error("{option}: {problem}")]
+    OptionValue {
+        option: &'static str,
+        problem: String,
+    },
+    #[error("cannot {action} {}: {reason}", path.display())]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        reason: String,
+    },
+    #[error("cannot open database '{}': {source}", path.display())]
+    Database {
+        path: PathBuf,
+        source: cu_storage::Error,
+    },
+    /// A syntax error, or an error that Lua code did not catch: message and traceback as bytes, since a message may be
+    /// any string.
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Lua(Vec<u8>),
+    /// `--fuel` is used up.
+    #[error("out of fuel (limit {limit})")]
+    OutOfFuel { limit: u64 },
+    /// The user pressed Ctrl-C.
+    #[error("interrupted!")]
+    Interrupted,
+    #[error("cannot write output: {0}")]
+    Output(std::io::Error),
+    #[error("{0}")]
+    Terminal(#[from] rustyline::error::ReadlineError),
+    /// The error was shown already.
+    #[error("failed")]
+    Reported,
+}
+
+impl Error {
+    /// The bytes to show.
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        match self {
+            Error::Lua(text) => Cow::Borrowed(text),
+            other => Cow::Owned(other.to_string().into_bytes()),
+        }
+    }
+
+    /// Whether no more Lua code may run, finalizers included.
+    pub fn ends_the_run(&self) -> bool {
+        matches!(self, Error::OutOfFuel { .. } | Error::Output(_))
+    }
+}
+
+/// The reason of an I/O error as the system words it, without Rust's `(os error 2)`.
+pub fn system_reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,138 @@
+//! The terminal as a VM's host: buffered output, warnings on stderr, clock and environment unless the run is to be
+//! deterministic.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::rc::Rc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use cu_vm::Host;
+
+use crate::error::Error;
+
+/// The standard output stream. Clones share one buffer, which reaches the system when it is full, at [`Self::flush`]
+/// and, on a terminal, at each line end.
+#[derive(Clone)]
+pub struct Output(Rc<RefCell<Buffer>>);
+
+struct Buffer {
+    writer: BufWriter<Stdout>,
+    is_terminal: bool,
+    failure: Option<io::Error>,
+}
+
+impl Output {
+    pub fn new() -> Output {
+        Output(Rc::new(RefCell::new(Buffer {
+            writer: BufWriter::new(io::stdout()),
+            is_terminal: io::stdout().is_terminal(),
+            failure: None,
+        })))
+    }
+
+    /// Writes; a failure is kept for [`Self::check`].
+    pub fn write(&self, bytes: &[u8]) {
+        let buffer = &mut *self.0.borrow_mut();
+        if buffer.failure.is_some() {
+            return;
+        }
+        let mut result = buffer.writer.write_all(bytes);
+        if buffer.is_terminal && bytes.contains(&b'\n') {
+            result = result.and_then(|()| buffer.writer.flush());
+        }
+        buffer.failure = result.err();
+    }
+
+    pub fn write_line(&self, line: &[u8]) {
+        self.write(line);
+        self.write(b"\n");
+    }
+
+    /// Gives all that was written to the system.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.check()?;
+        let flushed = self.0.borrow_mut().writer.flush();
+        flushed.map_err(Error::Output)
+    }
+
+    /// The first failure of a write; reported once.
+    pub fn check(&self) -> Result<(), Error> {
+        let failure = self.0.borrow_mut().failure.take();
+        failure.map_or(Ok(()), |failure| Err(Error::Output(failure)))
+    }
+}
+
+/// A host that lets Lua code know the time and the environment.
+pub struct Terminal {
+    output: Output,
+    start: Instant,
+}
+
+impl Terminal {
+    pub fn new(output: Output) -> Terminal {
+        Terminal {
+            output,
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Host for Terminal {
+    fn write(&mut self, bytes: &[u8]) {
+        self.output.write(bytes);
+    }
+
+    fn warn(&mut self, message: &[u8]) {
+        show_warning(&self.output, message);
+    }
+
+    fn time(&mut self) -> Option<i64> {
+        let seconds = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_secs()).ok()?,
+            Err(before) => -i64::try_from(before.duration().as_secs()).ok()?,
+        };
+        Some(seconds)
+    }
+
+    fn clock(&mut self) -> Option<f64> {
+        Some(self.start.elapsed().as_secs_f64())
+    }
+
+    fn environment(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        let name = std::str::from_utf8(name).ok()?;
+        // `var_os` has no answer for a name that no variable can have.
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return None;
+        }
+        std::env::var_os(OsStr::new(name)).map(|value| value.as_encoded_bytes().to_vec())
+    }
+}
+
+/// A host that tells nothing: every run of a program is the same.
+pub struct Deterministic {
+    output: Output,
+}
+
+impl Deterministic {
+    pub fn new(output: Output) -> Deterministic {
+        Deterministic { output }
+    }
+}
+
+impl Host for Deterministic {
+    fn write(&mut self, bytes: &[u8]) {
+        self.output.write(bytes);
+    }
+
+    fn warn(&mut self, message: &[u8]) {
+        show_warning(&self.output, message);
+    }
+}
+
+fn show_warning(output: &Output, message: &[u8]) {
+    // After the output so far; a failure of it shows at its next write.
+    let _ = output.0.borrow_mut().writer.flush();
+    let text = [b"Lua warning: ", message, b"\n"].concat();
+    let _ = io::stderr().write_all(&text);
+}

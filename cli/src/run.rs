@@ -1,0 +1,226 @@
+//! One VM and the runs of a `cu` process in it: loading chunks, stepping them within the fuel limit, errors as text.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cu_vm::{Context, Handle, Host, Options, RunError, Step, Table, Value, Vm};
+
+use crate::arguments::Arguments;
+use crate::error::{Error, system_reason};
+use crate::host::{Deterministic, Output, Terminal};
+
+/// Fuel per step: some milliseconds, after which output is checked and Ctrl-C seen.
+const SLICE: u64 = 5_000_000;
+
+/// Set by Ctrl-C in interactive mode; ends the run in progress.
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+pub struct Runner {
+    vm: Vm,
+    output: Output,
+    fuel_limit: Option<u64>,
+    /// What is left of the limit, or of all the fuel there can be.
+    fuel_left: u64,
+}
+
+impl Runner {
+    /// A VM as the command line wants it, with the table `arg`.
+    pub fn new(arguments: &Arguments, output: Output) -> Runner {
+        let host: Box<dyn Host> = if arguments.deterministic {
+            Box::new(Deterministic::new(output.clone()))
+        } else {
+            Box::new(Terminal::new(output.clone()))
+        };
+        let seed = if arguments.deterministic { 0 } else { random_seed() };
+        let vm = Vm::new(Options {
+            heap_limit: arguments.heap_limit,
+            seed,
+            host,
+        });
+        vm.enter(|context| {
+            let table = argument_table(context, arguments);
+            set(context, context.globals(), string(context, b"arg"), Value::Table(table));
+        });
+        Runner {
+            vm,
+            output,
+            fuel_limit: arguments.fuel,
+            fuel_left: arguments.fuel.unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Compiles a chunk and runs it.
+    pub fn run(&mut self, source: &[u8], chunk_name: &str, arguments: &[Vec<u8>]) -> Result<(), Error> {
+        let function = self.load(source, chunk_name).map_err(syntax_error)?;
+        let result = self.call(&function, |context| {
+            arguments.iter().map(|argument| string(context, argument)).collect()
+        });
+        self.vm.enter(|context| context.release(function));
+        result
+    }
+
+    /// Compiles a chunk.
+    pub fn load(&self, source: &[u8], chunk_name: &str) -> Result<Handle, RunError> {
+        self.vm.load(source, chunk_name)
+    }
+
+    /// Calls a function; its results are [`Self::results`].
+    pub fn call(
+        &mut self,
+        function: &Handle,
+        arguments: impl for<'gc> FnOnce(Context<'gc>) -> Vec<Value<'gc>>,
+    ) -> Result<(), Error> {
+        self.vm
+            .start(|context| (context.fetch(function), arguments(context)))
+            .map_err(usage_error)?;
+        self.finish()
+    }
+
+    /// The values that the last call returned.
+    pub fn results(&self) -> Vec<Handle> {
+        self.vm.take_results(|context, values| values.iter().map(|value| context.stash(*value)).collect())
+    }
+
+    /// Access to the heap.
+    pub fn enter<T>(&self, work: impl for<'gc> FnOnce(Context<'gc>) -> T) -> T {
+        self.vm.enter(work)
+    }
+
+    /// Runs the finalizers of everything that has one; nothing can run afterwards.
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.vm.start_close().map_err(usage_error)?;
+        self.finish()
+    }
+
+    /// Steps what was started to its end.
+    fn finish(&mut self) -> Result<(), Error> {
+        let mut used_before = 0;
+        loop {
+            let step = self.vm.step(self.fuel_left.min(SLICE)).map_err(usage_error)?;
+            let used = self.vm.fuel_used();
+            if self.fuel_limit.is_some() {
+                self.fuel_left = self.fuel_left.saturating_sub(used - used_before);
+            }
+            used_before = used;
+            match step {
+                Step::Finished => return self.output.check(),
+                Step::Failed => return Err(self.lua_error()),
+                Step::OutOfFuel => {}
+            }
+            if let Err(error) = self.may_go_on() {
+                self.vm.abort();
+                return Err(error);
+            }
+        }
+    }
+
+    /// Between two steps: why the run must end.
+    fn may_go_on(&self) -> Result<(), Error> {
+        self.output.check()?;
+        if INTERRUPTED.swap(false, Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        match self.fuel_limit {
+            Some(limit) if self.fuel_left == 0 => Err(Error::OutOfFuel { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error of the run that failed, with its traceback where `lua` shows one.
+    fn lua_error(&self) -> Error {
+        let RunError::Lua { message, traceback, .. } = self.vm.take_error() else {
+            return usage_error(self.vm.take_error());
+        };
+        // The error value has the message's bytes, if it is a string. One from `__tostring` is shown as it is.
+        let (message, has_traceback) = self.vm.take_error_value(|_, value| match value {
+            Value::String(text) => {
+                let is_memory = text.as_bytes() == b"not enough memory";
+                (text.as_bytes().to_vec(), !is_memory)
+            }
+            other => {
+                let default = format!("(error object is a {} value)", other.type_name());
+                let is_shown = matches!(other, Value::Integer(_) | Value::Float(_)) || message == default;
+                (message.into_bytes(), is_shown)
+            }
+        });
+        let mut text = message;
+        if has_traceback && !traceback.is_empty() {
+            text.push(b'\n');
+            text.extend_from_slice(traceback.as_bytes());
+        }
+        Error::Lua(text)
+    }
+}
+
+/// A script and the name of its chunk.
+pub fn source_of_file(path: &Path) -> Result<(Vec<u8>, String), Error> {
+    let failure = |action, error: &std::io::Error| Error::File {
+        action,
+        path: path.to_owned(),
+        reason: system_reason(error),
+    };
+    let mut file = std::fs::File::open(path).map_err(|error| failure("open", &error))?;
+    let mut source = Vec::new();
+    file.read_to_end(&mut source).map_err(|error| failure("read", &error))?;
+    Ok((without_first_comment(source), format!("@{}", path.display())))
+}
+
+/// All of the standard input stream.
+pub fn source_of_stdin() -> Result<Vec<u8>, Error> {
+    let mut source = Vec::new();
+    std::io::stdin().read_to_end(&mut source).map_err(|error| Error::File {
+        action: "read",
+        path: "stdin".into(),
+        reason: system_reason(&error),
+    })?;
+    Ok(without_first_comment(source))
+}
+
+/// What a file's chunk is: without a byte order mark, and without a first line that starts with `#` (manual §7). That line's
+/// end stays, so that line numbers are right.
+fn without_first_comment(mut source: Vec<u8>) -> Vec<u8> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    if source.starts_with(BYTE_ORDER_MARK) {
+        source.drain(..BYTE_ORDER_MARK.len());
+    }
+    if source.first() == Some(&b'#') {
+        let end = source.iter().position(|&byte| byte == b'\n').unwrap_or(source.len());
+        source.drain(..end);
+    }
+    source
+}
+
+/// `arg`: the script at 0, its arguments from 1 on, what came before it at negative indices.
+fn argument_table<'gc>(context: Context<'gc>, arguments: &Arguments) -> Table<'gc> {
+    let table = context.table();
+    for (index, argument) in arguments.all.iter().enumerate() {
+        let index = index as i64 - arguments.script_index as i64;
+        set(context, table, Value::Integer(index), string(context, argument));
+    }
+    table
+}
+
+fn string<'gc>(context: Context<'gc>, bytes: &[u8]) -> Value<'gc> {
+    Value::String(context.string(bytes))
+}
+
+/// A field that is left out if the heap limit has no room for it; the run that follows says so.
+fn set<'gc>(context: Context<'gc>, table: Table<'gc>, key: Value<'gc>, value: Value<'gc>) {
+    let _ = table.set(context, key, value);
+}
+
+pub fn syntax_error(error: RunError) -> Error {
+    Error::Lua(error.to_string().into_bytes())
+}
+
+fn usage_error(error: RunError) -> Error {
+    Error::Lua(error.to_string().into_bytes())
+}
+
+fn random_seed() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        time.map_or(0, |since| since.as_nanos() as u64)
+    })
+}
