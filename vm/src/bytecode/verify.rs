@@ -25,7 +25,7 @@ const REGISTERS_MIN: usize = 2;
 const UPVALUES_MAX: usize = 255;
 
 /// The longest string that field instructions take as a key, in bytes.
-const SHORT_STRING_BYTES_MAX: usize = 40;
+pub(crate) const SHORT_STRING_BYTES_MAX: usize = 40;
 
 /// Array items per word of code that a `NewTable` may ask room for; a `SetList` stores no more.
 const ARRAY_ITEMS_PER_WORD: usize = 255;

@@ -80,20 +80,46 @@ pub(super) struct Block {
 pub(super) enum Statement {
     Call(Expression),
     Local(LocalDeclaration),
-    LocalFunction { local: LocalId, function: u32, end_line: u32 },
+    LocalFunction {
+        local: LocalId,
+        function: u32,
+        end_line: u32,
+    },
     /// `function a.b.c() end`: assigns to `target`, on the line of the definition.
-    Function { target: Box<Expression>, function: u32, line: u32, end_line: u32 },
-    Assign { targets: Vec<Expression>, values: Vec<Expression> },
+    Function {
+        target: Box<Expression>,
+        function: u32,
+        line: u32,
+        end_line: u32,
+    },
+    Assign {
+        targets: Vec<Expression>,
+        values: Vec<Expression>,
+    },
     Do(Block),
     While(Box<While>),
-    Repeat { block: Block, condition: Box<Expression> },
-    If { clauses: Vec<Clause>, otherwise: Option<Block> },
+    Repeat {
+        block: Block,
+        condition: Box<Expression>,
+    },
+    If {
+        clauses: Vec<Clause>,
+        otherwise: Option<Block>,
+    },
     NumericFor(Box<NumericFor>),
     GenericFor(Box<GenericFor>),
-    Goto { goto: GotoId, line: u32 },
+    Goto {
+        goto: GotoId,
+        line: u32,
+    },
     Label(LabelId),
-    Break { line: u32 },
-    Return { values: Vec<Expression>, line: u32 },
+    Break {
+        line: u32,
+    },
+    Return {
+        values: Vec<Expression>,
+        line: u32,
+    },
 }
 
 /// `local a, b <close> = …`
@@ -152,7 +178,10 @@ pub(super) enum ExpressionKind {
     VarArg,
     Variable(Variable),
     /// `_ENV.name`.
-    Global { environment: Variable, name: Symbol },
+    Global {
+        environment: Variable,
+        name: Symbol,
+    },
     Suffixed(Box<Suffixed>),
     Unary(Box<Unary>),
     Operations(Box<Operations>),
@@ -259,9 +288,17 @@ pub(super) struct Table {
 pub(super) enum TableItem {
     Positional(Expression),
     /// `name = value`
-    Named { name: Symbol, line: u32, value: Expression },
+    Named {
+        name: Symbol,
+        line: u32,
+        value: Expression,
+    },
     /// `[key] = value`
-    Keyed { key: Expression, line: u32, value: Expression },
+    Keyed {
+        key: Expression,
+        line: u32,
+        value: Expression,
+    },
 }
 
 impl Expression {
@@ -309,6 +346,9 @@ impl Literal {
 impl Block {
     /// Whether control never reaches the block's end.
     pub(super) fn ends_with_jump(&self) -> bool {
-        matches!(self.statements.last(), Some(Statement::Return { .. } | Statement::Break { .. } | Statement::Goto { .. }))
+        matches!(
+            self.statements.last(),
+            Some(Statement::Return { .. } | Statement::Break { .. } | Statement::Goto { .. })
+        )
     }
 }

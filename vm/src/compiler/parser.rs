@@ -1,7 +1,8 @@
 //! Tokens to trees, one function at a time (manual §3.3, §3.4, §9).
 //!
 //! `functions` is the stack of functions being read, innermost last. Names, labels and constants are resolved on the way;
-//! when a function's `end` is read its tree goes to the generator. Recursion is bounded by [`SYNTAX_LEVELS_MAX`].
+//! when a function's `end` is read its tree goes to the generator. Recursion is bounded by [`SYNTAX_LEVELS_MAX`],
+//! and what it goes through is kept out of line, as in the generator.
 
 mod expression;
 mod statement;
@@ -106,7 +107,7 @@ impl Parser<'_> {
         self.close_function(block, declared as u8, last_line_defined)
     }
 
-    /// Out of line, as are others that nesting goes through: their frames add up on a small stack.
+    /// A function of its own, so that the scope's room on the stack is not part of a recursing frame.
     #[inline(never)]
     fn open_function(&mut self, line: u32) {
         self.functions.push(FunctionScope::new(line));
@@ -232,12 +233,11 @@ impl Parser<'_> {
             None => return self.resolve_global(name, line),
         };
         Ok(match resolved {
-            Resolved::Variable(variable) => {
-                Prefix { expression: Expression { kind: ExpressionKind::Variable(variable), line }, constant_name: None }
-            }
-            Resolved::Constant(value) => {
-                Prefix { expression: Expression { line, ..value }, constant_name: Some(name) }
-            }
+            Resolved::Variable(variable) => Prefix {
+                expression: Expression { kind: ExpressionKind::Variable(variable), line },
+                constant_name: None,
+            },
+            Resolved::Constant(value) => Prefix { expression: Expression { line, ..value }, constant_name: Some(name) },
         })
     }
 

@@ -46,7 +46,10 @@ fn tokens() {
         assert_eq!(found, expected);
     }
     check("and andy _a1", &["'and'", "name andy", "name _a1"]);
-    check("3 0x10 3.5 .5 1e2 0x.8p1", &["integer 3", "integer 16", "float 3.5", "float 0.5", "float 100.0", "float 1.0"]);
+    check(
+        "3 0x10 3.5 .5 1e2 0x.8p1",
+        &["integer 3", "integer 16", "float 3.5", "float 0.5", "float 100.0", "float 1.0"],
+    );
     check("9223372036854775807 9223372036854775808", &["integer 9223372036854775807", "float 9.223372036854776e18"]);
     check("== = ~= ~ << < .. ... . ::", &["'=='", "'='", "'~='", "'~'", "'<<'", "'<'", "'..'", "'...'", "'.'", "'::'"]);
     check(r#" "a\n\x41\65\u{42}\z   c" "#, &["string \"a\\nAABc\""]);
@@ -207,29 +210,35 @@ fn code_of_idioms() {
     );
     check("return f(...)", &["GetTabUp R0 U0 K0", "VarArg R1 0", "TailCall R0 0 0", "Return0"]);
     check("local t; t:m(1)", &["LoadNil R0 0", "SelfField R1 R0 K0", "LoadInteger R3 1", "Call R1 3 1", "Return0"]);
-    check("local a; a = 1 .. a .. 'x' .. a", &[
-        "LoadNil R0 0",
-        "LoadInteger R1 1",
-        "Move R2 R0",
-        "LoadConstant R3 K0",
-        "Move R4 R0",
-        "Concat R1 4",
-        "Move R0 R1",
-        "Return0",
-    ]);
+    check(
+        "local a; a = 1 .. a .. 'x' .. a",
+        &[
+            "LoadNil R0 0",
+            "LoadInteger R1 1",
+            "Move R2 R0",
+            "LoadConstant R3 K0",
+            "Move R4 R0",
+            "Concat R1 4",
+            "Move R0 R1",
+            "Return0",
+        ],
+    );
     check("local x <const> = 2^3; local y = -x * 2", &["LoadFloat R0 -16", "Return0"]);
-    check("for i = 1, 3 do local x; f = function() return x end end", &[
-        "LoadInteger R0 1",
-        "LoadInteger R1 3",
-        "LoadInteger R2 1",
-        "ForPrep R0 -> 14",
-        "LoadNil R4 0",
-        "Closure R5 0",
-        "SetTabUp U0 K0 R5",
-        "Close R3",
-        "ForLoop R0 -> 6",
-        "Return0",
-    ]);
+    check(
+        "for i = 1, 3 do local x; f = function() return x end end",
+        &[
+            "LoadInteger R0 1",
+            "LoadInteger R1 3",
+            "LoadInteger R2 1",
+            "ForPrep R0 -> 14",
+            "LoadNil R4 0",
+            "Closure R5 0",
+            "SetTabUp U0 K0 R5",
+            "Close R3",
+            "ForLoop R0 -> 6",
+            "Return0",
+        ],
+    );
 }
 
 #[test]

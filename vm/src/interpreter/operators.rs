@@ -121,7 +121,7 @@ impl<'gc> Machine<'gc> {
         match on_numbers(operator, a, b) {
             Ok(value) => Ok(Some(value)),
             Err(Refusal::DivideByZero) => Err(self.runtime_error(b"attempt to divide by zero")),
-            Err(Refusal::ModuloByZero) => Err(self.runtime_error(b"attempt to perform 'n%%0'")),
+            Err(Refusal::ModuloByZero) => Err(self.runtime_error(b"attempt to perform 'n%0'")),
             Err(Refusal::NoInteger) if is_number(left) && is_number(right) => {
                 if self.binary_handler(operator, left, right).is_nil() {
                     Err(self.no_integer_error(left, right))

@@ -82,12 +82,7 @@ impl Generator<'_> {
     /// Brings the number of values in the next registers from `present` (of which `last` is not in its
     /// register yet) to `wanted`.
     #[inline(never)]
-    pub(super) fn adjust_values(
-        &mut self,
-        wanted: usize,
-        present: usize,
-        last: Option<Descriptor>,
-    ) -> Generated<()> {
+    pub(super) fn adjust_values(&mut self, wanted: usize, present: usize, last: Option<Descriptor>) -> Generated<()> {
         let missing = wanted.saturating_sub(present);
         match last {
             Some(last) if last.is_multiple() => {

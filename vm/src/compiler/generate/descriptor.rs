@@ -25,13 +25,25 @@ pub(super) enum Kind {
     Local(usize),
     Upvalue(usize),
     /// `R[table][R[key]]`
-    Indexed { table: usize, key: usize },
+    Indexed {
+        table: usize,
+        key: usize,
+    },
     /// `R[table][key]`
-    IndexedInteger { table: usize, key: usize },
+    IndexedInteger {
+        table: usize,
+        key: usize,
+    },
     /// `R[table][K[key]]`
-    IndexedField { table: usize, key: usize },
+    IndexedField {
+        table: usize,
+        key: usize,
+    },
     /// `U[upvalue][K[key]]`
-    IndexedUpvalue { upvalue: usize, key: usize },
+    IndexedUpvalue {
+        upvalue: usize,
+        key: usize,
+    },
     /// The instruction at this position, whose `A` is still to be chosen.
     Relocatable(usize),
     /// A `Call` at this position.

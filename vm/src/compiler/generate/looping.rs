@@ -2,6 +2,7 @@
 //!
 //! A `while` loop tests at its bottom, so that an iteration costs one jump: control enters by jumping to the test.
 
+use super::descriptor::{Descriptor, Kind};
 use super::jump::JumpList;
 use super::{Generated, Generator, LoopExit};
 use crate::bytecode::opcode::Opcode;
@@ -71,7 +72,7 @@ impl Generator<'_> {
         }
         let mut step = match &statement.step {
             Some(step) => self.expression(step)?,
-            None => Self::integer(1),
+            None => Descriptor::new(Kind::Integer(1)),
         };
         self.to_next_register(&mut step)?;
         self.activate(statement.state, 3);

@@ -215,8 +215,10 @@ impl ArithmeticForm {
     fn of(operator: BinaryOperator) -> Self {
         use BinaryOperator as B;
         use Opcode as O;
-        let form = |register, immediate, constant| ArithmeticForm { register, immediate, constant, integers_only: false };
-        let bitwise = |register, constant| ArithmeticForm { integers_only: true, ..form(register, None, Some(constant)) };
+        let form =
+            |register, immediate, constant| ArithmeticForm { register, immediate, constant, integers_only: false };
+        let bitwise =
+            |register, constant| ArithmeticForm { integers_only: true, ..form(register, None, Some(constant)) };
         match operator {
             B::Add => form(O::Add, Some(O::AddI), Some(O::AddK)),
             B::Subtract => form(O::Sub, Some(O::SubI), Some(O::SubK)),

@@ -1,6 +1,6 @@
 //! Statements, blocks and what leaving a block entails.
 
-use super::descriptor::{Descriptor, Kind};
+use super::descriptor::Kind;
 use super::jump::JumpList;
 use super::{Generated, Generator};
 use crate::bytecode::instruction::Instruction;
@@ -49,9 +49,7 @@ impl Generator<'_> {
                 self.set_results(&call, 0)
             }
             Statement::Local(declaration) => self.local_declaration(declaration),
-            Statement::LocalFunction { local, function, end_line } => {
-                self.local_function(*local, *function, *end_line)
-            }
+            Statement::LocalFunction { local, function, end_line } => self.local_function(*local, *function, *end_line),
             Statement::Function { target, function, line, end_line } => {
                 self.function_statement(target, *function, *line, *end_line)
             }
@@ -258,10 +256,5 @@ impl Generator<'_> {
     pub(super) fn final_return(&mut self) {
         let close = usize::from(self.needs_close(0));
         self.emit_return(self.active.len(), 1, close);
-    }
-
-    /// A descriptor of an integer, for a loop without a step.
-    pub(super) fn integer(value: i64) -> Descriptor {
-        Descriptor::new(Kind::Integer(value))
     }
 }

@@ -171,8 +171,7 @@ impl Parser<'_> {
         let values = match self.token {
             Token::Character(b'(') => {
                 self.advance()?;
-                let values =
-                    if self.token == Token::Character(b')') { Vec::new() } else { self.expression_list()? };
+                let values = if self.token == Token::Character(b')') { Vec::new() } else { self.expression_list()? };
                 self.expect_match(Token::Character(b')'), Token::Character(b'('), call_line)?;
                 values
             }
