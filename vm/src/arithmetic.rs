@@ -26,7 +26,11 @@ pub fn integer_floor_divide(a: i64, b: i64) -> Option<i64> {
         -1 => Some(a.wrapping_neg()),
         _ => {
             let (quotient, remainder) = divide(a, b);
-            Some(if remainder != 0 && (remainder ^ b) < 0 { quotient - 1 } else { quotient })
+            Some(if remainder != 0 && (remainder ^ b) < 0 {
+                quotient - 1
+            } else {
+                quotient
+            })
         }
     }
 }
@@ -39,7 +43,11 @@ pub fn integer_modulo(a: i64, b: i64) -> Option<i64> {
         -1 => Some(0),
         _ => {
             let (_, remainder) = divide(a, b);
-            Some(if remainder != 0 && (remainder ^ b) < 0 { remainder + b } else { remainder })
+            Some(if remainder != 0 && (remainder ^ b) < 0 {
+                remainder + b
+            } else {
+                remainder
+            })
         }
     }
 }
@@ -59,7 +67,11 @@ fn divide(a: i64, b: i64) -> (i64, i64) {
 #[inline]
 pub fn float_modulo(a: f64, b: f64) -> f64 {
     let remainder = a % b;
-    if remainder != 0.0 && (remainder < 0.0) != (b < 0.0) { remainder + b } else { remainder }
+    if remainder != 0.0 && (remainder < 0.0) != (b < 0.0) {
+        remainder + b
+    } else {
+        remainder
+    }
 }
 
 #[inline]
@@ -106,7 +118,11 @@ pub fn compare_integer_float(integer: i64, float: f64) -> Option<Ordering> {
     // In range: the truncated part fits, and a fraction decides a tie.
     let truncated = float as i64;
     let fraction = float - truncated as f64;
-    Some(integer.cmp(&truncated).then_with(|| 0.0f64.partial_cmp(&fraction).expect("a fraction is not NaN")))
+    Some(integer.cmp(&truncated).then_with(|| {
+        0.0f64
+            .partial_cmp(&fraction)
+            .expect("a fraction is not NaN")
+    }))
 }
 
 #[cfg(test)]
@@ -117,7 +133,10 @@ mod tests {
     fn division_rounds_towards_minus_infinity() {
         for a in [-7i64, -1, 0, 1, 7, i64::MIN, i64::MAX, 1 << 40] {
             for b in [-3i64, -1, 1, 2, 3, i64::MIN, i64::MAX, 1 << 35] {
-                let (quotient, modulo) = (integer_floor_divide(a, b).unwrap(), integer_modulo(a, b).unwrap());
+                let (quotient, modulo) = (
+                    integer_floor_divide(a, b).unwrap(),
+                    integer_modulo(a, b).unwrap(),
+                );
                 assert_eq!(quotient.wrapping_mul(b).wrapping_add(modulo), a, "{a} {b}");
                 assert!(modulo == 0 || (modulo < 0) == (b < 0), "{a} {b}");
             }
@@ -131,15 +150,27 @@ mod tests {
     fn integers_and_floats_compare_exactly() {
         let cases = [
             (i64::MAX, 9_223_372_036_854_775_808.0, Some(Ordering::Less)),
-            (i64::MIN, -9_223_372_036_854_775_808.0, Some(Ordering::Equal)),
-            (9_007_199_254_740_993, 9_007_199_254_740_992.0, Some(Ordering::Greater)),
+            (
+                i64::MIN,
+                -9_223_372_036_854_775_808.0,
+                Some(Ordering::Equal),
+            ),
+            (
+                9_007_199_254_740_993,
+                9_007_199_254_740_992.0,
+                Some(Ordering::Greater),
+            ),
             (1, 1.5, Some(Ordering::Less)),
             (-1, -1.5, Some(Ordering::Greater)),
             (0, f64::NAN, None),
             (0, f64::NEG_INFINITY, Some(Ordering::Greater)),
         ];
         for (integer, float, order) in cases {
-            assert_eq!(compare_integer_float(integer, float), order, "{integer} {float}");
+            assert_eq!(
+                compare_integer_float(integer, float),
+                order,
+                "{integer} {float}"
+            );
         }
     }
 }

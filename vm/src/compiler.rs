@@ -35,7 +35,10 @@ impl SyntaxError {
         let mut text = display_chunk_name(chunk_name);
         text.extend_from_slice(format!(":{line}: ").as_bytes());
         text.extend_from_slice(message);
-        Box::new(SyntaxError { message: text, line })
+        Box::new(SyntaxError {
+            message: text,
+            line,
+        })
     }
 }
 

@@ -50,4 +50,7 @@ metamethods! {
     Metatable "__metatable";
 }
 
-const _: () = assert!(Metamethod::ALL.len() <= 32, "the absence bits of a table are 32");
+const _: () = assert!(
+    Metamethod::ALL.len() <= 32,
+    "the absence bits of a table are 32"
+);

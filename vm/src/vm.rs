@@ -34,7 +34,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { heap_limit: DEFAULT_HEAP_LIMIT, seed: 0, host: Box::new(SilentHost) }
+        Options {
+            heap_limit: DEFAULT_HEAP_LIMIT,
+            seed: 0,
+            host: Box::new(SilentHost),
+        }
     }
 }
 
@@ -63,11 +67,17 @@ pub struct Vm {
 impl Vm {
     /// A VM with the standard library.
     pub fn new(options: Options) -> Vm {
-        let Options { heap_limit, seed, host } = options;
+        let Options {
+            heap_limit,
+            seed,
+            host,
+        } = options;
         let arena = Arena::new(|_| Root::new(heap_limit, seed, host));
         arena.mutate(|mutation, root| {
             let context = Context::new(mutation, root);
-            let names = std::array::from_fn(|index| context.string(Metamethod::ALL[index].name().as_bytes()));
+            let names = std::array::from_fn(|index| {
+                context.string(Metamethod::ALL[index].name().as_bytes())
+            });
             assert!(root.names.set(names).is_ok(), "the names are set once");
             let main = Coroutine::new(context);
             root.registered.set(Some(Registered {
@@ -81,12 +91,20 @@ impl Vm {
             }));
             library::open(context, seed);
         });
-        Vm { arena, running: false, memory_retry: false, fuel_used: 0, results: 0, cycles: 0 }
+        Vm {
+            arena,
+            running: false,
+            memory_retry: false,
+            fuel_used: 0,
+            results: 0,
+            cycles: 0,
+        }
     }
 
     /// Runs `work` with access to the heap. No Lua code runs and nothing is collected meanwhile.
     pub fn enter<T>(&self, work: impl for<'gc> FnOnce(Context<'gc>) -> T) -> T {
-        self.arena.mutate(|mutation, root| work(Context::new(mutation, root)))
+        self.arena
+            .mutate(|mutation, root| work(Context::new(mutation, root)))
     }
 
     /// Compiles a chunk; its `_ENV` is the global table.
@@ -126,7 +144,9 @@ impl Vm {
             let mut machine = Machine::new(context, main, 0);
             machine.state_mut().status = Status::Running;
             let bottom = library::host_call(context);
-            let call = [bottom, function, library::error_report(context)].into_iter().chain(args);
+            let call = [bottom, function, library::error_report(context)]
+                .into_iter()
+                .chain(args);
             let values: Vec<Value<'_>> = call.collect();
             let entered = machine.ensure_stack(values.len() + 32).and_then(|()| {
                 for (slot, value) in values.iter().enumerate() {
@@ -134,7 +154,9 @@ impl Vm {
                 }
                 machine.call(0, values.len() - 1, -1)
             });
-            entered.map(|_| ()).map_err(|_| RunError::Usage("the arguments do not fit into the heap"))
+            entered
+                .map(|_| ())
+                .map_err(|_| RunError::Usage("the arguments do not fit into the heap"))
         })
     }
 
@@ -144,7 +166,12 @@ impl Vm {
     ///
     /// [`RunError::Usage`] if something is running.
     pub fn start_close(&mut self) -> Result<(), RunError> {
-        self.start(|context| (Value::Native(Native::new(context, FINALIZE_ALL, &[])), Vec::new()))
+        self.start(|context| {
+            (
+                Value::Native(Native::new(context, FINALIZE_ALL, &[])),
+                Vec::new(),
+            )
+        })
     }
 
     /// Runs for at most about `fuel` units: one per instruction that can repeat (a jump back costs its distance) and per piece of
@@ -172,7 +199,9 @@ impl Vm {
                 (stop, machine.fuel, machine.memory_retry)
             });
             self.memory_retry = retry;
-            self.fuel_used = self.fuel_used.saturating_add(before.saturating_sub(rest).max(0) as u64);
+            self.fuel_used = self
+                .fuel_used
+                .saturating_add(before.saturating_sub(rest).max(0) as u64);
             left = rest;
             match stop {
                 Stop::Collect => self.collect(),
@@ -181,7 +210,11 @@ impl Vm {
                 Stop::Finished(count) => {
                     self.running = false;
                     self.results = count;
-                    return Ok(if self.succeeded() { Step::Finished } else { Step::Failed });
+                    return Ok(if self.succeeded() {
+                        Step::Finished
+                    } else {
+                        Step::Failed
+                    });
                 }
             }
         }
@@ -192,21 +225,36 @@ impl Vm {
     }
 
     /// The values of the run that finished, for `take` to look at.
-    pub fn take_results<T>(&self, take: impl for<'gc> FnOnce(Context<'gc>, &[Value<'gc>]) -> T) -> T {
+    pub fn take_results<T>(
+        &self,
+        take: impl for<'gc> FnOnce(Context<'gc>, &[Value<'gc>]) -> T,
+    ) -> T {
         let count = self.results;
-        self.enter(|context| take(context, bottom_values(context, count).get(1..).unwrap_or_default()))
+        self.enter(|context| {
+            take(
+                context,
+                bottom_values(context, count).get(1..).unwrap_or_default(),
+            )
+        })
     }
 
     /// The error of the run that failed.
     pub fn take_error(&self) -> RunError {
         self.enter(|context| match bottom_values(context, 2)[..] {
             [_, Value::Table(report)] => library::read_report(context, report),
-            _ => RunError::Lua { message: "unknown error".into(), traceback: String::new(), position: None },
+            _ => RunError::Lua {
+                message: "unknown error".into(),
+                traceback: String::new(),
+                position: None,
+            },
         })
     }
 
     /// The error value of the run that failed, for `take` to look at.
-    pub fn take_error_value<T>(&self, take: impl for<'gc> FnOnce(Context<'gc>, Value<'gc>) -> T) -> T {
+    pub fn take_error_value<T>(
+        &self,
+        take: impl for<'gc> FnOnce(Context<'gc>, Value<'gc>) -> T,
+    ) -> T {
         self.enter(|context| match bottom_values(context, 2)[..] {
             [_, Value::Table(report)] => take(context, report.get_integer(1)),
             _ => take(context, Value::Nil),
@@ -266,7 +314,12 @@ impl Vm {
     pub fn heap_bytes(&self) -> HeapBytes {
         self.enter(|context| {
             let accounting = context.accounting();
-            HeapBytes { used: accounting.used(), peak: accounting.peak(), limit: accounting.limit(), cycles: self.cycles }
+            HeapBytes {
+                used: accounting.used(),
+                peak: accounting.peak(),
+                limit: accounting.limit(),
+                cycles: self.cycles,
+            }
         })
     }
 

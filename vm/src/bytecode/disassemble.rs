@@ -33,7 +33,11 @@ fn write_function(text: &mut String, function: &FunctionParts) -> fmt::Result {
     }
     let vararg = if function.is_vararg { "+" } else { "" };
     let (parameters, registers) = (function.parameter_count, function.register_count);
-    writeln!(text, ": {parameters}{vararg} parameters, {registers} registers, {} upvalues", function.upvalues.len())?;
+    writeln!(
+        text,
+        ": {parameters}{vararg} parameters, {registers} registers, {} upvalues",
+        function.upvalues.len()
+    )?;
     let mut pc = 0;
     while let Some(&word) = function.code.get(pc) {
         write!(text, "{pc:4} [{}] ", function.line_at(pc))?;
@@ -52,14 +56,27 @@ fn write_function(text: &mut String, function: &FunctionParts) -> fmt::Result {
     Ok(())
 }
 
-fn write_instruction(text: &mut String, function: &FunctionParts, pc: usize, opcode: Opcode) -> fmt::Result {
+fn write_instruction(
+    text: &mut String,
+    function: &FunctionParts,
+    pc: usize,
+    opcode: Opcode,
+) -> fmt::Result {
     let instruction = Instruction(function.code[pc]);
     let layout = opcode.layout();
     let mut line = format!("{:<13}", opcode.name());
     let operands = if layout.wide {
-        [(layout.a, instruction.a()), (layout.b, instruction.bx()), (Operand::None, 0)]
+        [
+            (layout.a, instruction.a()),
+            (layout.b, instruction.bx()),
+            (Operand::None, 0),
+        ]
     } else {
-        [(layout.a, instruction.a()), (layout.b, instruction.b()), (layout.c, instruction.c())]
+        [
+            (layout.a, instruction.a()),
+            (layout.b, instruction.b()),
+            (layout.c, instruction.c()),
+        ]
     };
     let mut notes = Vec::new();
     for (operand, value) in operands {
@@ -72,7 +89,12 @@ fn write_instruction(text: &mut String, function: &FunctionParts, pc: usize, opc
             }
             Operand::Upvalue => {
                 write!(line, " U{value}")?;
-                notes.extend(function.upvalues.get(value).map(|upvalue| lossy(&upvalue.name)));
+                notes.extend(
+                    function
+                        .upvalues
+                        .get(value)
+                        .map(|upvalue| lossy(&upvalue.name)),
+                );
             }
             Operand::Unsigned | Operand::Flag => write!(line, " {value}")?,
             Operand::Signed => write!(line, " {}", signed(layout, value))?,
@@ -91,7 +113,11 @@ fn write_instruction(text: &mut String, function: &FunctionParts, pc: usize, opc
 }
 
 fn signed(layout: Layout, value: usize) -> i64 {
-    if layout.wide { i64::from(value as u16 as i16) } else { i64::from(value as u8 as i8) }
+    if layout.wide {
+        i64::from(value as u16 as i16)
+    } else {
+        i64::from(value as u8 as i8)
+    }
 }
 
 fn constant_text(constant: &Constant) -> String {

@@ -66,8 +66,12 @@ pub struct Layout {
 }
 
 macro_rules! layout {
-    (@wide ABx) => { true };
-    (@wide ABC) => { false };
+    (@wide ABx) => {
+        true
+    };
+    (@wide ABC) => {
+        false
+    };
 }
 
 macro_rules! opcodes {
@@ -201,7 +205,11 @@ opcodes! {
 impl Opcode {
     /// The opcode with number `byte`, if there is one.
     pub const fn from_byte(byte: u8) -> Option<Opcode> {
-        if (byte as usize) < Opcode::ALL.len() { Some(Opcode::ALL[byte as usize]) } else { None }
+        if (byte as usize) < Opcode::ALL.len() {
+            Some(Opcode::ALL[byte as usize])
+        } else {
+            None
+        }
     }
 
     /// The words an instruction takes: one, or two with a trailing word.

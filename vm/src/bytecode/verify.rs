@@ -124,7 +124,11 @@ pub fn verify(parts: FunctionParts) -> Result<Verified, VerifyError> {
 fn verify_tree(root: &FunctionParts) -> Result<(), VerifyError> {
     let mut waiting: Vec<(&FunctionParts, Option<&FunctionParts>, usize)> = vec![(root, None, 1)];
     while let Some((parts, parent, depth)) = waiting.pop() {
-        let place = |(pc, violation)| VerifyError { line_defined: parts.line_defined, pc, violation };
+        let place = |(pc, violation)| VerifyError {
+            line_defined: parts.line_defined,
+            pc,
+            violation,
+        };
         if depth > NESTING_MAX {
             return Err(place((0, Violation::NestingTooDeep)));
         }
@@ -132,7 +136,12 @@ fn verify_tree(root: &FunctionParts) -> Result<(), VerifyError> {
         Checker::new(parts).check().map_err(place)?;
         verify_lines(&parts.lines, parts.code.len()).map_err(|violation| place((0, violation)))?;
         verify_locals(&parts.locals, parts).map_err(|violation| place((0, violation)))?;
-        waiting.extend(parts.functions.iter().map(|child| (child, Some(parts), depth + 1)));
+        waiting.extend(
+            parts
+                .functions
+                .iter()
+                .map(|child| (child, Some(parts), depth + 1)),
+        );
     }
     Ok(())
 }
@@ -155,7 +164,11 @@ fn verify_header(parts: &FunctionParts, parent: Option<&FunctionParts>) -> Resul
     }
     if let Some(parent) = parent {
         for upvalue in &parts.upvalues {
-            let limit = if upvalue.in_stack { usize::from(parent.register_count) } else { parent.upvalues.len() };
+            let limit = if upvalue.in_stack {
+                usize::from(parent.register_count)
+            } else {
+                parent.upvalues.len()
+            };
             if usize::from(upvalue.index) >= limit {
                 return Err(Violation::UpvalueDescription);
             }
@@ -169,18 +182,30 @@ fn verify_header(parts: &FunctionParts, parent: Option<&FunctionParts>) -> Resul
 
 fn verify_lines(lines: &[LineEntry], code_length: usize) -> Result<(), Violation> {
     let in_order = lines.windows(2).all(|pair| pair[0].pc < pair[1].pc);
-    let in_range = lines.last().is_none_or(|last| (last.pc as usize) < code_length);
-    if in_order && in_range { Ok(()) } else { Err(Violation::Lines) }
+    let in_range = lines
+        .last()
+        .is_none_or(|last| (last.pc as usize) < code_length);
+    if in_order && in_range {
+        Ok(())
+    } else {
+        Err(Violation::Lines)
+    }
 }
 
 fn verify_locals(locals: &[LocalVariable], parts: &FunctionParts) -> Result<(), Violation> {
-    let in_order = locals.windows(2).all(|pair| pair[0].start_pc <= pair[1].start_pc);
+    let in_order = locals
+        .windows(2)
+        .all(|pair| pair[0].start_pc <= pair[1].start_pc);
     let in_range = locals.iter().all(|local| {
         local.register < parts.register_count
             && local.start_pc <= local.end_pc
             && local.end_pc as usize <= parts.code.len()
     });
-    if in_order && in_range { Ok(()) } else { Err(Violation::Locals) }
+    if in_order && in_range {
+        Ok(())
+    } else {
+        Err(Violation::Locals)
+    }
 }
 
 /// A violation at a position.
@@ -227,7 +252,14 @@ impl<'p> Checker<'p> {
             pc += opcode.words();
         }
         match previous {
-            Some((Opcode::Return | Opcode::Return0 | Opcode::Return1 | Opcode::TailCall | Opcode::Jump, _)) => {}
+            Some((
+                Opcode::Return
+                | Opcode::Return0
+                | Opcode::Return1
+                | Opcode::TailCall
+                | Opcode::Jump,
+                _,
+            )) => {}
             _ => return Err((pc.saturating_sub(1), Violation::End)),
         }
         self.check_targets()
@@ -256,7 +288,9 @@ impl<'p> Checker<'p> {
     fn check_operand(&self, operand: Operand, value: usize) -> Result<(), Violation> {
         match operand {
             Operand::None if value != 0 => Err(Violation::UnusedOperand),
-            Operand::Read | Operand::Write | Operand::Group if value >= self.registers => Err(Violation::Register),
+            Operand::Read | Operand::Write | Operand::Group if value >= self.registers => {
+                Err(Violation::Register)
+            }
             Operand::Constant if value >= self.parts.constants.len() => Err(Violation::Constant),
             Operand::Upvalue if value >= self.parts.upvalues.len() => Err(Violation::Upvalue),
             Operand::Flag if value > 1 => Err(Violation::Flag),
@@ -269,7 +303,11 @@ impl<'p> Checker<'p> {
         if trailing == Trailing::None {
             return Ok(());
         }
-        let word = *self.parts.code.get(pc + 1).ok_or(Violation::TrailingWordMissing)?;
+        let word = *self
+            .parts
+            .code
+            .get(pc + 1)
+            .ok_or(Violation::TrailingWordMissing)?;
         match trailing {
             Trailing::Cache if word != 0 => Err(Violation::CacheNotEmpty),
             Trailing::Jump => {
@@ -284,9 +322,13 @@ impl<'p> Checker<'p> {
 
     fn check_argument(&self, opcode: Opcode, word: usize) -> Result<(), Violation> {
         match opcode {
-            Opcode::LoadConstantWide if word >= self.parts.constants.len() => Err(Violation::Constant),
+            Opcode::LoadConstantWide if word >= self.parts.constants.len() => {
+                Err(Violation::Constant)
+            }
             Opcode::Closure if word >= self.parts.functions.len() => Err(Violation::Function),
-            Opcode::NewTable if word > self.parts.code.len() * ARRAY_ITEMS_PER_WORD => Err(Violation::Count),
+            Opcode::NewTable if word > self.parts.code.len() * ARRAY_ITEMS_PER_WORD => {
+                Err(Violation::Count)
+            }
             _ => Ok(()),
         }
     }
@@ -312,30 +354,58 @@ impl<'p> Checker<'p> {
             Opcode::SetList => a + b,
             _ => return Ok(()),
         };
-        if last >= self.registers { Err(Violation::Register) } else { Ok(()) }
+        if last >= self.registers {
+            Err(Violation::Register)
+        } else {
+            Ok(())
+        }
     }
 
-    fn check_constant_kind(&self, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
+    fn check_constant_kind(
+        &self,
+        opcode: Opcode,
+        instruction: Instruction,
+    ) -> Result<(), Violation> {
         use Opcode as O;
         let constant = |number: usize| self.parts.constants.get(number);
         let fits = match opcode {
             O::GetTabUp | O::GetField | O::SelfField => is_short_string(constant(instruction.c())),
-            O::SetTabUp | O::SetTabUpK | O::SetField | O::SetFieldK => is_short_string(constant(instruction.b())),
-            O::AddK | O::SubK | O::MulK | O::DivK | O::ModK | O::PowK | O::IDivK => {
-                matches!(constant(instruction.c()), Some(Constant::Integer(_) | Constant::Float(_)))
+            O::SetTabUp | O::SetTabUpK | O::SetField | O::SetFieldK => {
+                is_short_string(constant(instruction.b()))
             }
-            O::BAndK | O::BOrK | O::BXorK => matches!(constant(instruction.c()), Some(Constant::Integer(_))),
+            O::AddK | O::SubK | O::MulK | O::DivK | O::ModK | O::PowK | O::IDivK => {
+                matches!(
+                    constant(instruction.c()),
+                    Some(Constant::Integer(_) | Constant::Float(_))
+                )
+            }
+            O::BAndK | O::BOrK | O::BXorK => {
+                matches!(constant(instruction.c()), Some(Constant::Integer(_)))
+            }
             _ => true,
         };
-        if fits { Ok(()) } else { Err(Violation::ConstantKind) }
+        if fits {
+            Ok(())
+        } else {
+            Err(Violation::ConstantKind)
+        }
     }
 
-    fn check_vararg(&self, pc: usize, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
+    fn check_vararg(
+        &self,
+        pc: usize,
+        opcode: Opcode,
+        instruction: Instruction,
+    ) -> Result<(), Violation> {
         let is_prepared = opcode == Opcode::VarArgPrep;
         let must_prepare = pc == 0 && self.parts.is_vararg;
         let wrong_count = is_prepared && instruction.a() != usize::from(self.parts.parameter_count);
         let unprepared_use = opcode == Opcode::VarArg && !self.parts.is_vararg;
-        if is_prepared != must_prepare || wrong_count || unprepared_use { Err(Violation::VarArg) } else { Ok(()) }
+        if is_prepared != must_prepare || wrong_count || unprepared_use {
+            Err(Violation::VarArg)
+        } else {
+            Ok(())
+        }
     }
 
     /// Targets are instructions, not consumers of open lists; loop instructions jump to their partners.
@@ -344,7 +414,11 @@ impl<'p> Checker<'p> {
             let at = |violation| (pc, violation);
             let opcode = self.opcode_at(pc).ok_or(at(Violation::UnknownOpcode))?;
             if !self.starts.get(target).copied().unwrap_or(false) {
-                return Err(at(if opcode == Opcode::LoadFalseSkip { Violation::Skip } else { Violation::JumpTarget }));
+                return Err(at(if opcode == Opcode::LoadFalseSkip {
+                    Violation::Skip
+                } else {
+                    Violation::JumpTarget
+                }));
             }
             if consumes_open_list(opcode_and_instruction(self.parts, target)) {
                 return Err(at(Violation::JumpToConsumer));
@@ -413,7 +487,10 @@ fn opens_list(opcode: Opcode, instruction: Instruction) -> bool {
 
 fn consumes_open_list(decoded: Option<(Opcode, Instruction)>) -> bool {
     decoded.is_some_and(|(opcode, instruction)| {
-        matches!(opcode, Opcode::Call | Opcode::TailCall | Opcode::Return | Opcode::SetList) && instruction.b() == 0
+        matches!(
+            opcode,
+            Opcode::Call | Opcode::TailCall | Opcode::Return | Opcode::SetList
+        ) && instruction.b() == 0
     })
 }
 

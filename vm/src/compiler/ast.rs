@@ -216,10 +216,20 @@ pub(super) struct Suffixed {
 }
 
 pub(super) enum Suffix {
-    Field { name: Symbol, line: u32 },
-    Index { key: Expression, line: u32 },
+    Field {
+        name: Symbol,
+        line: u32,
+    },
+    Index {
+        key: Expression,
+        line: u32,
+    },
     Call(Arguments),
-    Method { name: Symbol, name_line: u32, arguments: Arguments },
+    Method {
+        name: Symbol,
+        name_line: u32,
+        arguments: Arguments,
+    },
 }
 
 pub(super) struct Arguments {
@@ -303,7 +313,10 @@ pub(super) enum TableItem {
 
 impl Expression {
     pub(super) fn literal(literal: Literal, line: u32) -> Self {
-        Expression { kind: ExpressionKind::Literal(literal), line }
+        Expression {
+            kind: ExpressionKind::Literal(literal),
+            line,
+        }
     }
 
     pub(super) fn as_literal(&self) -> Option<Literal> {
@@ -316,7 +329,10 @@ impl Expression {
     pub(super) fn is_call(&self) -> bool {
         match &self.kind {
             ExpressionKind::Suffixed(suffixed) => {
-                matches!(suffixed.suffixes.last(), Some(Suffix::Call(_) | Suffix::Method { .. }))
+                matches!(
+                    suffixed.suffixes.last(),
+                    Some(Suffix::Call(_) | Suffix::Method { .. })
+                )
             }
             _ => false,
         }

@@ -9,8 +9,14 @@ use crate::arithmetic;
 /// The value of `operator operand`, if it is known.
 pub(super) fn fold_unary(operator: UnaryOperator, operand: Literal) -> Option<Literal> {
     match (operator, operand) {
-        (UnaryOperator::Not, operand) => Some(if operand.is_truthy() { Literal::False } else { Literal::True }),
-        (UnaryOperator::Negate, Literal::Integer(value)) => Some(Literal::Integer(value.wrapping_neg())),
+        (UnaryOperator::Not, operand) => Some(if operand.is_truthy() {
+            Literal::False
+        } else {
+            Literal::True
+        }),
+        (UnaryOperator::Negate, Literal::Integer(value)) => {
+            Some(Literal::Integer(value.wrapping_neg()))
+        }
         (UnaryOperator::Negate, Literal::Float(value)) => foldable_float(-value),
         (UnaryOperator::BitwiseNot, operand) => Some(Literal::Integer(!integer_value(operand)?)),
         _ => None,
@@ -18,7 +24,11 @@ pub(super) fn fold_unary(operator: UnaryOperator, operand: Literal) -> Option<Li
 }
 
 /// The value of `left operator right` for an arithmetic or bitwise operator, if it is known.
-pub(super) fn fold_binary(operator: BinaryOperator, left: Literal, right: Literal) -> Option<Literal> {
+pub(super) fn fold_binary(
+    operator: BinaryOperator,
+    left: Literal,
+    right: Literal,
+) -> Option<Literal> {
     use BinaryOperator as B;
     match operator {
         B::BitwiseAnd | B::BitwiseOr | B::BitwiseXor | B::ShiftLeft | B::ShiftRight => {
@@ -32,7 +42,9 @@ pub(super) fn fold_binary(operator: BinaryOperator, left: Literal, right: Litera
             }))
         }
         B::Add | B::Subtract | B::Multiply | B::Modulo | B::FloorDivide => match (left, right) {
-            (Literal::Integer(a), Literal::Integer(b)) => fold_integers(operator, a, b).map(Literal::Integer),
+            (Literal::Integer(a), Literal::Integer(b)) => {
+                fold_integers(operator, a, b).map(Literal::Integer)
+            }
             _ => fold_floats(operator, float_value(left)?, float_value(right)?),
         },
         B::Divide | B::Power => fold_floats(operator, float_value(left)?, float_value(right)?),
@@ -52,7 +64,10 @@ fn fold_integers(operator: BinaryOperator, a: i64, b: i64) -> Option<i64> {
 }
 
 fn fold_floats(operator: BinaryOperator, a: f64, b: f64) -> Option<Literal> {
-    let divides = matches!(operator, BinaryOperator::Divide | BinaryOperator::Modulo | BinaryOperator::FloorDivide);
+    let divides = matches!(
+        operator,
+        BinaryOperator::Divide | BinaryOperator::Modulo | BinaryOperator::FloorDivide
+    );
     if divides && b == 0.0 {
         return None;
     }

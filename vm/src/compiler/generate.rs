@@ -22,7 +22,9 @@ use std::rc::Rc;
 
 use super::ast::{FunctionBody, Label, LabelId, Local, LocalId, UpvalueSource};
 use super::symbol::{Symbol, Symbols};
-use crate::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription};
+use crate::bytecode::function::{
+    Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription,
+};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::{Opcode, Operand, Trailing};
 use crate::bytecode::verify::SHORT_STRING_BYTES_MAX;
@@ -46,8 +48,11 @@ pub(super) fn generate(
     symbols: &Symbols,
     chunk_name: &Rc<[u8]>,
 ) -> Result<FunctionParts, TooManyRegisters> {
-    let (functions, captured_locals) =
-        body.functions.into_iter().map(|child| (child.parts, child.captured_locals)).unzip();
+    let (functions, captured_locals) = body
+        .functions
+        .into_iter()
+        .map(|child| (child.parts, child.captured_locals))
+        .unzip();
     let label_count = body.labels.len();
     let mut generator = Generator {
         symbols,
@@ -68,11 +73,22 @@ pub(super) fn generate(
         register_count: 2,
         debug_locals: Vec::new(),
         debug_active: Vec::new(),
-        label_jumps: vec![PlacedLabel { pc: None, waiting: JumpList::EMPTY }; label_count],
+        label_jumps: vec![
+            PlacedLabel {
+                pc: None,
+                waiting: JumpList::EMPTY
+            };
+            label_count
+        ],
         loops: Vec::new(),
     };
     if body.is_vararg {
-        generator.emit(Instruction::abc(Opcode::VarArgPrep, body.parameter_count, 0, 0));
+        generator.emit(Instruction::abc(
+            Opcode::VarArgPrep,
+            body.parameter_count,
+            0,
+            0,
+        ));
     }
     generator.reserve(body.parameter_count as usize)?;
     generator.activate(LocalId(0), body.parameter_count as usize);
@@ -100,7 +116,11 @@ pub(super) fn generate(
                     UpvalueSource::Local(_) => (true, 0),
                     UpvalueSource::Upvalue(index) => (false, index),
                 };
-                UpvalueDescription { in_stack, index, name: symbols.text(upvalue.name).into() }
+                UpvalueDescription {
+                    in_stack,
+                    index,
+                    name: symbols.text(upvalue.name).into(),
+                }
             })
             .collect(),
         functions: generator.functions,
@@ -200,12 +220,15 @@ impl Generator<'_> {
     }
 
     fn opcode_at(&self, pc: usize) -> Opcode {
-        self.instruction(pc).opcode().expect("the generator emits only opcodes")
+        self.instruction(pc)
+            .opcode()
+            .expect("the generator emits only opcodes")
     }
 
     /// The last instruction, if no jump can go to the position after it.
     fn mergeable_instruction(&self) -> Option<usize> {
-        self.last_instruction.filter(|_| self.last_target < self.code.len())
+        self.last_instruction
+            .filter(|_| self.last_target < self.code.len())
     }
 
     fn set_a(&mut self, pc: usize, a: usize) {
@@ -246,7 +269,10 @@ impl Generator<'_> {
     fn free_register(&mut self, register: usize) {
         if register >= self.active.len() {
             self.free -= 1;
-            debug_assert_eq!(register, self.free, "temporaries are freed in reverse order");
+            debug_assert_eq!(
+                register, self.free,
+                "temporaries are freed in reverse order"
+            );
         }
     }
 
@@ -276,7 +302,10 @@ impl Generator<'_> {
     fn string_constant(&mut self, symbol: Symbol) -> usize {
         match self.constant_numbers.get(&ConstantKey::String(symbol)) {
             Some(&number) => number as usize,
-            None => self.add_constant(ConstantKey::String(symbol), Constant::String(self.symbols.text(symbol).into())),
+            None => self.add_constant(
+                ConstantKey::String(symbol),
+                Constant::String(self.symbols.text(symbol).into()),
+            ),
         }
     }
 
@@ -314,12 +343,18 @@ impl Generator<'_> {
     }
 
     fn register_of(&self, id: LocalId) -> usize {
-        self.active.iter().rposition(|&active| active == id).expect("the parser resolves only active locals")
+        self.active
+            .iter()
+            .rposition(|&active| active == id)
+            .expect("the parser resolves only active locals")
     }
 
     /// Whether leaving the scope of the locals from `level` on must close something.
     fn needs_close(&self, level: usize) -> bool {
-        self.active[level..].iter().map(|&id| self.local(id)).any(|local| local.captured || local.to_be_closed)
+        self.active[level..]
+            .iter()
+            .map(|&id| self.local(id))
+            .any(|local| local.captured || local.to_be_closed)
     }
 
     /// Closes the locals from `level` on if need be.
@@ -372,7 +407,10 @@ fn compress_lines(word_lines: &[u32]) -> Vec<LineEntry> {
     let mut lines: Vec<LineEntry> = Vec::new();
     for (pc, &line) in word_lines.iter().enumerate() {
         if lines.last().is_none_or(|last| last.line != line) {
-            lines.push(LineEntry { pc: pc as u32, line });
+            lines.push(LineEntry {
+                pc: pc as u32,
+                line,
+            });
         }
     }
     lines

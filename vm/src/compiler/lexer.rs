@@ -25,7 +25,14 @@ pub(super) struct Lexer<'s> {
 
 impl<'s> Lexer<'s> {
     pub(super) fn new(source: &'s [u8], chunk_name: &'s [u8]) -> Self {
-        Lexer { source, chunk_name, position: 0, line: 1, text: Vec::new(), symbols: Symbols::default() }
+        Lexer {
+            source,
+            chunk_name,
+            position: 0,
+            line: 1,
+            text: Vec::new(),
+            symbols: Symbols::default(),
+        }
     }
 
     pub(super) fn line(&self) -> u32 {
@@ -57,19 +64,29 @@ impl<'s> Lexer<'s> {
 
     /// How a message ends that quotes `token`, the last one read: ` near 'x'`.
     pub(super) fn near(&self, token: Token) -> Vec<u8> {
-        if token.has_text() { self.near_text() } else { format!(" near {}", token.description()).into_bytes() }
+        if token.has_text() {
+            self.near_text()
+        } else {
+            format!(" near {}", token.description()).into_bytes()
+        }
     }
 
     /// As [`Self::near`] for the text gathered so far, up to a zero byte as in C.
     fn near_text(&self) -> Vec<u8> {
-        let shown = self.text.split(|&byte| byte == 0).next().unwrap_or_default();
+        let shown = self
+            .text
+            .split(|&byte| byte == 0)
+            .next()
+            .unwrap_or_default();
         [b" near '", shown, b"'"].concat()
     }
 
     /// The next token.
     pub(super) fn next_token(&mut self) -> Result<Token, Box<SyntaxError>> {
         loop {
-            let Some(byte) = self.peek() else { return Ok(Token::EndOfSource) };
+            let Some(byte) = self.peek() else {
+                return Ok(Token::EndOfSource);
+            };
             match byte {
                 b'\n' | b'\r' => self.skip_newline(),
                 b' ' | b'\t' | 0x0b | 0x0c => self.position += 1,
@@ -77,7 +94,9 @@ impl<'s> Lexer<'s> {
                 b'[' => return self.read_bracket(),
                 b'"' | b'\'' => return self.read_string(byte),
                 b'0'..=b'9' => return self.read_number(),
-                b'.' if self.peek_at(1).is_some_and(|next| next.is_ascii_digit()) => return self.read_number(),
+                b'.' if self.peek_at(1).is_some_and(|next| next.is_ascii_digit()) => {
+                    return self.read_number();
+                }
                 b'_' | b'a'..=b'z' | b'A'..=b'Z' => return Ok(self.read_name()),
                 _ => return Ok(self.read_operator(byte)),
             }
@@ -151,7 +170,8 @@ impl<'s> Lexer<'s> {
         let first_line = self.line;
         let opening = level + 2;
         self.text.clear();
-        self.text.extend_from_slice(&self.source[self.position..self.position + opening]);
+        self.text
+            .extend_from_slice(&self.source[self.position..self.position + opening]);
         self.position += opening;
         if let Some(b'\n' | b'\r') = self.peek() {
             self.skip_newline();
@@ -163,10 +183,14 @@ impl<'s> Lexer<'s> {
                     return Err(self.error_near(message.as_bytes(), Token::EndOfSource));
                 }
                 Some(b']') => {
-                    let equals = self.source[self.position + 1..].iter().take_while(|&&byte| byte == b'=').count();
+                    let equals = self.source[self.position + 1..]
+                        .iter()
+                        .take_while(|&&byte| byte == b'=')
+                        .count();
                     let closes = equals == level && self.peek_at(1 + equals) == Some(b']');
                     let taken = if closes { level + 2 } else { 1 + equals };
-                    self.text.extend_from_slice(&self.source[self.position..self.position + taken]);
+                    self.text
+                        .extend_from_slice(&self.source[self.position..self.position + taken]);
                     self.position += taken;
                     if closes {
                         return Ok(());
@@ -186,7 +210,10 @@ impl<'s> Lexer<'s> {
 
     fn read_name(&mut self) -> Token {
         let rest = &self.source[self.position..];
-        let length = rest.iter().take_while(|&&byte| byte == b'_' || byte.is_ascii_alphanumeric()).count();
+        let length = rest
+            .iter()
+            .take_while(|&&byte| byte == b'_' || byte.is_ascii_alphanumeric())
+            .count();
         let name = &rest[..length];
         self.position += length;
         Token::keyword(name).unwrap_or_else(|| {
@@ -212,7 +239,10 @@ impl<'s> Lexer<'s> {
                 _ => break,
             }
         }
-        if self.peek().is_some_and(|byte| byte == b'_' || byte.is_ascii_alphabetic()) {
+        if self
+            .peek()
+            .is_some_and(|byte| byte == b'_' || byte.is_ascii_alphabetic())
+        {
             self.position += 1; // A numeral touching a letter is malformed.
         }
         let numeral = &self.source[start..self.position];

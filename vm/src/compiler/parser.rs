@@ -8,7 +8,9 @@ mod expression;
 mod statement;
 
 use super::SyntaxError;
-use super::ast::{Block, ChildFunction, Expression, ExpressionKind, FunctionBody, LocalId, Suffix, Suffixed};
+use super::ast::{
+    Block, ChildFunction, Expression, ExpressionKind, FunctionBody, LocalId, Suffix, Suffixed,
+};
 use super::ast::{Upvalue, UpvalueSource, Variable};
 use super::generate::generate;
 use super::lexer::Lexer;
@@ -27,7 +29,10 @@ const LOCALS_MAX: usize = 200;
 const UPVALUES_MAX: usize = 255;
 
 /// Parses and generates a whole chunk.
-pub(super) fn parse_chunk(source: &[u8], chunk_name: &[u8]) -> Result<FunctionParts, Box<SyntaxError>> {
+pub(super) fn parse_chunk(
+    source: &[u8],
+    chunk_name: &[u8],
+) -> Result<FunctionParts, Box<SyntaxError>> {
     let mut lexer = Lexer::new(source, chunk_name);
     let environment_name = lexer.intern(b"_ENV");
     let mut parser = Parser {
@@ -77,7 +82,13 @@ impl Parser<'_> {
         let mut main = FunctionScope::new(0);
         main.is_vararg = true;
         // The host puts the environment where the main closure finds its upvalue.
-        main.add_upvalue(Upvalue { name: self.environment_name, source: UpvalueSource::Local(LocalId(0)) }, false);
+        main.add_upvalue(
+            Upvalue {
+                name: self.environment_name,
+                source: UpvalueSource::Local(LocalId(0)),
+            },
+            false,
+        );
         self.functions.push(main);
         self.advance()?;
         let block = self.statement_list()?;
@@ -115,10 +126,19 @@ impl Parser<'_> {
 
     /// Generates the innermost function and adds it to the enclosing one; returns its number there.
     #[inline(never)]
-    fn close_function(&mut self, block: Block, parameter_count: u8, last_line_defined: u32) -> Parsed<u32> {
-        let (parts, captured_locals) = self.finish_function(block, parameter_count, last_line_defined)?;
+    fn close_function(
+        &mut self,
+        block: Block,
+        parameter_count: u8,
+        last_line_defined: u32,
+    ) -> Parsed<u32> {
+        let (parts, captured_locals) =
+            self.finish_function(block, parameter_count, last_line_defined)?;
         let functions = &mut self.scope().functions;
-        functions.push(ChildFunction { parts, captured_locals });
+        functions.push(ChildFunction {
+            parts,
+            captured_locals,
+        });
         Ok(functions.len() as u32 - 1)
     }
 
@@ -157,7 +177,9 @@ impl Parser<'_> {
         if let Some(goto) = self.scope().unresolved_goto() {
             return Err(self.unresolved_goto_error(goto.name, goto.line));
         }
-        let Some(scope) = self.functions.pop() else { unreachable!("a function is being parsed") };
+        let Some(scope) = self.functions.pop() else {
+            unreachable!("a function is being parsed")
+        };
         let captured_locals = scope
             .upvalues
             .iter()
@@ -179,28 +201,34 @@ impl Parser<'_> {
             block,
             end_line: self.last_line,
         };
-        let parts = generate(body, self.lexer.symbols(), &self.shared_chunk_name).map_err(|error| {
-            let message = b"function or expression needs too many registers";
-            let message = [message, &self.lexer.near(self.token)[..]].concat();
-            SyntaxError::new(&self.shared_chunk_name, error.line, &message)
-        })?;
+        let parts =
+            generate(body, self.lexer.symbols(), &self.shared_chunk_name).map_err(|error| {
+                let message = b"function or expression needs too many registers";
+                let message = [message, &self.lexer.near(self.token)[..]].concat();
+                SyntaxError::new(&self.shared_chunk_name, error.line, &message)
+            })?;
         Ok((parts, captured_locals))
     }
 
     fn unresolved_goto_error(&self, name: Option<Symbol>, line: u32) -> Box<SyntaxError> {
         match name {
-            None => self.lexer.error(format!("break outside loop at line {line}").as_bytes()),
+            None => self
+                .lexer
+                .error(format!("break outside loop at line {line}").as_bytes()),
             Some(name) => {
                 let name = self.lexer.symbols().text(name);
                 let place = format!("' for <goto> at line {line}");
-                self.lexer.error(&[b"no visible label '", name, place.as_bytes()].concat())
+                self.lexer
+                    .error(&[b"no visible label '", name, place.as_bytes()].concat())
             }
         }
     }
 
     /// The innermost function.
     fn scope(&mut self) -> &mut FunctionScope {
-        self.functions.last_mut().expect("a function is being parsed")
+        self.functions
+            .last_mut()
+            .expect("a function is being parsed")
     }
 
     fn declare(&mut self, name: Symbol, attribute: Attribute) -> Parsed<()> {
@@ -234,25 +262,41 @@ impl Parser<'_> {
         };
         Ok(match resolved {
             Resolved::Variable(variable) => Prefix {
-                expression: Expression { kind: ExpressionKind::Variable(variable), line },
+                expression: Expression {
+                    kind: ExpressionKind::Variable(variable),
+                    line,
+                },
                 constant_name: None,
             },
-            Resolved::Constant(value) => Prefix { expression: Expression { line, ..value }, constant_name: Some(name) },
+            Resolved::Constant(value) => Prefix {
+                expression: Expression { line, ..value },
+                constant_name: Some(name),
+            },
         })
     }
 
     fn resolve_global(&mut self, name: Symbol, line: u32) -> Parsed<Prefix> {
         let expression = match self.resolve_variable(self.environment_name)? {
-            Some(Resolved::Variable(environment)) => {
-                Expression { kind: ExpressionKind::Global { environment, name }, line }
-            }
+            Some(Resolved::Variable(environment)) => Expression {
+                kind: ExpressionKind::Global { environment, name },
+                line,
+            },
             Some(Resolved::Constant(primary)) => {
-                let suffixed = Suffixed { primary, suffixes: vec![Suffix::Field { name, line }] };
-                Expression { kind: ExpressionKind::Suffixed(Box::new(suffixed)), line }
+                let suffixed = Suffixed {
+                    primary,
+                    suffixes: vec![Suffix::Field { name, line }],
+                };
+                Expression {
+                    kind: ExpressionKind::Suffixed(Box::new(suffixed)),
+                    line,
+                }
             }
             None => unreachable!("the main function has an upvalue _ENV"),
         };
-        Ok(Prefix { expression, constant_name: None })
+        Ok(Prefix {
+            expression,
+            constant_name: None,
+        })
     }
 
     /// Finds `name` in this or an enclosing function, adding upvalues on the way in; `None` for a global.
@@ -260,27 +304,41 @@ impl Parser<'_> {
         let innermost = self.functions.len() - 1;
         for level in (0..=innermost).rev() {
             let scope = &mut self.functions[level];
-            let (variable, read_only) = if let Some((binding, read_only)) = scope.find_variable(name) {
-                match binding {
-                    Binding::Constant(literal) => return Ok(Some(Resolved::Constant(Expression::literal(literal, 0)))),
-                    Binding::Local(local) => {
-                        scope.locals[local.0 as usize].captured |= level < innermost;
-                        (Variable::Local(local), read_only)
+            let (variable, read_only) =
+                if let Some((binding, read_only)) = scope.find_variable(name) {
+                    match binding {
+                        Binding::Constant(literal) => {
+                            return Ok(Some(Resolved::Constant(Expression::literal(literal, 0))));
+                        }
+                        Binding::Local(local) => {
+                            scope.locals[local.0 as usize].captured |= level < innermost;
+                            (Variable::Local(local), read_only)
+                        }
+                        Binding::Undecided => unreachable!("active variables are bound"),
                     }
-                    Binding::Undecided => unreachable!("active variables are bound"),
-                }
-            } else if let Some(upvalue) = scope.find_upvalue(name) {
-                (Variable::Upvalue(upvalue), scope.upvalues[upvalue as usize].read_only)
-            } else {
-                continue;
-            };
-            return self.capture(name, variable, read_only, level).map(|found| Some(Resolved::Variable(found)));
+                } else if let Some(upvalue) = scope.find_upvalue(name) {
+                    (
+                        Variable::Upvalue(upvalue),
+                        scope.upvalues[upvalue as usize].read_only,
+                    )
+                } else {
+                    continue;
+                };
+            return self
+                .capture(name, variable, read_only, level)
+                .map(|found| Some(Resolved::Variable(found)));
         }
         Ok(None)
     }
 
     /// Makes `variable` of the function at `level` an upvalue of every function inside it.
-    fn capture(&mut self, name: Symbol, variable: Variable, read_only: bool, level: usize) -> Parsed<Variable> {
+    fn capture(
+        &mut self,
+        name: Symbol,
+        variable: Variable,
+        read_only: bool,
+        level: usize,
+    ) -> Parsed<Variable> {
         let mut variable = variable;
         for inner in level + 1..self.functions.len() {
             if self.functions[inner].upvalues.len() >= UPVALUES_MAX {
@@ -302,7 +360,9 @@ impl Parser<'_> {
             (Some(name), _) => Some(name),
             (None, ExpressionKind::Variable(Variable::Local(local))) => {
                 let name = self.scope().locals[local.0 as usize].name;
-                self.scope().find_variable(name).and_then(|(_, read_only)| read_only.then_some(name))
+                self.scope()
+                    .find_variable(name)
+                    .and_then(|(_, read_only)| read_only.then_some(name))
             }
             (None, ExpressionKind::Variable(Variable::Upvalue(number))) => {
                 let entry = &self.scope().upvalues[*number as usize];
@@ -310,9 +370,13 @@ impl Parser<'_> {
             }
             _ => None,
         };
-        let Some(name) = constant_name else { return Ok(()) };
+        let Some(name) = constant_name else {
+            return Ok(());
+        };
         let name = self.lexer.symbols().text(name);
-        Err(self.lexer.error(&[b"attempt to assign to const variable '", name, b"'"].concat()))
+        Err(self
+            .lexer
+            .error(&[b"attempt to assign to const variable '", name, b"'"].concat()))
     }
 
     /// Consumes the current token.
@@ -357,11 +421,15 @@ impl Parser<'_> {
             return Err(self.expected(closing));
         }
         let (closing, opening) = (closing.description(), opening.description());
-        Err(self.error_near(format!("{closing} expected (to close {opening} at line {line})").as_bytes()))
+        Err(self.error_near(
+            format!("{closing} expected (to close {opening} at line {line})").as_bytes(),
+        ))
     }
 
     fn expect_name(&mut self) -> Parsed<Symbol> {
-        let Token::Name(name) = self.token else { return Err(self.error_near(b"<name> expected")) };
+        let Token::Name(name) = self.token else {
+            return Err(self.error_near(b"<name> expected"));
+        };
         self.advance()?;
         Ok(name)
     }
@@ -379,7 +447,10 @@ impl Parser<'_> {
         if self.levels > SYNTAX_LEVELS_MAX {
             // C Lua raises this one without a position.
             let message = b"C stack overflow".to_vec();
-            return Err(Box::new(SyntaxError { message, line: self.lexer.line() }));
+            return Err(Box::new(SyntaxError {
+                message,
+                line: self.lexer.line(),
+            }));
         }
         Ok(())
     }

@@ -101,7 +101,12 @@ impl FunctionScope {
             variables: Vec::new(),
             active_count: 0,
             upvalue_numbers: HashMap::new(),
-            blocks: vec![BlockScope { is_loop: false, active_at_start: 0, labels_at_start: 0, gotos_at_start: 0 }],
+            blocks: vec![BlockScope {
+                is_loop: false,
+                active_at_start: 0,
+                labels_at_start: 0,
+                gotos_at_start: 0,
+            }],
             visible_labels: HashMap::new(),
             label_names: Vec::new(),
             pending_gotos: Vec::new(),
@@ -110,7 +115,11 @@ impl FunctionScope {
 
     /// Declares a variable that [`Self::activate`] brings into scope. The caller keeps the limit on their number.
     pub(super) fn declare(&mut self, name: Symbol, attribute: Attribute) {
-        self.variables.push(VariableEntry { name, attribute, binding: Binding::Undecided });
+        self.variables.push(VariableEntry {
+            name,
+            attribute,
+            binding: Binding::Undecided,
+        });
     }
 
     /// Declared variables, in scope or not.
@@ -125,7 +134,11 @@ impl FunctionScope {
         for variable in &mut self.variables[self.active_count..end] {
             variable.binding = Binding::Local(LocalId(self.locals.len() as u32));
             let to_be_closed = variable.attribute == Attribute::Close;
-            self.locals.push(Local { name: variable.name, captured: false, to_be_closed });
+            self.locals.push(Local {
+                name: variable.name,
+                captured: false,
+                to_be_closed,
+            });
         }
         self.active_count = end;
         first
@@ -149,7 +162,9 @@ impl FunctionScope {
 
     /// The attribute of the variable declared last.
     pub(super) fn last_attribute(&self) -> Attribute {
-        self.variables.last().map_or(Attribute::Regular, |variable| variable.attribute)
+        self.variables
+            .last()
+            .map_or(Attribute::Regular, |variable| variable.attribute)
     }
 
     /// What `name` stands for among the active variables, and whether it may not be assigned to.
@@ -181,7 +196,9 @@ impl FunctionScope {
     }
 
     pub(super) fn leave_block(&mut self) {
-        let Some(block) = self.blocks.pop() else { return };
+        let Some(block) = self.blocks.pop() else {
+            return;
+        };
         self.active_count = block.active_at_start;
         self.variables.truncate(block.active_at_start);
         for name in self.label_names.drain(block.labels_at_start..) {
@@ -207,33 +224,63 @@ impl FunctionScope {
         let label = self.visible_labels.get(&name).map(|label| label.id);
         self.goto_labels.push(label);
         if label.is_none() {
-            self.pending_gotos.push(PendingGoto { name: Some(name), line, goto, active_count: self.active_count });
+            self.pending_gotos.push(PendingGoto {
+                name: Some(name),
+                line,
+                goto,
+                active_count: self.active_count,
+            });
         }
         goto
     }
 
     /// Notes a `break` that no loop encloses.
     pub(super) fn add_stray_break(&mut self, line: u32) {
-        self.pending_gotos.push(PendingGoto { name: None, line, goto: 0, active_count: self.active_count });
+        self.pending_gotos.push(PendingGoto {
+            name: None,
+            line,
+            goto: 0,
+            active_count: self.active_count,
+        });
     }
 
     /// Places a label and resolves the jumps that wait for it. A label at the end of its block
     /// counts as outside the scope of the block's locals.
-    pub(super) fn add_label(&mut self, name: Symbol, line: u32, is_last: bool) -> Result<LabelId, JumpIntoScope> {
+    pub(super) fn add_label(
+        &mut self,
+        name: Symbol,
+        line: u32,
+        is_last: bool,
+    ) -> Result<LabelId, JumpIntoScope> {
         let id = LabelId(self.labels.len() as u32);
-        let (block_start, gotos_at_start) =
-            self.blocks.last().map_or((0, 0), |block| (block.active_at_start, block.gotos_at_start));
-        let active_count = if is_last { block_start } else { self.active_count };
-        let in_registers = |variable: &&VariableEntry| matches!(variable.binding, Binding::Local(_));
-        let active_locals = self.variables[..active_count].iter().filter(in_registers).count();
+        let (block_start, gotos_at_start) = self.blocks.last().map_or((0, 0), |block| {
+            (block.active_at_start, block.gotos_at_start)
+        });
+        let active_count = if is_last {
+            block_start
+        } else {
+            self.active_count
+        };
+        let in_registers =
+            |variable: &&VariableEntry| matches!(variable.binding, Binding::Local(_));
+        let active_locals = self.variables[..active_count]
+            .iter()
+            .filter(in_registers)
+            .count();
         self.labels.push(Label { active_locals });
         self.visible_labels.insert(name, VisibleLabel { id, line });
         self.label_names.push(name);
 
         let is_waiting = |goto: &PendingGoto| goto.name == Some(name);
-        for goto in self.pending_gotos[gotos_at_start..].iter().filter(|goto| is_waiting(goto)) {
+        for goto in self.pending_gotos[gotos_at_start..]
+            .iter()
+            .filter(|goto| is_waiting(goto))
+        {
             if goto.active_count < active_count {
-                return Err(JumpIntoScope { line: goto.line, variable: self.variables[goto.active_count].name });
+                return Err(JumpIntoScope {
+                    line: goto.line,
+                    variable: self.variables[goto.active_count].name,
+                });
             }
             self.goto_labels[goto.goto] = Some(id);
         }

@@ -81,7 +81,10 @@ impl Token {
         if name.len() > KEYWORD_BYTES_MAX {
             return None;
         }
-        KEYWORDS.iter().find(|(word, _)| *word == name).map(|&(_, token)| token)
+        KEYWORDS
+            .iter()
+            .find(|(word, _)| *word == name)
+            .map(|&(_, token)| token)
     }
 
     /// The token's kind as messages show it: `'end'`, `'+'`, `<name>`, `<eof>`.
@@ -92,7 +95,9 @@ impl Token {
             Token::String(_) => return "<string>".into(),
             Token::Integer(_) => return "<integer>".into(),
             Token::Float(_) => return "<number>".into(),
-            Token::Character(byte) if byte == b' ' || byte.is_ascii_graphic() => return format!("'{}'", byte as char),
+            Token::Character(byte) if byte == b' ' || byte.is_ascii_graphic() => {
+                return format!("'{}'", byte as char);
+            }
             Token::Character(byte) => return format!("'<\\{byte}>'"),
             Token::FloorDivide => "//",
             Token::Concat => "..",
@@ -110,13 +115,19 @@ impl Token {
     }
 
     fn keyword_text(self) -> &'static str {
-        let word = KEYWORDS.iter().find(|&&(_, token)| token == self).map_or(&b""[..], |&(word, _)| word);
+        let word = KEYWORDS
+            .iter()
+            .find(|&&(_, token)| token == self)
+            .map_or(&b""[..], |&(word, _)| word);
         std::str::from_utf8(word).unwrap_or_default()
     }
 
     /// Whether messages quote the token's source text.
     pub(super) fn has_text(self) -> bool {
-        matches!(self, Token::Name(_) | Token::String(_) | Token::Integer(_) | Token::Float(_))
+        matches!(
+            self,
+            Token::Name(_) | Token::String(_) | Token::Integer(_) | Token::Float(_)
+        )
     }
 
     /// Whether a statement list ends here; `until` ends one only inside its own loop.

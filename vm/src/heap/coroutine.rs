@@ -172,7 +172,9 @@ impl<'gc> State<'gc> {
 impl<'gc> Coroutine<'gc> {
     /// A suspended coroutine with an empty stack.
     pub(crate) fn new(context: Context<'gc>) -> Self {
-        context.accounting().charge(OBJECT_BYTES + INITIAL_SLOTS * 16);
+        context
+            .accounting()
+            .charge(OBJECT_BYTES + INITIAL_SLOTS * 16);
         let state = State {
             stack: vec![Value::Nil; INITIAL_SLOTS],
             frames: Vec::new(),
@@ -185,7 +187,10 @@ impl<'gc> Coroutine<'gc> {
             unyieldable: 0,
             handlers: 0,
         };
-        let object = CoroutineObject { state: UnsafeCell::new(state), serial: Cell::new(0) };
+        let object = CoroutineObject {
+            state: UnsafeCell::new(state),
+            serial: Cell::new(0),
+        };
         Coroutine(Gc::new(context.mutation(), object))
     }
 
@@ -215,7 +220,10 @@ impl<'gc> Coroutine<'gc> {
         // SAFETY: the interpreter reloads its pointers after each call that may come here.
         let state = unsafe { &mut *self.state_ptr() };
         let old = state.stack.len();
-        let size = slots.max(old * 2).min(STACK_SLOTS_MAX + STACK_SLOTS_RESERVE).max(slots);
+        let size = slots
+            .max(old * 2)
+            .min(STACK_SLOTS_MAX + STACK_SLOTS_RESERVE)
+            .max(slots);
         context.accounting().check((size - old) * 16)?;
         context.accounting().charge((size - old) * 16);
         state.stack.reserve_exact(size - old);
@@ -232,7 +240,10 @@ impl<'gc> Coroutine<'gc> {
     pub(crate) fn find_upvalue(self, context: Context<'gc>, position: u32) -> Upvalue<'gc> {
         // SAFETY: as in `grow_stack`.
         let state = unsafe { &mut *self.state_ptr() };
-        let after = state.open.iter().rposition(|upvalue| upvalue.position() <= position);
+        let after = state
+            .open
+            .iter()
+            .rposition(|upvalue| upvalue.position() <= position);
         let place = match after {
             Some(found) if state.open[found].position() == position => return state.open[found],
             Some(before) => before + 1,

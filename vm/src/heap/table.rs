@@ -15,18 +15,21 @@
 //!
 //! Mutation goes through `UnsafeCell`: no reference into a table outlives the method that took it, and no method calls back.
 
+mod parts;
+
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Gc};
 
-use super::accounting::{Accounting, HEADER_BYTES, OutOfMemory, note_freed};
+use super::accounting::{HEADER_BYTES, OutOfMemory, note_freed};
 use super::string::LuaString;
 use super::value::Value;
 use crate::arithmetic::float_to_integer;
 use crate::context::Context;
 use crate::metamethod::Metamethod;
+use parts::{Parts, hash_of};
 
 /// A table.
 #[derive(Clone, Copy, Collect)]
@@ -69,21 +72,6 @@ pub(crate) struct TableObject<'gc> {
     index_position: Cell<u32>,
 }
 
-struct Parts<'gc> {
-    array: Vec<Value<'gc>>,
-    entries: Vec<Entry<'gc>>,
-    index: Box<[u32]>,
-    /// How many entries ever got an integer key; 0 spares the search for keys to move to the array part.
-    integer_keys: u32,
-}
-
-/// A key and its value; a nil value marks a removed key.
-#[derive(Clone, Copy)]
-struct Entry<'gc> {
-    key: Value<'gc>,
-    value: Value<'gc>,
-}
-
 /// Which references of a table do not keep their objects alive (manual §2.5.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Weakness {
@@ -92,12 +80,6 @@ pub(crate) struct Weakness {
 }
 
 const OBJECT_BYTES: usize = HEADER_BYTES + 56;
-const VALUE_BYTES: usize = 16;
-const ENTRY_BYTES: usize = 32;
-/// Up to this many entries a linear search is used instead of an index.
-const UNINDEXED_MAX: usize = 8;
-/// Growing by more than this asks the heap limit first.
-const LARGE_BYTES: usize = 4096;
 
 // SAFETY: everything reachable is traced, except what the table's weakness leaves to `crate::collect`, which clears those
 // references before the sweep.
@@ -130,12 +112,6 @@ impl Drop for TableObject<'_> {
     }
 }
 
-impl<'gc> Parts<'gc> {
-    fn nominal_bytes(&self) -> usize {
-        self.array.capacity() * VALUE_BYTES + self.entries.capacity() * ENTRY_BYTES + self.index.len() * 4
-    }
-}
-
 impl<'gc> Table<'gc> {
     /// An empty table with room for `array` items and `fields` keys.
     pub(crate) fn new(context: Context<'gc>, array: usize, fields: usize) -> Self {
@@ -149,7 +125,9 @@ impl<'gc> Table<'gc> {
         if fields > 0 {
             parts.reindex(fields);
         }
-        context.accounting().charge(OBJECT_BYTES + parts.nominal_bytes());
+        context
+            .accounting()
+            .charge(OBJECT_BYTES + parts.nominal_bytes());
         Table(Gc::new(
             context.mutation(),
             TableObject {
@@ -254,7 +232,11 @@ impl<'gc> Table<'gc> {
             // SAFETY: just checked.
             return unsafe { *parts.array.get_unchecked(position as usize) };
         }
-        if parts.integer_keys == 0 { Value::Nil } else { parts.find_value(Value::Integer(key)) }
+        if parts.integer_keys == 0 {
+            Value::Nil
+        } else {
+            parts.find_value(Value::Integer(key))
+        }
     }
 
     #[inline]
@@ -295,7 +277,9 @@ impl<'gc> Table<'gc> {
     pub(crate) fn get_cached(&self, key: LuaString<'gc>, hint: u32) -> Option<&Value<'gc>> {
         let entry = self.parts().entries.get(hint as usize)?;
         match &entry.key {
-            Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => Some(&entry.value),
+            Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => {
+                Some(&entry.value)
+            }
             _ => None,
         }
     }
@@ -342,7 +326,8 @@ impl<'gc> Table<'gc> {
     fn border_in_array(self) -> usize {
         let array = &self.parts().array;
         let filled = |count: usize| count == 0 || !array[count - 1].is_nil();
-        let is_border = |count: usize| count < array.len() && filled(count) && array[count].is_nil();
+        let is_border =
+            |count: usize| count < array.len() && filled(count) && array[count].is_nil();
         let last = self.0.border.get() as usize;
         for candidate in [last, last.wrapping_sub(1), last + 1] {
             if is_border(candidate) {
@@ -376,7 +361,11 @@ impl<'gc> Table<'gc> {
         };
         let start = match key {
             Value::Nil => 0,
-            Value::Integer(integer) if integer >= 1 && integer as u64 <= parts.array.len() as u64 => integer as usize,
+            Value::Integer(integer)
+                if integer >= 1 && integer as u64 <= parts.array.len() as u64 =>
+            {
+                integer as usize
+            }
             _ => {
                 let last = self.0.last_visited.get() as usize;
                 let number = match parts.entries.get(last) {
@@ -432,7 +421,12 @@ impl<'gc> Table<'gc> {
     ///
     /// A nil or NaN key; a growth that the heap limit does not allow.
     #[inline]
-    pub fn set(self, context: Context<'gc>, key: Value<'gc>, value: Value<'gc>) -> Result<(), TableError> {
+    pub fn set(
+        self,
+        context: Context<'gc>,
+        key: Value<'gc>,
+        value: Value<'gc>,
+    ) -> Result<(), TableError> {
         match key {
             Value::Integer(integer) => self.set_integer(context, integer, value),
             Value::Nil => Err(TableError::NilIndex),
@@ -446,7 +440,12 @@ impl<'gc> Table<'gc> {
     }
 
     #[inline]
-    pub fn set_integer(self, context: Context<'gc>, key: i64, value: Value<'gc>) -> Result<(), TableError> {
+    pub fn set_integer(
+        self,
+        context: Context<'gc>,
+        key: i64,
+        value: Value<'gc>,
+    ) -> Result<(), TableError> {
         if self.replace_integer(key, value) {
             return Ok(());
         }
@@ -457,14 +456,20 @@ impl<'gc> Table<'gc> {
     }
 
     /// Stores item `key` of a table constructor: the array part grows even over nil, as its size was announced.
-    pub(crate) fn append_or_set(self, context: Context<'gc>, key: i64, value: Value<'gc>) -> Result<(), OutOfMemory> {
+    pub(crate) fn append_or_set(
+        self,
+        context: Context<'gc>,
+        key: i64,
+        value: Value<'gc>,
+    ) -> Result<(), OutOfMemory> {
         if self.replace_integer(key, value) {
             return Ok(());
         }
         if key as u64 == self.parts().array.len() as u64 + 1 {
             return self.push(context, key, value).or(Err(OutOfMemory));
         }
-        self.set_hashed(context, Value::Integer(key), value).or(Err(OutOfMemory))
+        self.set_hashed(context, Value::Integer(key), value)
+            .or(Err(OutOfMemory))
     }
 
     /// Stores into the array part if `key` lies in it.
@@ -483,7 +488,12 @@ impl<'gc> Table<'gc> {
 
     /// Stores at entry `hint` if `key` stands there and has a value already.
     #[inline(always)]
-    pub(crate) fn replace_cached(&self, key: LuaString<'gc>, hint: u32, value: &Value<'gc>) -> bool {
+    pub(crate) fn replace_cached(
+        &self,
+        key: LuaString<'gc>,
+        hint: u32,
+        value: &Value<'gc>,
+    ) -> bool {
         match self.parts_mut().entries.get_mut(hint as usize) {
             Some(entry) => match &entry.key {
                 Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => {
@@ -501,7 +511,11 @@ impl<'gc> Table<'gc> {
     pub(crate) fn push_within(&self, key: i64, value: Value<'gc>) -> bool {
         let parts = self.parts_mut();
         let length = parts.array.len();
-        if key as u64 != length as u64 + 1 || length == parts.array.capacity() || parts.integer_keys > 0 || value.is_nil() {
+        if key as u64 != length as u64 + 1
+            || length == parts.array.capacity()
+            || parts.integer_keys > 0
+            || value.is_nil()
+        {
             return false;
         }
         // SAFETY: there is room for one more, written before it is counted.
@@ -540,7 +554,12 @@ impl<'gc> Table<'gc> {
         Ok(())
     }
 
-    fn set_hashed(self, context: Context<'gc>, key: Value<'gc>, value: Value<'gc>) -> Result<(), TableError> {
+    fn set_hashed(
+        self,
+        context: Context<'gc>,
+        key: Value<'gc>,
+        value: Value<'gc>,
+    ) -> Result<(), TableError> {
         let parts = self.parts_mut();
         self.0.absent.set(0);
         if let Some(number) = parts.find(key) {
@@ -571,7 +590,11 @@ impl<'gc> Table<'gc> {
     }
 
     /// Makes room for `additional` more items in the array part.
-    pub(crate) fn reserve_array(self, context: Context<'gc>, additional: usize) -> Result<(), OutOfMemory> {
+    pub(crate) fn reserve_array(
+        self,
+        context: Context<'gc>,
+        additional: usize,
+    ) -> Result<(), OutOfMemory> {
         let parts = self.parts_mut();
         let goal = parts.array.len() + additional;
         if goal > parts.array.capacity() {
@@ -606,218 +629,6 @@ impl<'gc> Table<'gc> {
             }
         }
     }
-}
-
-impl<'gc> Parts<'gc> {
-    fn reserve_array(&mut self, accounting: &Accounting, capacity: usize) -> Result<(), OutOfMemory> {
-        let added = (capacity - self.array.capacity()) * VALUE_BYTES;
-        if added > LARGE_BYTES {
-            accounting.check(added)?;
-        }
-        self.array.reserve_exact(capacity - self.array.len());
-        accounting.charge(added);
-        Ok(())
-    }
-
-    #[inline]
-    fn find_value(&self, key: Value<'gc>) -> Value<'gc> {
-        match self.find(key) {
-            Some(number) => self.entries[number].value,
-            None => Value::Nil,
-        }
-    }
-
-    /// The entry with this key. Objects without a serial number are in no table.
-    fn find(&self, key: Value<'gc>) -> Option<usize> {
-        if let Value::String(string) = key {
-            return self.find_string(string);
-        }
-        if self.index.is_empty() {
-            return self.entries.iter().position(|entry| entry.key.raw_equals(key));
-        }
-        let hash = hash_if_known(key)?;
-        self.probe(hash, |entry| entry.key.raw_equals(key))
-    }
-
-    #[inline]
-    fn find_string(&self, key: LuaString<'gc>) -> Option<usize> {
-        if !key.is_short() {
-            let matches = |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found == key);
-            if self.index.is_empty() {
-                return self.entries.iter().position(matches);
-            }
-            return self.probe(key.hash(), matches);
-        }
-        let matches = |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found.ptr_eq(key));
-        if self.index.is_empty() {
-            return self.entries.iter().position(matches);
-        }
-        self.probe(key.hash(), matches)
-    }
-
-    #[inline]
-    fn probe(&self, hash: u32, matches: impl Fn(&Entry<'gc>) -> bool) -> Option<usize> {
-        let mask = self.index.len() - 1;
-        let mut slot = hash as usize & mask;
-        loop {
-            match self.index[slot] {
-                0 => return None,
-                number => {
-                    let number = number as usize - 1;
-                    if matches(&self.entries[number]) {
-                        return Some(number);
-                    }
-                }
-            }
-            slot = (slot + 1) & mask;
-        }
-    }
-
-    /// Adds a key that is not there; there is room.
-    fn insert(&mut self, key: Value<'gc>, value: Value<'gc>, hash: u32) {
-        debug_assert!(self.entries.len() < self.entries.capacity());
-        self.entries.push(Entry { key, value });
-        self.integer_keys += u32::from(matches!(key, Value::Integer(_)));
-        self.link(hash, self.entries.len() as u32);
-    }
-
-    /// Puts entry number `number - 1` into the index.
-    fn link(&mut self, hash: u32, number: u32) {
-        if self.index.is_empty() {
-            return;
-        }
-        let mask = self.index.len() - 1;
-        let mut slot = hash as usize & mask;
-        while self.index[slot] != 0 {
-            slot = (slot + 1) & mask;
-        }
-        self.index[slot] = number;
-    }
-
-    fn clear_entry(&mut self, key: Value<'gc>) {
-        if let Some(number) = self.find(key) {
-            self.entries[number].value = Value::Nil;
-        }
-    }
-
-    /// Makes room for one more entry: moves integer keys to the array part, drops removed keys, doubles if still needed.
-    fn grow(&mut self, accounting: &Accounting, new_key: Value<'gc>) -> Result<(), OutOfMemory> {
-        if self.integer_keys > 0 || matches!(new_key, Value::Integer(_)) {
-            let goal = self.array_goal(new_key);
-            if goal > self.array.len() {
-                if (goal - self.array.len()) * VALUE_BYTES > LARGE_BYTES {
-                    accounting.check((goal - self.array.len()) * VALUE_BYTES)?;
-                }
-                self.move_to_array(goal);
-            }
-        }
-        let live = self.entries.iter().filter(|entry| !entry.value.is_nil()).count();
-        let capacity = if live + live / 4 < self.entries.capacity() {
-            self.entries.capacity()
-        } else {
-            (self.entries.capacity() * 2).max(4)
-        };
-        let added = (capacity - self.entries.capacity()) * (ENTRY_BYTES + 8);
-        if added > LARGE_BYTES {
-            accounting.check(added)?;
-        }
-        self.reindex(capacity);
-        Ok(())
-    }
-
-    /// The largest n, a power of two, such that more than half of the keys 1..=n would be in use.
-    fn array_goal(&self, new_key: Value<'gc>) -> usize {
-        // counts[b]: keys k with 2^(b-1) < k <= 2^b.
-        let mut counts = [0usize; 32];
-        let mut count = |key: i64| {
-            if (1..=1 << 31).contains(&key) {
-                counts[(64 - (key as u64 - 1).leading_zeros()) as usize] += 1;
-            }
-        };
-        for (position, value) in self.array.iter().enumerate() {
-            if !value.is_nil() {
-                count(position as i64 + 1);
-            }
-        }
-        for entry in &self.entries {
-            if let (Value::Integer(key), false) = (entry.key, entry.value.is_nil()) {
-                count(key);
-            }
-        }
-        if let Value::Integer(key) = new_key {
-            count(key);
-        }
-        let (mut total, mut goal) = (0, 0);
-        for (bits, in_range) in counts.iter().enumerate() {
-            total += in_range;
-            if total > (1usize << bits) / 2 {
-                goal = 1 << bits;
-            }
-        }
-        goal
-    }
-
-    fn move_to_array(&mut self, length: usize) {
-        self.array.reserve_exact(length - self.array.len());
-        self.array.resize(length, Value::Nil);
-        for entry in &mut self.entries {
-            if let (Value::Integer(key), false) = (entry.key, entry.value.is_nil())
-                && key >= 1
-                && key as u64 <= length as u64
-            {
-                self.array[key as usize - 1] = entry.value;
-                entry.value = Value::Nil;
-            }
-        }
-    }
-
-    /// Rebuilds entries and index with this capacity, without removed keys.
-    fn reindex(&mut self, capacity: usize) {
-        let mut entries = Vec::new();
-        entries.reserve_exact(capacity);
-        entries.extend(self.entries.iter().filter(|entry| !entry.value.is_nil()));
-        self.entries = entries;
-        self.integer_keys = self.entries.iter().filter(|entry| matches!(entry.key, Value::Integer(_))).count() as u32;
-        self.index = if capacity > UNINDEXED_MAX {
-            vec![0; (capacity + capacity / 2).next_power_of_two()].into()
-        } else {
-            Box::default()
-        };
-        if !self.index.is_empty() {
-            for number in 0..self.entries.len() {
-                let hash = hash_if_known(self.entries[number].key).expect("a stored key has its hash");
-                self.link(hash, number as u32 + 1);
-            }
-        }
-    }
-}
-
-/// The hash of a key that is to be stored; gives an object its serial number.
-fn hash_of<'gc>(context: Context<'gc>, key: Value<'gc>) -> u32 {
-    if let Some(serial) = serial_cell(key) {
-        context.serial(serial);
-    }
-    hash_if_known(key).expect("an object with a serial number has a hash")
-}
-
-/// The hash of a key; `None` for an object that has no serial number yet.
-fn hash_if_known(key: Value<'_>) -> Option<u32> {
-    let mix = |bits: u64| {
-        let product = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (product >> 32) as u32
-    };
-    Some(match key {
-        Value::String(string) => string.hash(),
-        Value::Integer(integer) => mix(integer as u64),
-        Value::Float(float) => mix(float.to_bits()),
-        Value::Boolean(boolean) => mix(u64::from(boolean) + 1),
-        Value::LightUserdata(number) => mix(number),
-        Value::Nil => 0,
-        _ => match serial_cell(key)?.get() {
-            0 => return None,
-            serial => mix(u64::from(serial) << 1),
-        },
-    })
 }
 
 /// Where an object keeps its serial number.

@@ -40,7 +40,11 @@ impl Drop for UserdataObject<'_> {
 impl<'gc> Userdata<'gc> {
     pub fn new(context: Context<'gc>, data: Box<dyn Any>) -> Self {
         context.accounting().charge(OBJECT_BYTES);
-        let object = UserdataObject { data, metatable: Cell::new(None), serial: Cell::new(0) };
+        let object = UserdataObject {
+            data,
+            metatable: Cell::new(None),
+            serial: Cell::new(0),
+        };
         Userdata(Gc::new(context.mutation(), object))
     }
 

@@ -19,7 +19,12 @@ const CALL_FUEL: i64 = 2;
 
 impl<'gc> Machine<'gc> {
     /// Pushes a frame for the value in slot `function` with the `args` values after it. Never runs anything itself.
-    pub(crate) fn call(&mut self, function: usize, args: usize, want: i32) -> Result<Flow, Error<'gc>> {
+    pub(crate) fn call(
+        &mut self,
+        function: usize,
+        args: usize,
+        want: i32,
+    ) -> Result<Flow, Error<'gc>> {
         let mut args = args;
         loop {
             match self.slot(function) {
@@ -41,7 +46,11 @@ impl<'gc> Machine<'gc> {
 
     /// Puts the `__call` metamethod of the value in slot `function` before it (manual §2.4).
     #[cold]
-    pub(crate) fn insert_call_handler(&mut self, function: usize, args: usize) -> Result<(), Error<'gc>> {
+    pub(crate) fn insert_call_handler(
+        &mut self,
+        function: usize,
+        args: usize,
+    ) -> Result<(), Error<'gc>> {
         let value = self.slot(function);
         let handler = self.context.metamethod(value, Metamethod::Call);
         if handler.is_nil() {
@@ -67,7 +76,9 @@ impl<'gc> Machine<'gc> {
         let proto = closure.proto().0;
         let parameters = proto.parameter_count as usize;
         let base = function + 1;
-        self.ensure_stack(base + args.max(parameters) + proto.register_count as usize + EXTRA_SLOTS)?;
+        self.ensure_stack(
+            base + args.max(parameters) + proto.register_count as usize + EXTRA_SLOTS,
+        )?;
         for position in base + args..base + parameters {
             self.set_slot(position, Value::Nil);
         }
@@ -119,7 +130,10 @@ impl<'gc> Machine<'gc> {
             results: 0,
             flags: 0,
         });
-        let frame = state.frames.last_mut().map(|frame| frame as *mut Frame<'gc>);
+        let frame = state
+            .frames
+            .last_mut()
+            .map(|frame| frame as *mut Frame<'gc>);
         self.fuel -= CALL_FUEL;
         frame
     }
@@ -186,7 +200,12 @@ impl<'gc> Machine<'gc> {
         match (native.code())(&mut call)? {
             Action::Return { first, count } => {
                 let function = frame.function as usize;
-                self.leave(function, function + first as usize, count as usize, frame.want)
+                self.leave(
+                    function,
+                    function + first as usize,
+                    count as usize,
+                    frame.want,
+                )
             }
             other => self.act(other, &frame),
         }
@@ -198,7 +217,12 @@ impl<'gc> Machine<'gc> {
         match action {
             Action::Return { .. } => unreachable!("handled by the caller"),
             Action::Entered => Ok(Flow::Enter),
-            Action::Call { at, count, want, state } => {
+            Action::Call {
+                at,
+                count,
+                want,
+                state,
+            } => {
                 let at = function + at as usize;
                 let frame = self.top_frame_mut();
                 frame.state = state;
@@ -209,7 +233,9 @@ impl<'gc> Machine<'gc> {
                 self.top_frame_mut().state = state;
                 self.resume(function + at as usize, count as usize)
             }
-            Action::Yield { first, count } => self.yield_values(function + first as usize, count as usize),
+            Action::Yield { first, count } => {
+                self.yield_values(function + first as usize, count as usize)
+            }
             Action::Close { at, state } => {
                 self.top_frame_mut().state = state;
                 self.close_coroutine(function + at as usize)
@@ -247,12 +273,22 @@ impl<'gc> Machine<'gc> {
         want: i32,
     ) -> Result<Flow, Error<'gc>> {
         if want == WANT_FINISH {
-            let value = if count == 0 { Value::Nil } else { self.slot(first) };
+            let value = if count == 0 {
+                Value::Nil
+            } else {
+                self.slot(first)
+            };
             return self.finish_instruction(value);
         }
-        let copied = if want == WANT_ALL { count } else { count.min(want as usize) };
+        let copied = if want == WANT_ALL {
+            count
+        } else {
+            count.min(want as usize)
+        };
         if first != function && copied > 0 {
-            self.state_mut().stack.copy_within(first..first + copied, function);
+            self.state_mut()
+                .stack
+                .copy_within(first..first + copied, function);
         }
         let given = if want == WANT_ALL {
             count
@@ -298,11 +334,25 @@ impl<'gc> Machine<'gc> {
         let frame = *self.top_frame();
         let base = frame.base as usize;
         // SAFETY: a saved `pc` of verified code points after the instruction's first word; a trailing word follows it.
-        let (instruction, trailing) = unsafe { (Instruction((*frame.pc.sub(1)).get()), *frame.pc.cast::<u32>()) };
-        let opcode = instruction.opcode().expect("verified code holds opcodes only");
+        let (instruction, trailing) = unsafe {
+            (
+                Instruction((*frame.pc.sub(1)).get()),
+                *frame.pc.cast::<u32>(),
+            )
+        };
+        let opcode = instruction
+            .opcode()
+            .expect("verified code holds opcodes only");
         let mut next = opcode.words() - 1;
         match opcode {
-            Opcode::Eq | Opcode::Lt | Opcode::Le | Opcode::LtI | Opcode::LeI | Opcode::GtI | Opcode::GeI | Opcode::EqI => {
+            Opcode::Eq
+            | Opcode::Lt
+            | Opcode::Le
+            | Opcode::LtI
+            | Opcode::LeI
+            | Opcode::GtI
+            | Opcode::GeI
+            | Opcode::EqI => {
                 if value.is_truthy() == instruction.flag() {
                     // A jump is relative to the word after the offset.
                     let target = frame.pc.wrapping_offset(1 + trailing as i32 as isize);
@@ -357,7 +407,9 @@ impl<'gc> Machine<'gc> {
     #[inline(never)]
     pub(crate) fn prepare_varargs(&mut self, parameters: usize) -> Result<(), Error<'gc>> {
         let frame = *self.top_frame();
-        let Callee::Lua(closure) = frame.callee else { unreachable!("only Lua functions have code") };
+        let Callee::Lua(closure) = frame.callee else {
+            unreachable!("only Lua functions have code")
+        };
         let args = frame.extra as usize;
         let extra = args.saturating_sub(parameters);
         if extra > 0 {
@@ -384,7 +436,11 @@ impl<'gc> Machine<'gc> {
         self.ensure_stack(target + wanted + EXTRA_SLOTS)?;
         let source = frame.base as usize - extra;
         for index in 0..wanted {
-            let value = if index < extra { self.slot(source + index) } else { Value::Nil };
+            let value = if index < extra {
+                self.slot(source + index)
+            } else {
+                Value::Nil
+            };
             self.set_slot(target + index, value);
         }
         self.fuel -= wanted as i64;

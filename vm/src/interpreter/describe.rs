@@ -19,7 +19,9 @@ pub(crate) type Name<'gc> = (&'static str, &'gc [u8]);
 impl<'gc> Frame<'gc> {
     /// The index of the instruction that a Lua frame is executing.
     pub(crate) fn current_pc(&self) -> Option<usize> {
-        let Callee::Lua(closure) = self.callee else { return None };
+        let Callee::Lua(closure) = self.callee else {
+            return None;
+        };
         let code = &closure.proto().0.as_ref().code;
         let offset = (self.pc as usize).wrapping_sub(code.as_ptr() as usize) / 4;
         // `pc` is past the instruction's first word, perhaps past its second.
@@ -32,7 +34,9 @@ impl<'gc> Frame<'gc> {
 
     /// The line that a Lua frame is executing; `None` without line information.
     pub(crate) fn current_line(&self) -> Option<u32> {
-        let Callee::Lua(closure) = self.callee else { return None };
+        let Callee::Lua(closure) = self.callee else {
+            return None;
+        };
         let line = closure.proto().line_at(self.current_pc()?);
         (line != 0).then_some(line)
     }
@@ -42,7 +46,9 @@ impl<'gc> Frame<'gc> {
 fn is_trailing_word(code: &[std::cell::Cell<u32>], pc: usize) -> bool {
     let mut at = 0;
     while at < pc {
-        at += Instruction(code[at].get()).opcode().map_or(1, Opcode::words);
+        at += Instruction(code[at].get())
+            .opcode()
+            .map_or(1, Opcode::words);
     }
     at > pc
 }
@@ -65,8 +71,16 @@ impl<'gc> Machine<'gc> {
     /// `chunk:line: ` of the Lua function `level` frames below the top, or nothing.
     pub(crate) fn position(&self, level: usize) -> Vec<u8> {
         let frames = &self.state().frames;
-        let Some(frame) = frames.len().checked_sub(level + 1).map(|index| &frames[index]) else { return Vec::new() };
-        let Callee::Lua(closure) = frame.callee else { return Vec::new() };
+        let Some(frame) = frames
+            .len()
+            .checked_sub(level + 1)
+            .map(|index| &frames[index])
+        else {
+            return Vec::new();
+        };
+        let Callee::Lua(closure) = frame.callee else {
+            return Vec::new();
+        };
         let mut text = display_chunk_name(closure.proto().chunk_name());
         match frame.current_line() {
             Some(line) => text.extend_from_slice(format!(":{line}: ").as_bytes()),
@@ -100,11 +114,18 @@ impl<'gc> Machine<'gc> {
     #[cold]
     pub(crate) fn call_error(&self, function: usize, value: Value<'gc>) -> Error<'gc> {
         let frame = self.top_frame();
-        let name = self.call_name(frame).or_else(|| self.name_of_register(frame, function));
+        let name = self
+            .call_name(frame)
+            .or_else(|| self.name_of_register(frame, function));
         self.type_error("call", value, name)
     }
 
-    fn type_error(&self, operation: &str, culprit: Value<'gc>, name: Option<Name<'gc>>) -> Error<'gc> {
+    fn type_error(
+        &self,
+        operation: &str,
+        culprit: Value<'gc>,
+        name: Option<Name<'gc>>,
+    ) -> Error<'gc> {
         let mut message = format!("attempt to {operation} a ").into_bytes();
         message.extend(self.type_name_of(culprit));
         message.extend_from_slice(b" value");
@@ -115,7 +136,11 @@ impl<'gc> Machine<'gc> {
     /// "number(name) has no integer representation".
     #[cold]
     pub(crate) fn no_integer_error(&self, left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
-        let culprit = if left.to_integer().is_none() { left } else { right };
+        let culprit = if left.to_integer().is_none() {
+            left
+        } else {
+            right
+        };
         let mut message = b"number".to_vec();
         message.extend(describe_name(self.name_of_operand(culprit)));
         message.extend_from_slice(b" has no integer representation");
@@ -146,7 +171,10 @@ impl<'gc> Machine<'gc> {
             Callee::Native(native) => native.name().as_bytes(),
             Callee::Lua(_) => b"?",
         };
-        let called = frames.len().checked_sub(2).and_then(|caller| self.call_name(&frames[caller]));
+        let called = frames
+            .len()
+            .checked_sub(2)
+            .and_then(|caller| self.call_name(&frames[caller]));
         let (kind, name) = called.unwrap_or(("", native_name));
         let mut text = Vec::new();
         let index = if kind == "method" { index - 1 } else { index };
@@ -167,16 +195,20 @@ impl<'gc> Machine<'gc> {
 
     /// How the function that `caller` is calling was named there.
     pub(crate) fn call_name(&self, caller: &Frame<'gc>) -> Option<Name<'gc>> {
-        let Callee::Lua(closure) = caller.callee else { return None };
+        let Callee::Lua(closure) = caller.callee else {
+            return None;
+        };
         let proto = closure.proto();
         let pc = caller.current_pc()?;
         let instruction = Instruction(proto.0.code[pc].get());
         let event = match instruction.opcode()? {
             Opcode::Call | Opcode::TailCall => return register_name(proto, pc, instruction.a()),
             Opcode::TForCall => return Some(("for iterator", b"for iterator")),
-            Opcode::GetTabUp | Opcode::GetTable | Opcode::GetInteger | Opcode::GetField | Opcode::SelfField => {
-                Metamethod::Index
-            }
+            Opcode::GetTabUp
+            | Opcode::GetTable
+            | Opcode::GetInteger
+            | Opcode::GetField
+            | Opcode::SelfField => Metamethod::Index,
             Opcode::SetTabUp
             | Opcode::SetTabUpK
             | Opcode::SetTable
@@ -212,14 +244,22 @@ impl<'gc> Machine<'gc> {
 
     /// The name of the register at stack position `position` of a Lua frame.
     fn name_of_register(&self, frame: &Frame<'gc>, position: usize) -> Option<Name<'gc>> {
-        let Callee::Lua(closure) = frame.callee else { return None };
-        register_name(closure.proto(), frame.current_pc()?, position.checked_sub(frame.base as usize)?)
+        let Callee::Lua(closure) = frame.callee else {
+            return None;
+        };
+        register_name(
+            closure.proto(),
+            frame.current_pc()?,
+            position.checked_sub(frame.base as usize)?,
+        )
     }
 
     /// The name of the operand of the current instruction that holds `culprit`.
     fn name_of_operand(&self, culprit: Value<'gc>) -> Option<Name<'gc>> {
         let frame = self.top_frame();
-        let Callee::Lua(closure) = frame.callee else { return None };
+        let Callee::Lua(closure) = frame.callee else {
+            return None;
+        };
         let proto = closure.proto();
         let pc = frame.current_pc()?;
         let instruction = Instruction(proto.0.code[pc].get());
@@ -234,7 +274,14 @@ impl<'gc> Machine<'gc> {
         }
         let operands = [
             (layout.a, instruction.a()),
-            (layout.b, if layout.wide { instruction.bx() } else { instruction.b() }),
+            (
+                layout.b,
+                if layout.wide {
+                    instruction.bx()
+                } else {
+                    instruction.b()
+                },
+            ),
             (layout.c, instruction.c()),
         ];
         for (operand, index) in operands {
@@ -261,7 +308,9 @@ fn same<'gc>(left: Value<'gc>, right: Value<'gc>) -> bool {
 }
 
 fn describe_name(name: Option<Name<'_>>) -> Vec<u8> {
-    let Some((kind, name)) = name else { return Vec::new() };
+    let Some((kind, name)) = name else {
+        return Vec::new();
+    };
     let mut text = format!(" ({kind} '").into_bytes();
     text.extend_from_slice(name);
     text.extend_from_slice(b"')");
@@ -276,24 +325,46 @@ fn upvalue_name<'gc>(proto: Proto<'gc>, index: usize) -> &'gc [u8] {
 }
 
 /// What the value in `register` is called at `pc`.
-pub(crate) fn register_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) -> Option<Name<'gc>> {
+pub(crate) fn register_name<'gc>(
+    proto: Proto<'gc>,
+    pc: usize,
+    register: usize,
+) -> Option<Name<'gc>> {
     if let Some(name) = proto.local_name(register, pc) {
         return Some(("local", name));
     }
     let (setter, instruction) = find_setter(proto, pc, register)?;
-    let constant = |index: usize| proto.constant_string(index).map_or(&b"?"[..], |string| string.as_bytes());
+    let constant = |index: usize| {
+        proto
+            .constant_string(index)
+            .map_or(&b"?"[..], |string| string.as_bytes())
+    };
     match instruction.opcode()? {
-        Opcode::Move if instruction.b() < instruction.a() => register_name(proto, setter, instruction.b()),
+        Opcode::Move if instruction.b() < instruction.a() => {
+            register_name(proto, setter, instruction.b())
+        }
         Opcode::GetTabUp => {
             let is_environment = upvalue_name(proto, instruction.b()) == b"_ENV";
-            Some((if is_environment { "global" } else { "field" }, constant(instruction.c())))
+            Some((
+                if is_environment { "global" } else { "field" },
+                constant(instruction.c()),
+            ))
         }
         Opcode::GetField => {
-            let is_environment = matches!(register_name(proto, setter, instruction.b()), Some((_, b"_ENV")));
-            Some((if is_environment { "global" } else { "field" }, constant(instruction.c())))
+            let is_environment = matches!(
+                register_name(proto, setter, instruction.b()),
+                Some((_, b"_ENV"))
+            );
+            Some((
+                if is_environment { "global" } else { "field" },
+                constant(instruction.c()),
+            ))
         }
         Opcode::GetTable => {
-            let is_environment = matches!(register_name(proto, setter, instruction.b()), Some((_, b"_ENV")));
+            let is_environment = matches!(
+                register_name(proto, setter, instruction.b()),
+                Some((_, b"_ENV"))
+            );
             let name = match register_name(proto, setter, instruction.c()) {
                 Some(("constant", name)) => name,
                 _ => b"?",
@@ -302,14 +373,20 @@ pub(crate) fn register_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) 
         }
         Opcode::GetInteger => Some(("field", b"integer index")),
         Opcode::GetUpvalue => Some(("upvalue", upvalue_name(proto, instruction.b()))),
-        Opcode::LoadConstant => proto.constant_string(instruction.bx()).map(|string| ("constant", string.as_bytes())),
+        Opcode::LoadConstant => proto
+            .constant_string(instruction.bx())
+            .map(|string| ("constant", string.as_bytes())),
         Opcode::SelfField => Some(("method", constant(instruction.c()))),
         _ => None,
     }
 }
 
 /// The last instruction before `end` that surely set `register`.
-fn find_setter<'gc>(proto: Proto<'gc>, end: usize, register: usize) -> Option<(usize, Instruction)> {
+fn find_setter<'gc>(
+    proto: Proto<'gc>,
+    end: usize,
+    register: usize,
+) -> Option<(usize, Instruction)> {
     let code = &proto.0.as_ref().code;
     let mut setter = None;
     // Code before this point may have been jumped over.

@@ -16,7 +16,9 @@ impl<'gc> Machine<'gc> {
             if step == 0 {
                 return Err(self.runtime_error(b"'for' step is zero"));
             }
-            let Some(limit) = self.integer_limit(start, limit, step)? else { return Ok(false) };
+            let Some(limit) = self.integer_limit(start, limit, step)? else {
+                return Ok(false);
+            };
             let rounds = if step > 0 {
                 (limit as u64).wrapping_sub(start as u64) / step as u64
             } else {
@@ -32,7 +34,13 @@ impl<'gc> Machine<'gc> {
         if step == 0.0 {
             return Err(self.runtime_error(b"'for' step is zero"));
         }
-        if if step > 0.0 { limit < start } else { start < limit } || limit.is_nan() || start.is_nan() {
+        if if step > 0.0 {
+            limit < start
+        } else {
+            start < limit
+        } || limit.is_nan()
+            || start.is_nan()
+        {
             return Ok(false);
         }
         self.set_slot(first, Value::Float(start));
@@ -43,12 +51,21 @@ impl<'gc> Machine<'gc> {
     }
 
     /// The last integer the loop may reach, or `None` if it does not run.
-    fn integer_limit(&self, start: i64, limit: Value<'gc>, step: i64) -> Result<Option<i64>, Error<'gc>> {
+    fn integer_limit(
+        &self,
+        start: i64,
+        limit: Value<'gc>,
+        step: i64,
+    ) -> Result<Option<i64>, Error<'gc>> {
         let limit = match limit {
             Value::Integer(limit) => limit,
             _ => {
                 let float = self.loop_number(limit, "limit")?;
-                let rounded = if step > 0 { float.floor() } else { float.ceil() };
+                let rounded = if step > 0 {
+                    float.floor()
+                } else {
+                    float.ceil()
+                };
                 match float_to_integer(rounded) {
                     Some(limit) => limit,
                     None if float.is_nan() => return Ok(None),
@@ -59,7 +76,12 @@ impl<'gc> Machine<'gc> {
                 }
             }
         };
-        Ok(if step > 0 { start <= limit } else { start >= limit }.then_some(limit))
+        Ok(if step > 0 {
+            start <= limit
+        } else {
+            start >= limit
+        }
+        .then_some(limit))
     }
 
     fn loop_number(&self, value: Value<'gc>, what: &str) -> Result<f64, Error<'gc>> {

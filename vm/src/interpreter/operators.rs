@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use super::{Flow, Machine};
 use crate::arithmetic::{
-    compare_integer_float, float_floor_divide, float_modulo, float_to_integer, integer_floor_divide, integer_modulo,
-    power, shift_left, shift_right,
+    compare_integer_float, float_floor_divide, float_modulo, float_to_integer,
+    integer_floor_divide, integer_modulo, power, shift_left, shift_right,
 };
 use crate::call::append_number;
 use crate::error::Error;
@@ -19,7 +19,12 @@ pub(crate) type Operator = Metamethod;
 fn is_bitwise(operator: Operator) -> bool {
     matches!(
         operator,
-        Operator::BAnd | Operator::BOr | Operator::BXor | Operator::Shl | Operator::Shr | Operator::BNot
+        Operator::BAnd
+            | Operator::BOr
+            | Operator::BXor
+            | Operator::Shl
+            | Operator::Shr
+            | Operator::BNot
     )
 }
 
@@ -31,9 +36,15 @@ enum Refusal {
 }
 
 /// The operator on two numbers.
-fn on_numbers<'gc>(operator: Operator, left: Value<'gc>, right: Value<'gc>) -> Result<Value<'gc>, Refusal> {
+fn on_numbers<'gc>(
+    operator: Operator,
+    left: Value<'gc>,
+    right: Value<'gc>,
+) -> Result<Value<'gc>, Refusal> {
     if is_bitwise(operator) {
-        let (Some(a), Some(b)) = (as_integer(left), as_integer(right)) else { return Err(Refusal::NoInteger) };
+        let (Some(a), Some(b)) = (as_integer(left), as_integer(right)) else {
+            return Err(Refusal::NoInteger);
+        };
         return Ok(Value::Integer(match operator {
             Operator::BAnd => a & b,
             Operator::BOr => a | b,
@@ -49,12 +60,23 @@ fn on_numbers<'gc>(operator: Operator, left: Value<'gc>, right: Value<'gc>) -> R
             Operator::Sub => return Ok(Value::Integer(a.wrapping_sub(b))),
             Operator::Mul => return Ok(Value::Integer(a.wrapping_mul(b))),
             Operator::Unm => return Ok(Value::Integer(a.wrapping_neg())),
-            Operator::IDiv => return integer_floor_divide(a, b).map(Value::Integer).ok_or(Refusal::DivideByZero),
-            Operator::Mod => return integer_modulo(a, b).map(Value::Integer).ok_or(Refusal::ModuloByZero),
+            Operator::IDiv => {
+                return integer_floor_divide(a, b)
+                    .map(Value::Integer)
+                    .ok_or(Refusal::DivideByZero);
+            }
+            Operator::Mod => {
+                return integer_modulo(a, b)
+                    .map(Value::Integer)
+                    .ok_or(Refusal::ModuloByZero);
+            }
             _ => {}
         }
     }
-    let (a, b) = (left.to_float().unwrap_or(f64::NAN), right.to_float().unwrap_or(f64::NAN));
+    let (a, b) = (
+        left.to_float().unwrap_or(f64::NAN),
+        right.to_float().unwrap_or(f64::NAN),
+    );
     Ok(Value::Float(match operator {
         Operator::Add => a + b,
         Operator::Sub => a - b,
@@ -117,7 +139,9 @@ impl<'gc> Machine<'gc> {
             // Strings are converted by the string library's metamethods (manual §3.4.3).
             left.to_number().zip(right.to_number())
         };
-        let Some((a, b)) = numbers else { return Err(self.operand_error(operator, left, right)) };
+        let Some((a, b)) = numbers else {
+            return Err(self.operand_error(operator, left, right));
+        };
         match on_numbers(operator, a, b) {
             Ok(value) => Ok(Some(value)),
             Err(Refusal::DivideByZero) => Err(self.runtime_error(b"attempt to divide by zero")),
@@ -133,14 +157,24 @@ impl<'gc> Machine<'gc> {
         }
     }
 
-    fn binary_handler(&mut self, operator: Operator, left: Value<'gc>, right: Value<'gc>) -> Value<'gc> {
+    fn binary_handler(
+        &mut self,
+        operator: Operator,
+        left: Value<'gc>,
+        right: Value<'gc>,
+    ) -> Value<'gc> {
         match self.context.metamethod(left, operator) {
             Value::Nil => self.context.metamethod(right, operator),
             handler => handler,
         }
     }
 
-    fn operand_error(&mut self, operator: Operator, left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
+    fn operand_error(
+        &mut self,
+        operator: Operator,
+        left: Value<'gc>,
+        right: Value<'gc>,
+    ) -> Error<'gc> {
         // The first operand is to blame unless it is a number.
         let culprit = if is_number(left) { right } else { left };
         if is_bitwise(operator) {
@@ -150,13 +184,19 @@ impl<'gc> Machine<'gc> {
             // The words of the string library, whose metamethods convert strings in PUC Lua.
             let operation = &operator.name()[2..];
             let (left, right) = (left.type_name(), right.type_name());
-            return self.runtime_error(format!("attempt to {operation} a '{left}' with a '{right}'").as_bytes());
+            return self.runtime_error(
+                format!("attempt to {operation} a '{left}' with a '{right}'").as_bytes(),
+            );
         }
         self.operation_error("perform arithmetic on", culprit)
     }
 
     /// `left == right` when it is neither raw equality nor plainly false: the handler to call, if there is one.
-    pub(crate) fn equality_handler(&mut self, left: Value<'gc>, right: Value<'gc>) -> Option<Value<'gc>> {
+    pub(crate) fn equality_handler(
+        &mut self,
+        left: Value<'gc>,
+        right: Value<'gc>,
+    ) -> Option<Value<'gc>> {
         let comparable = matches!(
             (left, right),
             (Value::Table(_), Value::Table(_)) | (Value::Userdata(_), Value::Userdata(_))
@@ -181,7 +221,9 @@ impl<'gc> Machine<'gc> {
             (Value::Integer(a), Value::Integer(b)) => Some(a.cmp(&b)),
             (Value::Float(a), Value::Float(b)) => a.partial_cmp(&b),
             (Value::Integer(a), Value::Float(b)) => compare_integer_float(a, b),
-            (Value::Float(a), Value::Integer(b)) => compare_integer_float(b, a).map(Ordering::reverse),
+            (Value::Float(a), Value::Integer(b)) => {
+                compare_integer_float(b, a).map(Ordering::reverse)
+            }
             (Value::String(a), Value::String(b)) => {
                 self.fuel -= (a.len().min(b.len()) / 16) as i64;
                 Some(a.as_bytes().cmp(b.as_bytes()))
@@ -258,7 +300,9 @@ impl<'gc> Machine<'gc> {
             return Err(self.runtime_error(b"string length overflow"));
         }
         self.fuel -= (length / 16) as i64;
-        if let [Value::String(left), Value::String(right)] = self.state().stack[first..first + count] {
+        if let [Value::String(left), Value::String(right)] =
+            self.state().stack[first..first + count]
+        {
             if left.is_empty() {
                 return Ok(Value::String(right));
             }
@@ -287,7 +331,9 @@ impl<'gc> Machine<'gc> {
     fn join_strings(&self, first: usize, count: usize, buffer: &mut [u8]) -> Option<usize> {
         let mut filled = 0;
         for position in first..first + count {
-            let Value::String(string) = self.slot(position) else { return None };
+            let Value::String(string) = self.slot(position) else {
+                return None;
+            };
             buffer[filled..filled + string.len()].copy_from_slice(string.as_bytes());
             filled += string.len();
         }
@@ -296,5 +342,8 @@ impl<'gc> Machine<'gc> {
 }
 
 fn is_concatenable(value: Value<'_>) -> bool {
-    matches!(value, Value::String(_) | Value::Integer(_) | Value::Float(_))
+    matches!(
+        value,
+        Value::String(_) | Value::Integer(_) | Value::Float(_)
+    )
 }

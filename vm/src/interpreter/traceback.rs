@@ -11,7 +11,12 @@ const LAST_LEVELS: usize = 11;
 
 impl<'gc> Machine<'gc> {
     /// The traceback of `coroutine` from `level` on (0 is its innermost function), after `message` and a line end.
-    pub(crate) fn traceback(&self, coroutine: Coroutine<'gc>, message: Option<&[u8]>, level: usize) -> Vec<u8> {
+    pub(crate) fn traceback(
+        &self,
+        coroutine: Coroutine<'gc>,
+        message: Option<&[u8]>,
+        level: usize,
+    ) -> Vec<u8> {
         let mut text = Vec::new();
         if let Some(message) = message {
             text.extend_from_slice(message);
@@ -22,10 +27,15 @@ impl<'gc> Machine<'gc> {
         let frames = unsafe { &(*coroutine.state_ptr()).frames };
         let count = frames.len().saturating_sub(level);
         for shown in 0..count {
-            if count > FIRST_LEVELS + LAST_LEVELS && shown >= FIRST_LEVELS && shown < count - LAST_LEVELS {
+            if count > FIRST_LEVELS + LAST_LEVELS
+                && shown >= FIRST_LEVELS
+                && shown < count - LAST_LEVELS
+            {
                 if shown == FIRST_LEVELS {
                     let skipped = count - FIRST_LEVELS - LAST_LEVELS;
-                    text.extend_from_slice(format!("\n\t...\t(skipping {skipped} levels)").as_bytes());
+                    text.extend_from_slice(
+                        format!("\n\t...\t(skipping {skipped} levels)").as_bytes(),
+                    );
                 }
                 continue;
             }
@@ -49,7 +59,11 @@ impl<'gc> Machine<'gc> {
             }
         }
         let is_tail_call = frame.flags & FLAG_TAIL_CALL != 0;
-        let called = if is_tail_call { None } else { below.last().and_then(|caller| self.call_name(caller)) };
+        let called = if is_tail_call {
+            None
+        } else {
+            below.last().and_then(|caller| self.call_name(caller))
+        };
         match (self.global_name(frame.callee), called, frame.callee) {
             (Some(name), ..) => {
                 text.extend_from_slice(b"function '");
@@ -87,7 +101,9 @@ impl<'gc> Machine<'gc> {
             Callee::Native(native) => Value::Native(native),
         };
         for (library, contents) in self.context.registered().loaded.pairs() {
-            let (Value::String(library), Value::Table(contents)) = (library, contents) else { continue };
+            let (Value::String(library), Value::Table(contents)) = (library, contents) else {
+                continue;
+            };
             for (key, value) in contents.pairs() {
                 if let (Value::String(key), true) = (key, value.raw_equals(function)) {
                     let mut name = Vec::new();
@@ -103,4 +119,3 @@ impl<'gc> Machine<'gc> {
         None
     }
 }
-

@@ -16,7 +16,10 @@ use crate::metamethod::Metamethod;
 const HANDLERS_MAX: u32 = 10;
 
 /// Calls a message handler above the failed function, then unwinds with what it returned.
-const HANDLER: NativeDefinition = NativeDefinition { name: "(message handler)", code: run_handler };
+const HANDLER: NativeDefinition = NativeDefinition {
+    name: "(message handler)",
+    code: run_handler,
+};
 
 fn run_handler<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 0 {
@@ -47,7 +50,9 @@ impl<'gc> Machine<'gc> {
             }
         };
         let handled = std::mem::take(&mut self.unwinding);
-        let Some(index) = self.protecting_frame() else { return self.fail_coroutine(value) };
+        let Some(index) = self.protecting_frame() else {
+            return self.fail_coroutine(value);
+        };
         let protected = self.state().frames[index];
         if !handled
             && protected.state == 1
@@ -65,17 +70,24 @@ impl<'gc> Machine<'gc> {
     /// above it) is not for itself.
     fn protecting_frame(&self) -> Option<usize> {
         let frames = &self.state().frames;
-        (0..frames.len()).rev().find(|&index| match frames[index].callee {
-            Callee::Native(native) if matches!(native.role(), Role::Protected | Role::Handled) => {
-                index + 1 < frames.len() || frames[index].state != 0
-            }
-            _ => false,
-        })
+        (0..frames.len())
+            .rev()
+            .find(|&index| match frames[index].callee {
+                Callee::Native(native)
+                    if matches!(native.role(), Role::Protected | Role::Handled) =>
+                {
+                    index + 1 < frames.len() || frames[index].state != 0
+                }
+                _ => false,
+            })
     }
 
     /// Puts a call of the message handler on top of everything, so that it sees the stack of the error.
     fn enter_handler(&mut self, handler: Value<'gc>, error: Value<'gc>, protected: usize) -> Flow {
-        let running = self.state().frames[protected..].iter().filter(|frame| frame.flags & FLAG_HANDLER != 0).count();
+        let running = self.state().frames[protected..]
+            .iter()
+            .filter(|frame| frame.flags & FLAG_HANDLER != 0)
+            .count();
         if running as u32 >= HANDLERS_MAX {
             let replaced = Value::String(self.context.string(b"error in error handling"));
             self.unwind_to(protected, replaced);
@@ -114,7 +126,12 @@ impl<'gc> Machine<'gc> {
         frame.results = 0;
         let (function, base) = (frame.function as usize, frame.base);
         self.set_slot(function, error);
-        if self.state().to_close.last().is_none_or(|position| *position < base) {
+        if self
+            .state()
+            .to_close
+            .last()
+            .is_none_or(|position| *position < base)
+        {
             self.coroutine.close_upvalues(base);
         }
     }
@@ -171,7 +188,9 @@ impl<'gc> Machine<'gc> {
             let frame = self.top_frame();
             let register = position - frame.base as usize;
             let name = match frame.callee {
-                Callee::Lua(closure) => closure.proto().local_name(register, frame.current_pc().unwrap_or(0) + 1),
+                Callee::Lua(closure) => closure
+                    .proto()
+                    .local_name(register, frame.current_pc().unwrap_or(0) + 1),
                 Callee::Native(_) => None,
             };
             let mut message = b"variable '".to_vec();
@@ -185,7 +204,12 @@ impl<'gc> Machine<'gc> {
 
     /// One step of closing everything at or above slot `from`: calls the last pending `__close` with its frame at slot `at` or above and answers true, or
     /// closes the upvalues when none is left and answers false.
-    pub(crate) fn close_step(&mut self, from: u32, error: Value<'gc>, at: Option<usize>) -> Result<bool, Error<'gc>> {
+    pub(crate) fn close_step(
+        &mut self,
+        from: u32,
+        error: Value<'gc>,
+        at: Option<usize>,
+    ) -> Result<bool, Error<'gc>> {
         let Some(&position) = self.state().to_close.last() else {
             self.coroutine.close_upvalues(from);
             return Ok(false);

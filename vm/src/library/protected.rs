@@ -11,8 +11,22 @@ use crate::metamethod::Metamethod;
 
 pub(super) fn open(context: Context<'_>) {
     let functions: [(&'static str, NativeDefinition, Role); 2] = [
-        ("pcall", NativeDefinition { name: "pcall", code: pcall }, Role::Protected),
-        ("xpcall", NativeDefinition { name: "xpcall", code: xpcall }, Role::Handled),
+        (
+            "pcall",
+            NativeDefinition {
+                name: "pcall",
+                code: pcall,
+            },
+            Role::Protected,
+        ),
+        (
+            "xpcall",
+            NativeDefinition {
+                name: "xpcall",
+                code: xpcall,
+            },
+            Role::Handled,
+        ),
     ];
     for (name, definition, role) in functions {
         let native = Native::with_role(context, definition, &[], role);
@@ -40,7 +54,10 @@ fn pcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         STATE_FAILED => fail(call),
         _ => {
             call.set_slot(0, Value::Boolean(true));
-            Ok(Action::Return { first: 0, count: 1 + call.results() as u32 })
+            Ok(Action::Return {
+                first: 0,
+                count: 1 + call.results() as u32,
+            })
         }
     }
 }
@@ -58,20 +75,29 @@ fn xpcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         STATE_FAILED => fail(call),
         _ => {
             call.set_slot(1, Value::Boolean(true));
-            Ok(Action::Return { first: 1, count: 1 + call.results() as u32 })
+            Ok(Action::Return {
+                first: 1,
+                count: 1 + call.results() as u32,
+            })
         }
     }
 }
 
 /// The function at the bottom of every run: an `xpcall` by another name, which tracebacks show as the host.
 pub(crate) fn host_call<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition { name: "(host)", code: xpcall };
+    let definition = NativeDefinition {
+        name: "(host)",
+        code: xpcall,
+    };
     Value::Native(Native::with_role(context, definition, &[], Role::Handled))
 }
 
 /// The message handler of a run: makes a table of the error value, its message and the traceback.
 pub(crate) fn error_report<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition { name: "(report)", code: report };
+    let definition = NativeDefinition {
+        name: "(report)",
+        code: report,
+    };
     Value::Native(Native::new(context, definition, &[]))
 }
 
@@ -97,8 +123,11 @@ fn report<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     // Level 0 is this function, level 1 the frame that called it.
     let traceback = call.machine.traceback(call.machine.coroutine, None, 2);
     let table = context.table();
-    let values =
-        [error, Value::String(context.string_from(message)), Value::String(context.string_from(traceback))];
+    let values = [
+        error,
+        Value::String(context.string_from(message)),
+        Value::String(context.string_from(traceback)),
+    ];
     for (index, value) in values.into_iter().enumerate() {
         call.set_raw(table, Value::Integer(index as i64 + 1), value)?;
     }
@@ -113,7 +142,11 @@ pub(crate) fn read_report<'gc>(_context: Context<'gc>, report: Table<'gc>) -> Ru
     };
     let message = text(2);
     let position = leading_position(&message);
-    RunError::Lua { message, traceback: text(3), position }
+    RunError::Lua {
+        message,
+        traceback: text(3),
+        position,
+    }
 }
 
 /// The `chunk:line:` that a message starts with.
@@ -121,10 +154,16 @@ fn leading_position(message: &str) -> Option<(String, u32)> {
     let mut start = 0;
     while let Some(colon) = message[start..].find(':') {
         let colon = start + colon;
-        let digits = message[colon + 1..].bytes().take_while(u8::is_ascii_digit).count();
+        let digits = message[colon + 1..]
+            .bytes()
+            .take_while(u8::is_ascii_digit)
+            .count();
         let end = colon + 1 + digits;
         if digits > 0 && message[end..].starts_with(": ") {
-            return message[colon + 1..end].parse().ok().map(|line| (message[..colon].to_owned(), line));
+            return message[colon + 1..end]
+                .parse()
+                .ok()
+                .map(|line| (message[..colon].to_owned(), line));
         }
         start = colon + 1;
     }

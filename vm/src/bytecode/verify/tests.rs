@@ -17,7 +17,11 @@ fn function(code: Vec<u32>) -> FunctionParts {
             Constant::Integer(1),
             Constant::Float(0.5),
         ],
-        upvalues: vec![UpvalueDescription { in_stack: true, index: 0, name: Box::default() }],
+        upvalues: vec![UpvalueDescription {
+            in_stack: true,
+            index: 0,
+            name: Box::default(),
+        }],
         ..FunctionParts::default()
     }
 }
@@ -28,7 +32,9 @@ fn abc(opcode: Opcode, a: u8, b: u8, c: u8) -> u32 {
 
 #[track_caller]
 fn check(code: Vec<u32>, expected: Result<(), Violation>) {
-    let found = verify(function(code)).map(drop).map_err(|error| error.violation);
+    let found = verify(function(code))
+        .map(drop)
+        .map_err(|error| error.violation);
     assert_eq!(found, expected);
 }
 
@@ -41,7 +47,10 @@ fn operands() {
     one(abc(Opcode::Move, 0, 8, 0), Err(Violation::Register));
     one(abc(Opcode::Move, 0, 0, 1), Err(Violation::UnusedOperand));
     one(0xff, Err(Violation::UnknownOpcode));
-    one(Instruction::abx(Opcode::LoadConstant, 0, 4).0, Err(Violation::Constant));
+    one(
+        Instruction::abx(Opcode::LoadConstant, 0, 4).0,
+        Err(Violation::Constant),
+    );
     one(abc(Opcode::GetUpvalue, 0, 1, 0), Err(Violation::Upvalue));
     one(abc(Opcode::LoadNil, 6, 1, 0), Ok(()));
     one(abc(Opcode::LoadNil, 6, 2, 0), Err(Violation::Register));
@@ -63,12 +72,30 @@ fn operands() {
 fn trailing_words() {
     let end = abc(Opcode::Return0, 0, 0, 0);
     check(vec![abc(Opcode::GetField, 0, 0, 0), 0, end], Ok(()));
-    check(vec![abc(Opcode::GetField, 0, 0, 0), 1, end], Err(Violation::CacheNotEmpty));
-    check(vec![abc(Opcode::GetField, 0, 0, 1), 0, end], Err(Violation::ConstantKind));
-    check(vec![abc(Opcode::SelfField, 7, 0, 0), 0, end], Err(Violation::Register));
-    check(vec![end, abc(Opcode::Closure, 0, 0, 0)], Err(Violation::TrailingWordMissing));
-    check(vec![abc(Opcode::Closure, 0, 0, 0), 0, end], Err(Violation::Function));
-    check(vec![abc(Opcode::NewTable, 0, 0, 0), 1 << 20, end], Err(Violation::Count));
+    check(
+        vec![abc(Opcode::GetField, 0, 0, 0), 1, end],
+        Err(Violation::CacheNotEmpty),
+    );
+    check(
+        vec![abc(Opcode::GetField, 0, 0, 1), 0, end],
+        Err(Violation::ConstantKind),
+    );
+    check(
+        vec![abc(Opcode::SelfField, 7, 0, 0), 0, end],
+        Err(Violation::Register),
+    );
+    check(
+        vec![end, abc(Opcode::Closure, 0, 0, 0)],
+        Err(Violation::TrailingWordMissing),
+    );
+    check(
+        vec![abc(Opcode::Closure, 0, 0, 0), 0, end],
+        Err(Violation::Function),
+    );
+    check(
+        vec![abc(Opcode::NewTable, 0, 0, 0), 1 << 20, end],
+        Err(Violation::Count),
+    );
 }
 
 #[test]
@@ -96,12 +123,21 @@ fn open_lists() {
     check(vec![open(0), consume, end], Err(Violation::OpenList));
     check(vec![open(1), end], Err(Violation::OpenList));
     check(vec![consume, end], Err(Violation::OpenList));
-    check(vec![open(1), abc(Opcode::Move, 0, 0, 0), consume, end], Err(Violation::OpenList));
+    check(
+        vec![open(1), abc(Opcode::Move, 0, 0, 0), consume, end],
+        Err(Violation::OpenList),
+    );
     check(vec![open(3), abc(Opcode::Return, 3, 0, 0)], Ok(()));
     let jump = abc(Opcode::Jump, 0, 0, 0);
-    check(vec![jump, 1, open(1), consume, end], Err(Violation::JumpToConsumer));
+    check(
+        vec![jump, 1, open(1), consume, end],
+        Err(Violation::JumpToConsumer),
+    );
     let skip = abc(Opcode::LoadFalseSkip, 0, 0, 0);
-    check(vec![skip, open(1), consume, end], Err(Violation::JumpToConsumer));
+    check(
+        vec![skip, open(1), consume, end],
+        Err(Violation::JumpToConsumer),
+    );
 }
 
 #[test]
@@ -109,32 +145,76 @@ fn loops() {
     let end = abc(Opcode::Return0, 0, 0, 0);
     let (prepare, step) = (abc(Opcode::ForPrep, 0, 0, 0), abc(Opcode::ForLoop, 0, 0, 0));
     check(vec![prepare, 2, step, -2i32 as u32, end], Ok(()));
-    check(vec![prepare, 0, step, -2i32 as u32, end], Err(Violation::Loop));
-    check(vec![prepare, 2, abc(Opcode::ForLoop, 1, 0, 0), -2i32 as u32, end], Err(Violation::Loop));
+    check(
+        vec![prepare, 0, step, -2i32 as u32, end],
+        Err(Violation::Loop),
+    );
+    check(
+        vec![prepare, 2, abc(Opcode::ForLoop, 1, 0, 0), -2i32 as u32, end],
+        Err(Violation::Loop),
+    );
     check(vec![end, step, -3i32 as u32, end], Err(Violation::Loop));
-    let (call, again) = (abc(Opcode::TForCall, 0, 0, 2), abc(Opcode::TForLoop, 0, 0, 0));
+    let (call, again) = (
+        abc(Opcode::TForCall, 0, 0, 2),
+        abc(Opcode::TForLoop, 0, 0, 0),
+    );
     let generic = abc(Opcode::TForPrep, 0, 0, 0);
     check(vec![generic, 0, call, again, -3i32 as u32, end], Ok(()));
     check(vec![generic, 0, call, end], Err(Violation::Loop));
-    check(vec![generic, 1, call, again, -3i32 as u32, end], Err(Violation::Loop));
-    check(vec![generic, 0, abc(Opcode::TForCall, 2, 0, 1), again, -3i32 as u32, end], Err(Violation::Register));
+    check(
+        vec![generic, 1, call, again, -3i32 as u32, end],
+        Err(Violation::Loop),
+    );
+    check(
+        vec![
+            generic,
+            0,
+            abc(Opcode::TForCall, 2, 0, 1),
+            again,
+            -3i32 as u32,
+            end,
+        ],
+        Err(Violation::Register),
+    );
 }
 
 #[test]
 fn tables_and_nesting() {
     #[track_caller]
     fn check(change: impl FnOnce(&mut FunctionParts), expected: Result<(), Violation>) {
-        let mut parts = compile(b"local a; return function() return a end", b"=x").expect("the source is well formed");
+        let mut parts = compile(b"local a; return function() return a end", b"=x")
+            .expect("the source is well formed");
         change(&mut parts);
-        assert_eq!(verify(parts).map(drop).map_err(|error| error.violation), expected);
+        assert_eq!(
+            verify(parts).map(drop).map_err(|error| error.violation),
+            expected
+        );
     }
     check(|_| {}, Ok(()));
-    check(|parts| parts.register_count = 1, Err(Violation::RegisterCount));
-    check(|parts| parts.lines.push(LineEntry { pc: 1000, line: 1 }), Err(Violation::Lines));
-    check(|parts| parts.lines.insert(0, LineEntry { pc: 1, line: 1 }), Err(Violation::Lines));
-    check(|parts| parts.locals[0].register = 100, Err(Violation::Locals));
-    check(|parts| parts.locals[0].end_pc = 1000, Err(Violation::Locals));
-    check(|parts| parts.functions[0].upvalues[0].index = 100, Err(Violation::UpvalueDescription));
+    check(
+        |parts| parts.register_count = 1,
+        Err(Violation::RegisterCount),
+    );
+    check(
+        |parts| parts.lines.push(LineEntry { pc: 1000, line: 1 }),
+        Err(Violation::Lines),
+    );
+    check(
+        |parts| parts.lines.insert(0, LineEntry { pc: 1, line: 1 }),
+        Err(Violation::Lines),
+    );
+    check(
+        |parts| parts.locals[0].register = 100,
+        Err(Violation::Locals),
+    );
+    check(
+        |parts| parts.locals[0].end_pc = 1000,
+        Err(Violation::Locals),
+    );
+    check(
+        |parts| parts.functions[0].upvalues[0].index = 100,
+        Err(Violation::UpvalueDescription),
+    );
     check(|parts| parts.is_vararg = false, Err(Violation::VarArg));
     check(
         |parts| {
@@ -167,5 +247,8 @@ fn damaged_code_does_not_panic() {
             rejected += usize::from(verify(damaged).is_err());
         }
     }
-    assert!(rejected > parts.code.len() * 10, "only {rejected} changes were noticed");
+    assert!(
+        rejected > parts.code.len() * 10,
+        "only {rejected} changes were noticed"
+    );
 }

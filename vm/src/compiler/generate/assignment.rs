@@ -24,12 +24,17 @@ impl Generator<'_> {
     }
 
     #[inline(never)]
-    pub(super) fn local_function(&mut self, local: LocalId, function: u32, end_line: u32) -> Generated<()> {
+    pub(super) fn local_function(
+        &mut self,
+        local: LocalId,
+        function: u32,
+        end_line: u32,
+    ) -> Generated<()> {
         let register = self.reserve(1)?;
         self.activate(local, 1);
         self.line = end_line;
         let mut closure = self.closure(function);
-        self.to_register(&mut closure, register);
+        self.put_in_register(&mut closure, register);
         // The variable has its value, for debug information, only from here on.
         if let Some(&index) = self.debug_active.last() {
             self.debug_locals[index].start_pc = self.code.len() as u32;
@@ -54,7 +59,11 @@ impl Generator<'_> {
     }
 
     #[inline(never)]
-    pub(super) fn assignment(&mut self, targets: &[Expression], values: &[Expression]) -> Generated<()> {
+    pub(super) fn assignment(
+        &mut self,
+        targets: &[Expression],
+        values: &[Expression],
+    ) -> Generated<()> {
         let mut descriptors: Vec<Descriptor> = Vec::with_capacity(targets.len());
         for target in targets {
             let descriptor = self.expression(target)?;
@@ -82,7 +91,12 @@ impl Generator<'_> {
     /// Brings the number of values in the next registers from `present` (of which `last` is not in its
     /// register yet) to `wanted`.
     #[inline(never)]
-    pub(super) fn adjust_values(&mut self, wanted: usize, present: usize, last: Option<Descriptor>) -> Generated<()> {
+    pub(super) fn adjust_values(
+        &mut self,
+        wanted: usize,
+        present: usize,
+        last: Option<Descriptor>,
+    ) -> Generated<()> {
         let missing = wanted.saturating_sub(present);
         match last {
             Some(last) if last.is_multiple() => {
@@ -91,7 +105,7 @@ impl Generator<'_> {
             }
             last => {
                 if let Some(mut last) = last {
-                    self.to_next_register(&mut last)?;
+                    self.put_in_next_register(&mut last)?;
                 }
                 if missing > 0 {
                     self.load_nil(self.free, missing);
@@ -104,18 +118,25 @@ impl Generator<'_> {
     }
 
     /// A target assigned to later (stored to earlier) may be a variable that an earlier target reads: that one then reads a copy.
-    fn keep_from_conflict(&mut self, targets: &mut [Descriptor], assigned: &Descriptor) -> Generated<()> {
+    fn keep_from_conflict(
+        &mut self,
+        targets: &mut [Descriptor],
+        assigned: &Descriptor,
+    ) -> Generated<()> {
         let copy = self.free;
         let mut conflicts = false;
         for target in targets {
             match (&mut target.kind, assigned.kind) {
-                (&mut Kind::IndexedUpvalue { upvalue, key }, Kind::Upvalue(assigned)) if upvalue == assigned => {
+                (&mut Kind::IndexedUpvalue { upvalue, key }, Kind::Upvalue(assigned))
+                    if upvalue == assigned =>
+                {
                     target.kind = Kind::IndexedField { table: copy, key };
                     conflicts = true;
                 }
-                (Kind::IndexedField { table, .. } | Kind::IndexedInteger { table, .. }, Kind::Local(assigned))
-                    if *table == assigned =>
-                {
+                (
+                    Kind::IndexedField { table, .. } | Kind::IndexedInteger { table, .. },
+                    Kind::Local(assigned),
+                ) if *table == assigned => {
                     *table = copy;
                     conflicts = true;
                 }
@@ -147,31 +168,47 @@ impl Generator<'_> {
         match target.kind {
             Kind::Local(register) => {
                 self.free_descriptor(value);
-                self.to_register(value, register);
+                self.put_in_register(value, register);
                 return Ok(());
             }
             Kind::Upvalue(upvalue) => {
-                let register = self.to_any_register(value)?;
+                let register = self.put_in_any_register(value)?;
                 self.emit(Self::abc(Opcode::SetUpvalue, register, upvalue, 0));
             }
             Kind::IndexedUpvalue { upvalue, key } => {
                 let (is_constant, value) = self.constant_or_register(value)?;
-                let opcode = if is_constant { Opcode::SetTabUpK } else { Opcode::SetTabUp };
+                let opcode = if is_constant {
+                    Opcode::SetTabUpK
+                } else {
+                    Opcode::SetTabUp
+                };
                 self.emit_with_word(Self::abc(opcode, upvalue, key, value), 0);
             }
             Kind::IndexedField { table, key } => {
                 let (is_constant, value) = self.constant_or_register(value)?;
-                let opcode = if is_constant { Opcode::SetFieldK } else { Opcode::SetField };
+                let opcode = if is_constant {
+                    Opcode::SetFieldK
+                } else {
+                    Opcode::SetField
+                };
                 self.emit_with_word(Self::abc(opcode, table, key, value), 0);
             }
             Kind::IndexedInteger { table, key } => {
                 let (is_constant, value) = self.constant_or_register(value)?;
-                let opcode = if is_constant { Opcode::SetIntegerK } else { Opcode::SetInteger };
+                let opcode = if is_constant {
+                    Opcode::SetIntegerK
+                } else {
+                    Opcode::SetInteger
+                };
                 self.emit(Self::abc(opcode, table, key, value));
             }
             Kind::Indexed { table, key } => {
                 let (is_constant, value) = self.constant_or_register(value)?;
-                let opcode = if is_constant { Opcode::SetTableK } else { Opcode::SetTable };
+                let opcode = if is_constant {
+                    Opcode::SetTableK
+                } else {
+                    Opcode::SetTable
+                };
                 self.emit(Self::abc(opcode, table, key, value));
             }
             _ => unreachable!("the parser admits only variables and elements as targets"),
@@ -182,9 +219,9 @@ impl Generator<'_> {
 
     /// The value as an operand: whether it is a constant, and its number or register.
     fn constant_or_register(&mut self, value: &mut Descriptor) -> Generated<(bool, usize)> {
-        if let Some(number) = self.to_constant(value) {
+        if let Some(number) = self.take_as_constant(value) {
             return Ok((true, number));
         }
-        Ok((false, self.to_any_register(value)?))
+        Ok((false, self.put_in_any_register(value)?))
     }
 }

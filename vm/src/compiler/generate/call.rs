@@ -20,23 +20,27 @@ impl Generator<'_> {
     fn suffix(&mut self, descriptor: &mut Descriptor, suffix: &Suffix) -> Generated<()> {
         match suffix {
             Suffix::Field { name, line } => {
-                self.to_any_register_or_upvalue(descriptor)?;
+                self.put_in_any_register_or_upvalue(descriptor)?;
                 self.line = *line;
                 let mut key = Descriptor::new(Kind::Constant(self.string_constant(*name)));
                 self.index(descriptor, &mut key)
             }
             Suffix::Index { key, line } => {
-                self.to_any_register_or_upvalue(descriptor)?;
+                self.put_in_any_register_or_upvalue(descriptor)?;
                 let mut key = self.expression(key)?;
-                self.to_value(&mut key)?;
+                self.make_value(&mut key)?;
                 self.line = *line;
                 self.index(descriptor, &mut key)
             }
             Suffix::Call(arguments) => {
-                let base = self.to_next_register(descriptor)?;
+                let base = self.put_in_next_register(descriptor)?;
                 self.call(descriptor, base, base + 1, arguments)
             }
-            Suffix::Method { name, name_line, arguments } => {
+            Suffix::Method {
+                name,
+                name_line,
+                arguments,
+            } => {
                 self.line = *name_line;
                 let base = self.method(descriptor, *name)?;
                 self.call(descriptor, base, base + 1, arguments)
@@ -47,7 +51,7 @@ impl Generator<'_> {
     /// Puts the method and the object into the next two registers; returns the first.
     #[inline(never)]
     fn method(&mut self, object: &mut Descriptor, name: Symbol) -> Generated<usize> {
-        let register = self.to_any_register(object)?;
+        let register = self.put_in_any_register(object)?;
         self.free_descriptor(object);
         let base = self.reserve(2)?;
         let key = self.string_constant(name);
@@ -78,10 +82,14 @@ impl Generator<'_> {
             if is_open {
                 self.set_all_results(&mut last)?;
             } else {
-                self.to_next_register(&mut last)?;
+                self.put_in_next_register(&mut last)?;
             }
         }
-        let count = if is_open { 0 } else { self.free - first_argument + 1 };
+        let count = if is_open {
+            0
+        } else {
+            self.free - first_argument + 1
+        };
         let pc = self.emit(Self::abc(Opcode::Call, base, count, 2));
         self.fix_line(arguments.call_line);
         *descriptor = Descriptor::new(Kind::Call(pc));
@@ -92,10 +100,12 @@ impl Generator<'_> {
     /// Puts all values but the last into the next registers; returns the last.
     #[inline(never)]
     pub(super) fn all_but_last(&mut self, values: &[Expression]) -> Generated<Option<Descriptor>> {
-        let Some((last, others)) = values.split_last() else { return Ok(None) };
+        let Some((last, others)) = values.split_last() else {
+            return Ok(None);
+        };
         for value in others {
             let mut value = self.expression(value)?;
-            self.to_next_register(&mut value)?;
+            self.put_in_next_register(&mut value)?;
         }
         self.expression(last).map(Some)
     }

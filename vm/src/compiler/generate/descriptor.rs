@@ -56,7 +56,11 @@ pub(super) enum Kind {
 
 impl Descriptor {
     pub(super) fn new(kind: Kind) -> Self {
-        Descriptor { kind, true_list: JumpList::EMPTY, false_list: JumpList::EMPTY }
+        Descriptor {
+            kind,
+            true_list: JumpList::EMPTY,
+            false_list: JumpList::EMPTY,
+        }
     }
 
     pub(super) fn has_jumps(&self) -> bool {

@@ -88,19 +88,28 @@ impl Generator<'_> {
                 table.kind = Kind::IndexedUpvalue { upvalue, key };
                 return Ok(());
             }
-            self.to_any_register(table)?;
+            self.put_in_any_register(table)?;
         }
         let register = match table.kind {
             Kind::Local(register) | Kind::Register(register) => register,
             _ => unreachable!("an indexed value is in a register"),
         };
         table.kind = if let Some(key) = field {
-            Kind::IndexedField { table: register, key }
+            Kind::IndexedField {
+                table: register,
+                key,
+            }
         } else if let Some(key) = key.as_unsigned_immediate() {
-            Kind::IndexedInteger { table: register, key }
+            Kind::IndexedInteger {
+                table: register,
+                key,
+            }
         } else {
-            let key = self.to_any_register(key)?;
-            Kind::Indexed { table: register, key }
+            let key = self.put_in_any_register(key)?;
+            Kind::Indexed {
+                table: register,
+                key,
+            }
         };
         Ok(())
     }
@@ -114,7 +123,7 @@ impl Generator<'_> {
         let mut pending: Option<Descriptor> = None;
         for item in &table.items {
             if let Some(mut value) = pending.take() {
-                self.to_next_register(&mut value)?;
+                self.put_in_next_register(&mut value)?;
                 if waiting == ITEMS_PER_SET_LIST {
                     self.set_list(register, stored, Some(waiting));
                     stored += waiting;
@@ -128,10 +137,12 @@ impl Generator<'_> {
                     waiting += 1;
                     continue;
                 }
-                TableItem::Named { name, line, value } => (self.literal(Literal::String(*name)), *line, value),
+                TableItem::Named { name, line, value } => {
+                    (self.literal(Literal::String(*name)), *line, value)
+                }
                 TableItem::Keyed { key, line, value } => {
                     let mut key = self.expression(key)?;
-                    self.to_value(&mut key)?;
+                    self.make_value(&mut key)?;
                     (key, *line, value)
                 }
             };
@@ -146,20 +157,30 @@ impl Generator<'_> {
                 self.set_list(register, stored, None);
                 waiting -= 1;
             } else {
-                self.to_next_register(&mut value)?;
+                self.put_in_next_register(&mut value)?;
                 self.set_list(register, stored, Some(waiting));
             }
         } else if waiting > 0 {
             self.set_list(register, stored, Some(waiting));
         }
-        let size = Instruction::abx(Opcode::NewTable, register as u8, fields.min(usize::from(u16::MAX)) as u16);
+        let size = Instruction::abx(
+            Opcode::NewTable,
+            register as u8,
+            fields.min(usize::from(u16::MAX)) as u16,
+        );
         self.code[pc] = size.0;
         self.code[pc + 1] = (stored + waiting) as u32;
         Ok(Descriptor::new(Kind::Register(register)))
     }
 
     #[inline(never)]
-    fn table_field(&mut self, register: usize, mut key: Descriptor, line: u32, value: &Expression) -> Generated<()> {
+    fn table_field(
+        &mut self,
+        register: usize,
+        mut key: Descriptor,
+        line: u32,
+        value: &Expression,
+    ) -> Generated<()> {
         self.line = line;
         let mut field = Descriptor::new(Kind::Register(register));
         self.index(&mut field, &mut key)?;
@@ -169,7 +190,10 @@ impl Generator<'_> {
 
     /// Stores `count` items (or all up to the open end) above `table` after the first `stored`.
     fn set_list(&mut self, table: usize, stored: usize, count: Option<usize>) {
-        self.emit_with_word(Self::abc(Opcode::SetList, table, count.unwrap_or(0), 0), stored as u32);
+        self.emit_with_word(
+            Self::abc(Opcode::SetList, table, count.unwrap_or(0), 0),
+            stored as u32,
+        );
         self.free = table + 1;
     }
 
@@ -253,7 +277,11 @@ impl Generator<'_> {
     fn load_integer(&mut self, register: usize, value: i64) {
         match i16::try_from(value) {
             Ok(value) => {
-                self.emit(Instruction::asbx(Opcode::LoadInteger, register as u8, value));
+                self.emit(Instruction::asbx(
+                    Opcode::LoadInteger,
+                    register as u8,
+                    value,
+                ));
             }
             Err(_) => {
                 let number = self.integer_constant(value);
@@ -274,14 +302,21 @@ impl Generator<'_> {
 
     pub(super) fn load_constant(&mut self, register: usize, number: usize) {
         match u16::try_from(number) {
-            Ok(number) => self.emit(Instruction::abx(Opcode::LoadConstant, register as u8, number)),
-            Err(_) => self.emit_with_word(Self::abc(Opcode::LoadConstantWide, register, 0, 0), number as u32),
+            Ok(number) => self.emit(Instruction::abx(
+                Opcode::LoadConstant,
+                register as u8,
+                number,
+            )),
+            Err(_) => self.emit_with_word(
+                Self::abc(Opcode::LoadConstantWide, register, 0, 0),
+                number as u32,
+            ),
         };
     }
 
     /// Computes the value into `register`, its jumps included.
     #[inline(never)]
-    pub(super) fn to_register(&mut self, descriptor: &mut Descriptor, register: usize) {
+    pub(super) fn put_in_register(&mut self, descriptor: &mut Descriptor, register: usize) {
         self.discharge_to_register(descriptor, register);
         if let Kind::Jump(pc) = descriptor.kind {
             self.add_jump(&mut descriptor.true_list, pc);
@@ -309,42 +344,45 @@ impl Generator<'_> {
 
     /// Computes the value into the next free register; returns it.
     #[inline(never)]
-    pub(super) fn to_next_register(&mut self, descriptor: &mut Descriptor) -> Generated<usize> {
+    pub(super) fn put_in_next_register(&mut self, descriptor: &mut Descriptor) -> Generated<usize> {
         self.discharge(descriptor);
         self.free_descriptor(descriptor);
         let register = self.reserve(1)?;
-        self.to_register(descriptor, register);
+        self.put_in_register(descriptor, register);
         Ok(register)
     }
 
     /// Makes sure the value is in some register; returns it.
     #[inline(never)]
-    pub(super) fn to_any_register(&mut self, descriptor: &mut Descriptor) -> Generated<usize> {
+    pub(super) fn put_in_any_register(&mut self, descriptor: &mut Descriptor) -> Generated<usize> {
         self.discharge(descriptor);
         if let Kind::Register(register) = descriptor.kind {
             if !descriptor.has_jumps() {
                 return Ok(register);
             }
             if register >= self.active.len() {
-                self.to_register(descriptor, register);
+                self.put_in_register(descriptor, register);
                 return Ok(register);
             }
         }
-        self.to_next_register(descriptor)
+        self.put_in_next_register(descriptor)
     }
 
-    /// As [`Self::to_any_register`], but an upvalue may stay one.
-    pub(super) fn to_any_register_or_upvalue(&mut self, descriptor: &mut Descriptor) -> Generated<()> {
+    /// As [`Self::put_in_any_register`], but an upvalue may stay one.
+    pub(super) fn put_in_any_register_or_upvalue(
+        &mut self,
+        descriptor: &mut Descriptor,
+    ) -> Generated<()> {
         if !matches!(descriptor.kind, Kind::Upvalue(_)) || descriptor.has_jumps() {
-            self.to_any_register(descriptor)?;
+            self.put_in_any_register(descriptor)?;
         }
         Ok(())
     }
 
     /// Makes sure the value does not depend on jumps.
-    pub(super) fn to_value(&mut self, descriptor: &mut Descriptor) -> Generated<()> {
+    pub(super) fn make_value(&mut self, descriptor: &mut Descriptor) -> Generated<()> {
         if descriptor.has_jumps() || matches!(descriptor.kind, Kind::Jump(_)) {
-            self.to_any_register(descriptor)?;
+            self.put_in_any_register(descriptor)?;
         } else {
             self.discharge(descriptor);
         }
@@ -352,7 +390,7 @@ impl Generator<'_> {
     }
 
     /// The number of the constant that the value is, if an 8-bit operand can hold it.
-    pub(super) fn to_constant(&mut self, descriptor: &mut Descriptor) -> Option<usize> {
+    pub(super) fn take_as_constant(&mut self, descriptor: &mut Descriptor) -> Option<usize> {
         if descriptor.has_jumps() {
             return None;
         }
@@ -440,7 +478,10 @@ impl Generator<'_> {
     }
 
     /// Computes the value without its jumps into some register.
-    pub(super) fn discharge_to_any_register(&mut self, descriptor: &mut Descriptor) -> Generated<usize> {
+    pub(super) fn discharge_to_any_register(
+        &mut self,
+        descriptor: &mut Descriptor,
+    ) -> Generated<usize> {
         if let Kind::Register(register) = descriptor.kind {
             return Ok(register);
         }

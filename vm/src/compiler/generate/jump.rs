@@ -33,8 +33,17 @@ impl Generator<'_> {
     }
 
     /// A jump taken when the comparison or test yields `condition`.
-    pub(super) fn emit_conditional_jump(&mut self, opcode: Opcode, a: usize, b: usize, condition: bool) -> usize {
-        self.emit_with_word(Self::abc(opcode, a, b, condition as usize), JumpList::EMPTY.0)
+    pub(super) fn emit_conditional_jump(
+        &mut self,
+        opcode: Opcode,
+        a: usize,
+        b: usize,
+        condition: bool,
+    ) -> usize {
+        self.emit_with_word(
+            Self::abc(opcode, a, b, condition as usize),
+            JumpList::EMPTY.0,
+        )
     }
 
     /// The next position, as a target of jumps.
@@ -98,7 +107,11 @@ impl Generator<'_> {
         let mut current = list.first();
         while let Some(pc) = current {
             current = self.next_jump(pc);
-            let target = if self.deliver_value(pc, register) { value_target } else { default_target };
+            let target = if self.deliver_value(pc, register) {
+                value_target
+            } else {
+                default_target
+            };
             self.set_jump(pc, target);
         }
     }

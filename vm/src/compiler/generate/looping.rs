@@ -12,7 +12,10 @@ impl Generator<'_> {
     #[inline(never)]
     pub(super) fn while_loop(&mut self, statement: &While) -> Generated<()> {
         self.line = statement.do_line;
-        let runs_forever = statement.condition.as_literal().is_some_and(Literal::is_truthy);
+        let runs_forever = statement
+            .condition
+            .as_literal()
+            .is_some_and(Literal::is_truthy);
         let mut to_test = JumpList::EMPTY;
         if !runs_forever {
             let pc = self.emit_jump();
@@ -68,13 +71,13 @@ impl Generator<'_> {
         let base = self.free;
         for value in [&statement.start, &statement.limit] {
             let mut value = self.expression(value)?;
-            self.to_next_register(&mut value)?;
+            self.put_in_next_register(&mut value)?;
         }
         let mut step = match &statement.step {
             Some(step) => self.expression(step)?,
             None => Descriptor::new(Kind::Integer(1)),
         };
-        self.to_next_register(&mut step)?;
+        self.put_in_next_register(&mut step)?;
         self.activate(statement.state, 3);
         self.enter_loop(false);
         self.line = statement.do_line;
@@ -100,11 +103,20 @@ impl Generator<'_> {
         self.enter_loop(true);
         self.line = statement.do_line;
         let prepare = self.emit_with_word(Self::abc(Opcode::TForPrep, base, 0, 0), 0);
-        self.for_body(&statement.block, statement.state.0 + 4, statement.variable_count)?;
+        self.for_body(
+            &statement.block,
+            statement.state.0 + 4,
+            statement.variable_count,
+        )?;
         let call_target = self.mark_target();
         self.set_jump(prepare, call_target);
         self.line = statement.line;
-        self.emit(Self::abc(Opcode::TForCall, base, 0, statement.variable_count));
+        self.emit(Self::abc(
+            Opcode::TForCall,
+            base,
+            0,
+            statement.variable_count,
+        ));
         let step = self.emit_with_word(Self::abc(Opcode::TForLoop, base, 0, 0), 0);
         self.set_jump(step, prepare + 2);
         self.leave_loop();
@@ -125,7 +137,11 @@ impl Generator<'_> {
     }
 
     fn enter_loop(&mut self, closes: bool) {
-        self.loops.push(LoopExit { jumps: JumpList::EMPTY, active_locals: self.active.len(), closes });
+        self.loops.push(LoopExit {
+            jumps: JumpList::EMPTY,
+            active_locals: self.active.len(),
+            closes,
+        });
     }
 
     /// Makes the loop's breaks go to the next position.

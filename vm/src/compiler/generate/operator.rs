@@ -21,7 +21,7 @@ impl Generator<'_> {
             UnaryOperator::BitwiseNot => Opcode::BNot,
             UnaryOperator::Length => Opcode::Len,
         };
-        let register = self.to_any_register(&mut operand)?;
+        let register = self.put_in_any_register(&mut operand)?;
         self.free_descriptor(&operand);
         let pc = self.emit(Self::abc(opcode, 0, register, 0));
         self.fix_line(unary.line);
@@ -32,7 +32,9 @@ impl Generator<'_> {
     fn negate(&mut self, operand: &mut Descriptor) -> Generated<()> {
         match operand.kind {
             Kind::Nil | Kind::False => operand.kind = Kind::True,
-            Kind::True | Kind::Integer(_) | Kind::Float(_) | Kind::Constant(_) => operand.kind = Kind::False,
+            Kind::True | Kind::Integer(_) | Kind::Float(_) | Kind::Constant(_) => {
+                operand.kind = Kind::False
+            }
             Kind::Jump(pc) => self.negate_condition(pc),
             _ => {
                 let register = self.discharge_to_any_register(operand)?;
@@ -59,21 +61,29 @@ impl Generator<'_> {
     }
 
     /// Brings the left operand into the form that `operator` wants, before the right one is generated.
-    fn before_right_operand(&mut self, operator: BinaryOperator, left: &mut Descriptor) -> Generated<()> {
+    fn before_right_operand(
+        &mut self,
+        operator: BinaryOperator,
+        left: &mut Descriptor,
+    ) -> Generated<()> {
         use BinaryOperator as B;
         self.discharge(left);
         match operator {
             B::And => self.go_if_true(left),
             B::Or => self.go_if_false(left),
-            B::Concat => self.to_next_register(left).map(drop),
+            B::Concat => self.put_in_next_register(left).map(drop),
             B::Equal | B::NotEqual => {
-                if left.is_numeral() || self.to_constant(left).is_some() {
+                if left.is_numeral() || self.take_as_constant(left).is_some() {
                     return Ok(());
                 }
-                self.to_any_register(left).map(drop)
+                self.put_in_any_register(left).map(drop)
             }
-            B::Less | B::LessEqual | B::Greater | B::GreaterEqual if left.as_signed_immediate().is_some() => Ok(()),
-            _ => self.to_any_register(left).map(drop),
+            B::Less | B::LessEqual | B::Greater | B::GreaterEqual
+                if left.as_signed_immediate().is_some() =>
+            {
+                Ok(())
+            }
+            _ => self.put_in_any_register(left).map(drop),
         }
     }
 
@@ -104,7 +114,15 @@ impl Generator<'_> {
             B::LessEqual => self.order(Opcode::Le, left, right)?,
             B::Greater | B::GreaterEqual => {
                 std::mem::swap(left, &mut right);
-                self.order(if operator == B::Greater { Opcode::Lt } else { Opcode::Le }, left, right)?;
+                self.order(
+                    if operator == B::Greater {
+                        Opcode::Lt
+                    } else {
+                        Opcode::Le
+                    },
+                    left,
+                    right,
+                )?;
             }
             _ => self.arithmetic(operator, left, right, line)?,
         }
@@ -113,9 +131,16 @@ impl Generator<'_> {
 
     /// Joins `left` to the concatenation that `right` may already be.
     #[inline(never)]
-    fn concatenate(&mut self, left: &mut Descriptor, right: &mut Descriptor, line: u32) -> Generated<()> {
-        self.to_next_register(right)?;
-        let Kind::Register(first) = left.kind else { unreachable!("operands of a concatenation are in registers") };
+    fn concatenate(
+        &mut self,
+        left: &mut Descriptor,
+        right: &mut Descriptor,
+        line: u32,
+    ) -> Generated<()> {
+        self.put_in_next_register(right)?;
+        let Kind::Register(first) = left.kind else {
+            unreachable!("operands of a concatenation are in registers")
+        };
         if let Some(pc) = self.mergeable_instruction()
             && self.opcode_at(pc) == Opcode::Concat
             && self.instruction(pc).a() == first + 1
@@ -141,14 +166,17 @@ impl Generator<'_> {
         line: u32,
     ) -> Generated<()> {
         let form = ArithmeticForm::of(operator);
-        let (opcode, operand) = if let (Some(opcode), Some(value)) = (form.immediate, right.as_unsigned_immediate()) {
-            (opcode, value)
-        } else if let (Some(opcode), Some(number)) = (form.constant, self.constant_operand(form, &mut right)) {
-            (opcode, number)
-        } else {
-            (form.register, self.to_any_register(&mut right)?)
-        };
-        let register = self.to_any_register(left)?;
+        let (opcode, operand) =
+            if let (Some(opcode), Some(value)) = (form.immediate, right.as_unsigned_immediate()) {
+                (opcode, value)
+            } else if let (Some(opcode), Some(number)) =
+                (form.constant, self.constant_operand(form, &mut right))
+            {
+                (opcode, number)
+            } else {
+                (form.register, self.put_in_any_register(&mut right)?)
+            };
+        let register = self.put_in_any_register(left)?;
         self.free_descriptors(left, &right);
         let pc = self.emit(Self::abc(opcode, 0, register, operand));
         self.fix_line(line);
@@ -157,26 +185,41 @@ impl Generator<'_> {
     }
 
     fn constant_operand(&mut self, form: ArithmeticForm, right: &mut Descriptor) -> Option<usize> {
-        let fits = if form.integers_only { matches!(right.kind, Kind::Integer(_)) } else { right.is_numeral() };
-        if fits { self.to_constant(right) } else { None }
+        let fits = if form.integers_only {
+            matches!(right.kind, Kind::Integer(_))
+        } else {
+            right.is_numeral()
+        };
+        if fits {
+            self.take_as_constant(right)
+        } else {
+            None
+        }
     }
 
     #[inline(never)]
-    fn equality(&mut self, left: &mut Descriptor, right: Descriptor, condition: bool) -> Generated<()> {
+    fn equality(
+        &mut self,
+        left: &mut Descriptor,
+        right: Descriptor,
+        condition: bool,
+    ) -> Generated<()> {
         let mut right = right;
         if !matches!(left.kind, Kind::Register(_)) {
             std::mem::swap(left, &mut right); // A constant goes to the right.
         }
-        let register = self.to_any_register(left)?;
+        let register = self.put_in_any_register(left)?;
         let (opcode, operand) = if let Some(value) = equality_immediate(&right) {
             (Opcode::EqI, usize::from(value as u8))
-        } else if let Some(number) = self.to_constant(&mut right) {
+        } else if let Some(number) = self.take_as_constant(&mut right) {
             (Opcode::EqK, number)
         } else {
-            (Opcode::Eq, self.to_any_register(&mut right)?)
+            (Opcode::Eq, self.put_in_any_register(&mut right)?)
         };
         self.free_descriptors(left, &right);
-        *left = Descriptor::new(Kind::Jump(self.emit_conditional_jump(opcode, register, operand, condition)));
+        *left = Descriptor::new(Kind::Jump(
+            self.emit_conditional_jump(opcode, register, operand, condition),
+        ));
         Ok(())
     }
 
@@ -187,16 +230,26 @@ impl Generator<'_> {
         let is_less = opcode == Opcode::Lt;
         let (opcode, register, operand) = if let Some(value) = right.as_signed_immediate() {
             let opcode = if is_less { Opcode::LtI } else { Opcode::LeI };
-            (opcode, self.to_any_register(left)?, usize::from(value as u8))
+            (
+                opcode,
+                self.put_in_any_register(left)?,
+                usize::from(value as u8),
+            )
         } else if let Some(value) = left.as_signed_immediate() {
             let opcode = if is_less { Opcode::GtI } else { Opcode::GeI };
-            (opcode, self.to_any_register(&mut right)?, usize::from(value as u8))
+            (
+                opcode,
+                self.put_in_any_register(&mut right)?,
+                usize::from(value as u8),
+            )
         } else {
-            let register = self.to_any_register(left)?;
-            (opcode, register, self.to_any_register(&mut right)?)
+            let register = self.put_in_any_register(left)?;
+            (opcode, register, self.put_in_any_register(&mut right)?)
         };
         self.free_descriptors(left, &right);
-        *left = Descriptor::new(Kind::Jump(self.emit_conditional_jump(opcode, register, operand, true)));
+        *left = Descriptor::new(Kind::Jump(
+            self.emit_conditional_jump(opcode, register, operand, true),
+        ));
         Ok(())
     }
 }
@@ -215,10 +268,16 @@ impl ArithmeticForm {
     fn of(operator: BinaryOperator) -> Self {
         use BinaryOperator as B;
         use Opcode as O;
-        let form =
-            |register, immediate, constant| ArithmeticForm { register, immediate, constant, integers_only: false };
-        let bitwise =
-            |register, constant| ArithmeticForm { integers_only: true, ..form(register, None, Some(constant)) };
+        let form = |register, immediate, constant| ArithmeticForm {
+            register,
+            immediate,
+            constant,
+            integers_only: false,
+        };
+        let bitwise = |register, constant| ArithmeticForm {
+            integers_only: true,
+            ..form(register, None, Some(constant))
+        };
         match operator {
             B::Add => form(O::Add, Some(O::AddI), Some(O::AddK)),
             B::Subtract => form(O::Sub, Some(O::SubI), Some(O::SubK)),
@@ -240,7 +299,9 @@ impl ArithmeticForm {
 /// A small number to compare with; an integral float equals the integer.
 fn equality_immediate(descriptor: &Descriptor) -> Option<i8> {
     match descriptor.kind {
-        Kind::Float(value) if !descriptor.has_jumps() => i8::try_from(float_to_integer(value)?).ok(),
+        Kind::Float(value) if !descriptor.has_jumps() => {
+            i8::try_from(float_to_integer(value)?).ok()
+        }
         _ => descriptor.as_signed_immediate(),
     }
 }

@@ -49,10 +49,17 @@ impl Generator<'_> {
                 self.set_results(&call, 0)
             }
             Statement::Local(declaration) => self.local_declaration(declaration),
-            Statement::LocalFunction { local, function, end_line } => self.local_function(*local, *function, *end_line),
-            Statement::Function { target, function, line, end_line } => {
-                self.function_statement(target, *function, *line, *end_line)
-            }
+            Statement::LocalFunction {
+                local,
+                function,
+                end_line,
+            } => self.local_function(*local, *function, *end_line),
+            Statement::Function {
+                target,
+                function,
+                line,
+                end_line,
+            } => self.function_statement(target, *function, *line, *end_line),
             Statement::Assign { targets, values } => self.assignment(targets, values),
             Statement::Do(block) => self.block(block),
             Statement::While(statement) => self.while_loop(statement),
@@ -118,7 +125,10 @@ impl Generator<'_> {
         let mut condition = self.expression(condition)?;
         self.line = line;
         self.discharge(&mut condition);
-        if matches!(condition.kind, Kind::True | Kind::Integer(_) | Kind::Float(_) | Kind::Constant(_)) {
+        if matches!(
+            condition.kind,
+            Kind::True | Kind::Integer(_) | Kind::Float(_) | Kind::Constant(_)
+        ) {
             // Whoever gets to the last operand finds it true.
             let pc = self.emit_jump();
             self.add_jump(&mut condition.true_list, pc);
@@ -229,10 +239,10 @@ impl Generator<'_> {
                 _ => self.emit_return(first, 0, close),
             }
         } else if values.len() == 1 {
-            let register = self.to_any_register(&mut last)?;
+            let register = self.put_in_any_register(&mut last)?;
             self.emit_return(register, 2, close);
         } else {
-            self.to_next_register(&mut last)?;
+            self.put_in_next_register(&mut last)?;
             self.emit_return(first, values.len() + 1, close);
         }
         Ok(())

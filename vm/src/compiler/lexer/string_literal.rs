@@ -82,7 +82,8 @@ impl Lexer<'_> {
     /// Steps to the next byte, which must be a hexadecimal digit, and returns its value.
     fn read_hexadecimal_digit(&mut self, start: usize) -> Result<u32, Box<SyntaxError>> {
         self.position += 1;
-        self.hexadecimal_digit().ok_or_else(|| self.escape_error(start, b"hexadecimal digit expected"))
+        self.hexadecimal_digit()
+            .ok_or_else(|| self.escape_error(start, b"hexadecimal digit expected"))
     }
 
     fn hexadecimal_digit(&self) -> Option<u32> {
@@ -92,11 +93,14 @@ impl Lexer<'_> {
     fn read_decimal_escape(&mut self, start: usize) -> Result<(), Box<SyntaxError>> {
         let mut value = 0;
         for _ in 0..3 {
-            let Some(digit @ b'0'..=b'9') = self.peek() else { break };
+            let Some(digit @ b'0'..=b'9') = self.peek() else {
+                break;
+            };
             value = value * 10 + u32::from(digit - b'0');
             self.position += 1;
         }
-        let byte = u8::try_from(value).map_err(|_| self.escape_error(start, b"decimal escape too large"))?;
+        let byte = u8::try_from(value)
+            .map_err(|_| self.escape_error(start, b"decimal escape too large"))?;
         self.text.push(byte);
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use super::{Parsed, Parser, Prefix};
 use crate::compiler::ast::{
-    Arguments, BinaryOperator, Expression, ExpressionKind, Literal, Operation, Operations, Suffix, Suffixed, Table,
-    TableItem, Unary, UnaryOperator,
+    Arguments, BinaryOperator, Expression, ExpressionKind, Literal, Operation, Operations, Suffix,
+    Suffixed, Table, TableItem, Unary, UnaryOperator,
 };
 use crate::compiler::constant_folding::{fold_binary, fold_unary};
 use crate::compiler::token::Token;
@@ -38,7 +38,10 @@ impl Parser<'_> {
             Some(operator) => self.unary_expression(operator)?,
             None => self.simple_expression()?,
         };
-        let mut chain = Chain { first, rest: Vec::new() };
+        let mut chain = Chain {
+            first,
+            rest: Vec::new(),
+        };
         while let Some((operator, left, right)) = binary_operator(self.token)
             && left > limit
         {
@@ -57,11 +60,21 @@ impl Parser<'_> {
         self.advance()?;
         let operand = self.expression_above(UNARY_PRIORITY)?;
         let operand_line = operand.line;
-        if let Some(value) = operand.as_literal().and_then(|literal| fold_unary(operator, literal)) {
+        if let Some(value) = operand
+            .as_literal()
+            .and_then(|literal| fold_unary(operator, literal))
+        {
             return Ok(Expression::literal(value, operand_line));
         }
-        let unary = Unary { operator, line, operand };
-        Ok(Expression { kind: ExpressionKind::Unary(Box::new(unary)), line: operand_line })
+        let unary = Unary {
+            operator,
+            line,
+            operand,
+        };
+        Ok(Expression {
+            kind: ExpressionKind::Unary(Box::new(unary)),
+            line: operand_line,
+        })
     }
 
     #[inline(never)]
@@ -84,7 +97,10 @@ impl Parser<'_> {
             Token::Function => {
                 self.advance()?;
                 let function = self.function_body(false, line)?;
-                return Ok(Expression { kind: ExpressionKind::Function(function), line: self.last_line });
+                return Ok(Expression {
+                    kind: ExpressionKind::Function(function),
+                    line: self.last_line,
+                });
             }
             _ => return Ok(self.suffixed_expression()?.expression),
         };
@@ -103,14 +119,21 @@ impl Parser<'_> {
                 Token::Character(b'.') => suffixes.push(self.field_suffix()?),
                 Token::Character(b'[') => {
                     let key = self.bracketed_key()?;
-                    suffixes.push(Suffix::Index { key, line: self.last_line });
+                    suffixes.push(Suffix::Index {
+                        key,
+                        line: self.last_line,
+                    });
                 }
                 Token::Character(b':') => {
                     self.advance()?;
                     let name_line = self.lexer.line();
                     let name = self.expect_name()?;
                     let arguments = self.call_arguments(call_line)?;
-                    suffixes.push(Suffix::Method { name, name_line, arguments });
+                    suffixes.push(Suffix::Method {
+                        name,
+                        name_line,
+                        arguments,
+                    });
                 }
                 Token::Character(b'(' | b'{') | Token::String(_) => {
                     suffixes.push(Suffix::Call(self.call_arguments(call_line)?));
@@ -121,8 +144,17 @@ impl Parser<'_> {
         if suffixes.is_empty() {
             return Ok(prefix);
         }
-        let kind = ExpressionKind::Suffixed(Box::new(Suffixed { primary: prefix.expression, suffixes }));
-        Ok(Prefix { expression: Expression { kind, line: self.last_line }, constant_name: None })
+        let kind = ExpressionKind::Suffixed(Box::new(Suffixed {
+            primary: prefix.expression,
+            suffixes,
+        }));
+        Ok(Prefix {
+            expression: Expression {
+                kind,
+                line: self.last_line,
+            },
+            constant_name: None,
+        })
     }
 
     #[inline(never)]
@@ -140,9 +172,15 @@ impl Parser<'_> {
                 let line = self.last_line;
                 let expression = match inner.as_literal() {
                     Some(literal) => Expression::literal(literal, line),
-                    None => Expression { kind: ExpressionKind::Parenthesized(Box::new(inner)), line },
+                    None => Expression {
+                        kind: ExpressionKind::Parenthesized(Box::new(inner)),
+                        line,
+                    },
                 };
-                Ok(Prefix { expression, constant_name: None })
+                Ok(Prefix {
+                    expression,
+                    constant_name: None,
+                })
             }
             _ => Err(self.error_near(b"unexpected symbol")),
         }
@@ -152,7 +190,10 @@ impl Parser<'_> {
     pub(super) fn field_suffix(&mut self) -> Parsed<Suffix> {
         self.advance()?;
         let name = self.expect_name()?;
-        Ok(Suffix::Field { name, line: self.last_line })
+        Ok(Suffix::Field {
+            name,
+            line: self.last_line,
+        })
     }
 
     /// `[key]`
@@ -171,7 +212,11 @@ impl Parser<'_> {
         let values = match self.token {
             Token::Character(b'(') => {
                 self.advance()?;
-                let values = if self.token == Token::Character(b')') { Vec::new() } else { self.expression_list()? };
+                let values = if self.token == Token::Character(b')') {
+                    Vec::new()
+                } else {
+                    self.expression_list()?
+                };
                 self.expect_match(Token::Character(b')'), Token::Character(b'('), call_line)?;
                 values
             }
@@ -182,7 +227,11 @@ impl Parser<'_> {
             }
             _ => return Err(self.error_near(b"function arguments expected")),
         };
-        Ok(Arguments { values, call_line, end_line: self.last_line })
+        Ok(Arguments {
+            values,
+            call_line,
+            end_line: self.last_line,
+        })
     }
 
     #[inline(never)]
@@ -197,7 +246,10 @@ impl Parser<'_> {
             }
         }
         self.expect_match(Token::Character(b'}'), Token::Character(b'{'), line)?;
-        Ok(Expression { kind: ExpressionKind::Table(Box::new(Table { items })), line: self.last_line })
+        Ok(Expression {
+            kind: ExpressionKind::Table(Box::new(Table { items })),
+            line: self.last_line,
+        })
     }
 
     #[inline(never)]
@@ -208,13 +260,21 @@ impl Parser<'_> {
                 self.advance()?;
                 self.expect(Token::Character(b'='))?;
                 let line = self.last_line;
-                Ok(TableItem::Named { name, line, value: self.expression()? })
+                Ok(TableItem::Named {
+                    name,
+                    line,
+                    value: self.expression()?,
+                })
             }
             Token::Character(b'[') => {
                 let key = self.bracketed_key()?;
                 self.expect(Token::Character(b'='))?;
                 let line = self.last_line;
-                Ok(TableItem::Keyed { key, line, value: self.expression()? })
+                Ok(TableItem::Keyed {
+                    key,
+                    line,
+                    value: self.expression()?,
+                })
             }
             _ => Ok(TableItem::Positional(self.expression()?)),
         }
@@ -238,7 +298,11 @@ impl Chain {
                 return self.first = Expression::literal(value, right.line);
             }
         }
-        self.rest.push(Operation { operator, line, right });
+        self.rest.push(Operation {
+            operator,
+            line,
+            right,
+        });
     }
 
     fn into_expression(self) -> Expression {
@@ -246,8 +310,14 @@ impl Chain {
             None => self.first,
             Some(last) => {
                 let line = last.right.line;
-                let operations = Operations { first: self.first, rest: self.rest };
-                Expression { kind: ExpressionKind::Operations(Box::new(operations)), line }
+                let operations = Operations {
+                    first: self.first,
+                    rest: self.rest,
+                };
+                Expression {
+                    kind: ExpressionKind::Operations(Box::new(operations)),
+                    line,
+                }
             }
         }
     }
@@ -259,7 +329,10 @@ fn single_value(expression: Expression) -> Expression {
         return expression;
     }
     let line = expression.line;
-    Expression { kind: ExpressionKind::Parenthesized(Box::new(expression)), line }
+    Expression {
+        kind: ExpressionKind::Parenthesized(Box::new(expression)),
+        line,
+    }
 }
 
 fn unary_operator(token: Token) -> Option<UnaryOperator> {

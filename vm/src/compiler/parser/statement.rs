@@ -3,8 +3,8 @@
 use super::{Parsed, Parser, Prefix};
 use crate::compiler::SyntaxError;
 use crate::compiler::ast::{
-    Block, Clause, Expression, ExpressionKind, GenericFor, GotoId, LabelId, LocalDeclaration, NumericFor, Statement,
-    Suffixed, While,
+    Block, Clause, Expression, ExpressionKind, GenericFor, GotoId, LabelId, LocalDeclaration,
+    NumericFor, Statement, Suffixed, While,
 };
 use crate::compiler::scope::Attribute;
 use crate::compiler::symbol::Symbol;
@@ -85,13 +85,21 @@ impl Parser<'_> {
             let symbols = self.lexer.symbols();
             let place = format!("> at line {} jumps into the scope of local '", jump.line);
             let (label, variable) = (symbols.text(name), symbols.text(jump.variable));
-            self.lexer.error(&[b"<goto ", label, place.as_bytes(), variable, b"'"].concat())
+            self.lexer
+                .error(&[b"<goto ", label, place.as_bytes(), variable, b"'"].concat())
         })
     }
 
     fn repeated_label_error(&self, name: Symbol, line: u32) -> Box<SyntaxError> {
         let place = format!("' already defined on line {line}");
-        self.lexer.error(&[b"label '", self.lexer.symbols().text(name), place.as_bytes()].concat())
+        self.lexer.error(
+            &[
+                b"label '",
+                self.lexer.symbols().text(name),
+                place.as_bytes(),
+            ]
+            .concat(),
+        )
     }
 
     #[inline(never)]
@@ -100,7 +108,10 @@ impl Parser<'_> {
         let line = self.lexer.line(); // C Lua reports the label's line.
         let name = self.expect_name()?;
         let goto = self.scope().add_goto(name, line);
-        Ok(Statement::Goto { goto: GotoId(goto as u32), line })
+        Ok(Statement::Goto {
+            goto: GotoId(goto as u32),
+            line,
+        })
     }
 
     fn break_statement(&mut self, line: u32) -> Parsed<Statement> {
@@ -117,7 +128,11 @@ impl Parser<'_> {
         while self.token == Token::ElseIf {
             clauses.push(self.clause()?);
         }
-        let otherwise = if self.accept(Token::Else)? { Some(self.block()?) } else { None };
+        let otherwise = if self.accept(Token::Else)? {
+            Some(self.block()?)
+        } else {
+            None
+        };
         self.expect_match(Token::End, Token::If, line)?;
         Ok(Statement::If { clauses, otherwise })
     }
@@ -129,7 +144,11 @@ impl Parser<'_> {
         let condition = self.expression()?;
         self.expect(Token::Then)?;
         let then_line = self.last_line;
-        Ok(Clause { condition, then_line, block: self.block()? })
+        Ok(Clause {
+            condition,
+            then_line,
+            block: self.block()?,
+        })
     }
 
     #[inline(never)]
@@ -142,7 +161,12 @@ impl Parser<'_> {
         let block = self.block()?;
         self.expect_match(Token::End, Token::While, line)?;
         self.scope().leave_block();
-        Ok(Statement::While(Box::new(While { condition, do_line, block, end_line: self.last_line })))
+        Ok(Statement::While(Box::new(While {
+            condition,
+            do_line,
+            block,
+            end_line: self.last_line,
+        })))
     }
 
     #[inline(never)]
@@ -181,12 +205,24 @@ impl Parser<'_> {
         let start = self.expression()?;
         self.expect(Token::Character(b','))?;
         let limit = self.expression()?;
-        let step = if self.accept(Token::Character(b','))? { Some(self.expression()?) } else { None };
+        let step = if self.accept(Token::Character(b','))? {
+            Some(self.expression()?)
+        } else {
+            None
+        };
         let state = self.scope().activate(3);
         self.expect(Token::Do)?;
         let do_line = self.last_line;
         let block = self.for_block(1)?;
-        Ok(Statement::NumericFor(Box::new(NumericFor { start, limit, step, state, block, line, do_line })))
+        Ok(Statement::NumericFor(Box::new(NumericFor {
+            start,
+            limit,
+            step,
+            state,
+            block,
+            line,
+            do_line,
+        })))
     }
 
     #[inline(never)]
@@ -206,7 +242,14 @@ impl Parser<'_> {
         self.expect(Token::Do)?;
         let do_line = self.last_line;
         let block = self.for_block(variable_count)?;
-        let generic_for = GenericFor { values, state, variable_count, block, line, do_line };
+        let generic_for = GenericFor {
+            values,
+            state,
+            variable_count,
+            block,
+            line,
+            do_line,
+        };
         Ok(Statement::GenericFor(Box::new(generic_for)))
     }
 
@@ -234,12 +277,26 @@ impl Parser<'_> {
             suffixes.push(self.field_suffix()?);
         }
         if !suffixes.is_empty() {
-            let kind = ExpressionKind::Suffixed(Box::new(Suffixed { primary: target.expression, suffixes }));
-            target = Prefix { expression: Expression { kind, line: self.last_line }, constant_name: None };
+            let kind = ExpressionKind::Suffixed(Box::new(Suffixed {
+                primary: target.expression,
+                suffixes,
+            }));
+            target = Prefix {
+                expression: Expression {
+                    kind,
+                    line: self.last_line,
+                },
+                constant_name: None,
+            };
         }
         let function = self.function_body(is_method, line)?;
         self.check_not_constant(&target)?;
-        Ok(Statement::Function { target: Box::new(target.expression), function, line, end_line: self.last_line })
+        Ok(Statement::Function {
+            target: Box::new(target.expression),
+            function,
+            line,
+            end_line: self.last_line,
+        })
     }
 
     #[inline(never)]
@@ -251,7 +308,11 @@ impl Parser<'_> {
             let local = self.scope().activate(1); // The function sees its own name.
             let line = self.lexer.line();
             let function = self.function_body(false, line)?;
-            return Ok(Some(Statement::LocalFunction { local, function, end_line: self.last_line }));
+            return Ok(Some(Statement::LocalFunction {
+                local,
+                function,
+                end_line: self.last_line,
+            }));
         }
         self.local_statement()
     }
@@ -266,7 +327,9 @@ impl Parser<'_> {
             let attribute = self.attribute()?;
             if attribute == Attribute::Close {
                 if has_close {
-                    return Err(self.lexer.error(b"multiple to-be-closed variables in local list"));
+                    return Err(self
+                        .lexer
+                        .error(b"multiple to-be-closed variables in local list"));
                 }
                 has_close = true;
             }
@@ -277,9 +340,16 @@ impl Parser<'_> {
             }
         }
         let line = self.last_line;
-        let mut values = if self.accept(Token::Character(b'='))? { self.expression_list()? } else { Vec::new() };
+        let mut values = if self.accept(Token::Character(b'='))? {
+            self.expression_list()?
+        } else {
+            Vec::new()
+        };
         let constant = match values.last().and_then(Expression::as_literal) {
-            Some(literal) if values.len() == count && self.scope().last_attribute() == Attribute::Constant => {
+            Some(literal)
+                if values.len() == count
+                    && self.scope().last_attribute() == Attribute::Constant =>
+            {
                 Some(literal)
             }
             _ => None,
@@ -292,7 +362,12 @@ impl Parser<'_> {
             }
             None => self.scope().activate(count),
         };
-        Ok((count > 0).then_some(Statement::Local(LocalDeclaration { first, count, values, line })))
+        Ok((count > 0).then_some(Statement::Local(LocalDeclaration {
+            first,
+            count,
+            values,
+            line,
+        })))
     }
 
     fn attribute(&mut self) -> Parsed<Attribute> {
@@ -304,7 +379,9 @@ impl Parser<'_> {
         match self.lexer.symbols().text(name) {
             b"const" => Ok(Attribute::Constant),
             b"close" => Ok(Attribute::Close),
-            unknown => Err(self.lexer.error(&[b"unknown attribute '", unknown, b"'"].concat())),
+            unknown => Err(self
+                .lexer
+                .error(&[b"unknown attribute '", unknown, b"'"].concat())),
         }
     }
 
@@ -312,7 +389,11 @@ impl Parser<'_> {
     fn return_statement(&mut self, line: u32) -> Parsed<Statement> {
         self.advance()?;
         let has_values = !self.token.ends_block(true) && self.token != Token::Character(b';');
-        let values = if has_values { self.expression_list()? } else { Vec::new() };
+        let values = if has_values {
+            self.expression_list()?
+        } else {
+            Vec::new()
+        };
         self.accept(Token::Character(b';'))?;
         Ok(Statement::Return { values, line })
     }

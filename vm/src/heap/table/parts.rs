@@ -1,0 +1,269 @@
+//! What a table is made of: the array part, the entries in order of insertion, and the index over them.
+
+use super::serial_cell;
+use crate::context::Context;
+use crate::heap::accounting::{Accounting, OutOfMemory};
+use crate::heap::string::LuaString;
+use crate::heap::value::Value;
+
+const VALUE_BYTES: usize = 16;
+const ENTRY_BYTES: usize = 32;
+/// Up to this many entries a linear search is used instead of an index.
+const UNINDEXED_MAX: usize = 8;
+/// Growing by more than this asks the heap limit first.
+const LARGE_BYTES: usize = 4096;
+
+pub(super) struct Parts<'gc> {
+    pub(super) array: Vec<Value<'gc>>,
+    pub(super) entries: Vec<Entry<'gc>>,
+    pub(super) index: Box<[u32]>,
+    /// How many entries ever got an integer key; 0 spares the search for keys to move to the array part.
+    pub(super) integer_keys: u32,
+}
+
+/// A key and its value; a nil value marks a removed key.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'gc> {
+    pub(super) key: Value<'gc>,
+    pub(super) value: Value<'gc>,
+}
+
+impl<'gc> Parts<'gc> {
+    pub(super) fn nominal_bytes(&self) -> usize {
+        self.array.capacity() * VALUE_BYTES
+            + self.entries.capacity() * ENTRY_BYTES
+            + self.index.len() * 4
+    }
+
+    pub(super) fn reserve_array(
+        &mut self,
+        accounting: &Accounting,
+        capacity: usize,
+    ) -> Result<(), OutOfMemory> {
+        let added = (capacity - self.array.capacity()) * VALUE_BYTES;
+        if added > LARGE_BYTES {
+            accounting.check(added)?;
+        }
+        self.array.reserve_exact(capacity - self.array.len());
+        accounting.charge(added);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn find_value(&self, key: Value<'gc>) -> Value<'gc> {
+        match self.find(key) {
+            Some(number) => self.entries[number].value,
+            None => Value::Nil,
+        }
+    }
+
+    /// The entry with this key. Objects without a serial number are in no table.
+    pub(super) fn find(&self, key: Value<'gc>) -> Option<usize> {
+        if let Value::String(string) = key {
+            return self.find_string(string);
+        }
+        if self.index.is_empty() {
+            return self
+                .entries
+                .iter()
+                .position(|entry| entry.key.raw_equals(key));
+        }
+        let hash = hash_if_known(key)?;
+        self.probe(hash, |entry| entry.key.raw_equals(key))
+    }
+
+    #[inline]
+    pub(super) fn find_string(&self, key: LuaString<'gc>) -> Option<usize> {
+        if !key.is_short() {
+            let matches =
+                |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found == key);
+            if self.index.is_empty() {
+                return self.entries.iter().position(matches);
+            }
+            return self.probe(key.hash(), matches);
+        }
+        let matches =
+            |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found.ptr_eq(key));
+        if self.index.is_empty() {
+            return self.entries.iter().position(matches);
+        }
+        self.probe(key.hash(), matches)
+    }
+
+    #[inline]
+    fn probe(&self, hash: u32, matches: impl Fn(&Entry<'gc>) -> bool) -> Option<usize> {
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        loop {
+            match self.index[slot] {
+                0 => return None,
+                number => {
+                    let number = number as usize - 1;
+                    if matches(&self.entries[number]) {
+                        return Some(number);
+                    }
+                }
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    /// Adds a key that is not there; there is room.
+    pub(super) fn insert(&mut self, key: Value<'gc>, value: Value<'gc>, hash: u32) {
+        debug_assert!(self.entries.len() < self.entries.capacity());
+        self.entries.push(Entry { key, value });
+        self.integer_keys += u32::from(matches!(key, Value::Integer(_)));
+        self.link(hash, self.entries.len() as u32);
+    }
+
+    /// Puts entry number `number - 1` into the index.
+    fn link(&mut self, hash: u32, number: u32) {
+        if self.index.is_empty() {
+            return;
+        }
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.index[slot] != 0 {
+            slot = (slot + 1) & mask;
+        }
+        self.index[slot] = number;
+    }
+
+    pub(super) fn clear_entry(&mut self, key: Value<'gc>) {
+        if let Some(number) = self.find(key) {
+            self.entries[number].value = Value::Nil;
+        }
+    }
+
+    /// Makes room for one more entry: moves integer keys to the array part, drops removed keys, doubles if still needed.
+    pub(super) fn grow(
+        &mut self,
+        accounting: &Accounting,
+        new_key: Value<'gc>,
+    ) -> Result<(), OutOfMemory> {
+        if self.integer_keys > 0 || matches!(new_key, Value::Integer(_)) {
+            let goal = self.array_goal(new_key);
+            if goal > self.array.len() {
+                if (goal - self.array.len()) * VALUE_BYTES > LARGE_BYTES {
+                    accounting.check((goal - self.array.len()) * VALUE_BYTES)?;
+                }
+                self.move_to_array(goal);
+            }
+        }
+        let live = self
+            .entries
+            .iter()
+            .filter(|entry| !entry.value.is_nil())
+            .count();
+        let capacity = if live + live / 4 < self.entries.capacity() {
+            self.entries.capacity()
+        } else {
+            (self.entries.capacity() * 2).max(4)
+        };
+        let added = (capacity - self.entries.capacity()) * (ENTRY_BYTES + 8);
+        if added > LARGE_BYTES {
+            accounting.check(added)?;
+        }
+        self.reindex(capacity);
+        Ok(())
+    }
+
+    /// The largest n, a power of two, such that more than half of the keys 1..=n would be in use.
+    fn array_goal(&self, new_key: Value<'gc>) -> usize {
+        // counts[b]: keys k with 2^(b-1) < k <= 2^b.
+        let mut counts = [0usize; 32];
+        let mut count = |key: i64| {
+            if (1..=1 << 31).contains(&key) {
+                counts[(64 - (key as u64 - 1).leading_zeros()) as usize] += 1;
+            }
+        };
+        for (position, value) in self.array.iter().enumerate() {
+            if !value.is_nil() {
+                count(position as i64 + 1);
+            }
+        }
+        for entry in &self.entries {
+            if let (Value::Integer(key), false) = (entry.key, entry.value.is_nil()) {
+                count(key);
+            }
+        }
+        if let Value::Integer(key) = new_key {
+            count(key);
+        }
+        let (mut total, mut goal) = (0, 0);
+        for (bits, in_range) in counts.iter().enumerate() {
+            total += in_range;
+            if total > (1usize << bits) / 2 {
+                goal = 1 << bits;
+            }
+        }
+        goal
+    }
+
+    fn move_to_array(&mut self, length: usize) {
+        self.array.reserve_exact(length - self.array.len());
+        self.array.resize(length, Value::Nil);
+        for entry in &mut self.entries {
+            if let (Value::Integer(key), false) = (entry.key, entry.value.is_nil())
+                && key >= 1
+                && key as u64 <= length as u64
+            {
+                self.array[key as usize - 1] = entry.value;
+                entry.value = Value::Nil;
+            }
+        }
+    }
+
+    /// Rebuilds entries and index with this capacity, without removed keys.
+    pub(super) fn reindex(&mut self, capacity: usize) {
+        let mut entries = Vec::new();
+        entries.reserve_exact(capacity);
+        entries.extend(self.entries.iter().filter(|entry| !entry.value.is_nil()));
+        self.entries = entries;
+        self.integer_keys = self
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.key, Value::Integer(_)))
+            .count() as u32;
+        self.index = if capacity > UNINDEXED_MAX {
+            vec![0; (capacity + capacity / 2).next_power_of_two()].into()
+        } else {
+            Box::default()
+        };
+        if !self.index.is_empty() {
+            for number in 0..self.entries.len() {
+                let hash =
+                    hash_if_known(self.entries[number].key).expect("a stored key has its hash");
+                self.link(hash, number as u32 + 1);
+            }
+        }
+    }
+}
+
+/// The hash of a key that is to be stored; gives an object its serial number.
+pub(super) fn hash_of<'gc>(context: Context<'gc>, key: Value<'gc>) -> u32 {
+    if let Some(serial) = serial_cell(key) {
+        context.serial(serial);
+    }
+    hash_if_known(key).expect("an object with a serial number has a hash")
+}
+
+/// The hash of a key; `None` for an object that has no serial number yet.
+fn hash_if_known(key: Value<'_>) -> Option<u32> {
+    let mix = |bits: u64| {
+        let product = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (product >> 32) as u32
+    };
+    Some(match key {
+        Value::String(string) => string.hash(),
+        Value::Integer(integer) => mix(integer as u64),
+        Value::Float(float) => mix(float.to_bits()),
+        Value::Boolean(boolean) => mix(u64::from(boolean) + 1),
+        Value::LightUserdata(number) => mix(number),
+        Value::Nil => 0,
+        _ => match serial_cell(key)?.get() {
+            0 => return None,
+            serial => mix(u64::from(serial) << 1),
+        },
+    })
+}
