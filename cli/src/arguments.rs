@@ -40,6 +40,7 @@ pub struct Arguments {
     /// The chunks of `-e`, in order.
     pub code: Vec<Vec<u8>>,
     pub interactive: bool,
+    pub help: bool,
     pub version: bool,
     pub warnings: bool,
     /// Fuel for the whole run; none for no limit.
@@ -61,14 +62,14 @@ pub fn version() -> String {
 }
 
 impl Arguments {
-    /// Reads a command line, whose first argument is the program's own name. Shows the usage and ends the process for
-    /// `--help`.
+    /// Reads a command line, whose first argument is the program's own name. What follows `--help` is not read.
     pub fn parse(command_line: impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
         let command_line: Vec<OsString> = command_line.collect();
         let bytes = |text: &OsString| text.as_encoded_bytes().to_vec();
         let mut arguments = Arguments {
             code: Vec::new(),
             interactive: false,
+            help: false,
             version: false,
             warnings: false,
             fuel: None,
@@ -88,8 +89,8 @@ impl Arguments {
                 Arg::Short('v') | Arg::Long("version") => arguments.version = true,
                 Arg::Short('W') => arguments.warnings = true,
                 Arg::Short('h') | Arg::Long("help") => {
-                    print!("{USAGE}");
-                    std::process::exit(0);
+                    arguments.help = true;
+                    break;
                 }
                 Arg::Long("fuel") => {
                     arguments.fuel = Some(fuel(&value(&mut parser, "--fuel")?)?);
@@ -99,15 +100,24 @@ impl Arguments {
                 }
                 Arg::Long("deterministic") => arguments.deterministic = true,
                 Arg::Long("db") => arguments.database = Some(value(&mut parser, "--db")?.into()),
-                Arg::Short(option) => return Err(Error::Usage(format!("unrecognized option '-{option}'"))),
-                Arg::Long(option) => return Err(Error::Usage(format!("unrecognized option '--{option}'"))),
+                Arg::Short(option) => {
+                    return Err(Error::Usage(format!("unrecognized option '-{option}'")));
+                }
+                Arg::Long(option) => {
+                    return Err(Error::Usage(format!("unrecognized option '--{option}'")));
+                }
                 Arg::Value(script) => {
                     let rest: Vec<OsString> = parser.raw_args().map_err(usage)?.collect();
                     arguments.script_arguments = rest.iter().map(bytes).collect();
                     arguments.script_index = command_line.len() - rest.len() - 1;
                     // `-- -` is a file of that name.
-                    let is_stdin = script == "-" && command_line[arguments.script_index - 1] != "--";
-                    arguments.program = if is_stdin { Program::Stdin } else { Program::File(script.into()) };
+                    let is_stdin =
+                        script == "-" && command_line[arguments.script_index - 1] != "--";
+                    arguments.program = if is_stdin {
+                        Program::Stdin
+                    } else {
+                        Program::File(script.into())
+                    };
                     break;
                 }
             }
@@ -121,7 +131,9 @@ fn usage(error: lexopt::Error) -> Error {
 }
 
 fn value(parser: &mut Parser, option: &str) -> Result<OsString, Error> {
-    parser.value().map_err(|_| Error::Usage(format!("'{option}' needs argument")))
+    parser
+        .value()
+        .map_err(|_| Error::Usage(format!("'{option}' needs argument")))
 }
 
 fn fuel(text: &OsString) -> Result<u64, Error> {
@@ -162,7 +174,8 @@ mod tests {
     use super::*;
 
     fn parse(line: &[&str]) -> Arguments {
-        Arguments::parse(["cu"].iter().chain(line).map(OsString::from)).expect("a good command line")
+        Arguments::parse(["cu"].iter().chain(line).map(OsString::from))
+            .expect("a good command line")
     }
 
     #[test]
@@ -192,8 +205,18 @@ mod tests {
             (&["-i"], Program::None, 0, &[]),
             (&["-"], Program::Stdin, 1, &[]),
             (&["--", "-"], Program::File("-".into()), 2, &[]),
-            (&["a.lua", "-v", "--", "x"], Program::File("a.lua".into()), 1, &["-v", "--", "x"]),
-            (&["-e", "x=1", "--", "-b.lua", "-"], Program::File("-b.lua".into()), 4, &["-"]),
+            (
+                &["a.lua", "-v", "--", "x"],
+                Program::File("a.lua".into()),
+                1,
+                &["-v", "--", "x"],
+            ),
+            (
+                &["-e", "x=1", "--", "-b.lua", "-"],
+                Program::File("-b.lua".into()),
+                4,
+                &["-"],
+            ),
         ] {
             let arguments = parse(line);
             assert_eq!(arguments.program, program, "{line:?}");

@@ -37,7 +37,7 @@ pub enum Error {
     /// The user pressed Ctrl-C.
     #[error("interrupted!")]
     Interrupted,
-    #[error("cannot write output: {0}")]
+    #[error("cannot write output: {}", system_reason(.0))]
     Output(std::io::Error),
     #[error("{0}")]
     Terminal(#[from] rustyline::error::ReadlineError),
@@ -52,6 +52,15 @@ impl Error {
         match self {
             Error::Lua(text) => Cow::Borrowed(text),
             other => Cow::Owned(other.to_string().into_bytes()),
+        }
+    }
+
+    /// Whether nobody is to be told: it was shown already, or the reader of the output has gone.
+    pub fn is_silent(&self) -> bool {
+        match self {
+            Error::Reported => true,
+            Error::Output(error) => error.kind() == std::io::ErrorKind::BrokenPipe,
+            _ => false,
         }
     }
 

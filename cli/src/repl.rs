@@ -3,6 +3,7 @@
 //! A line is tried as an expression first, by a `return` before it (a leading `=` says the same), then as the start of a chunk,
 //! which goes on for as many lines as it takes: the compiler says "near <eof>" of an unfinished one.
 
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -38,13 +39,18 @@ pub fn run(runner: &mut Runner, output: &Output) -> Result<(), Error> {
     result
 }
 
-fn read_and_run(runner: &mut Runner, output: &Output, editor: &mut DefaultEditor) -> Result<(), Error> {
+fn read_and_run(
+    runner: &mut Runner,
+    output: &Output,
+    editor: &mut DefaultEditor,
+) -> Result<(), Error> {
     loop {
         output.flush()?;
         let function = match read_chunk(runner, editor) {
             Ok(Some(function)) => function,
             Ok(None) => return Ok(()),
             Err(Error::Interrupted) => continue,
+            Err(error @ Error::Terminal(_)) => return Err(error),
             Err(error) => {
                 show_error(output, &error)?;
                 continue;
@@ -63,7 +69,9 @@ fn read_and_run(runner: &mut Runner, output: &Output, editor: &mut DefaultEditor
 
 /// Reads lines until they are a chunk. None at the end of the input.
 fn read_chunk(runner: &Runner, editor: &mut DefaultEditor) -> Result<Option<Handle>, Error> {
-    let Some(mut text) = read_line(editor, PROMPT)? else { return Ok(None) };
+    let Some(mut text) = read_line(editor, PROMPT)? else {
+        return Ok(None);
+    };
     let expression = text.strip_prefix('=').unwrap_or(&text);
     if let Ok(function) = runner.load(format!("return {expression}").as_bytes(), CHUNK_NAME) {
         remember(editor, &text);
@@ -116,10 +124,14 @@ fn print_results(runner: &mut Runner) -> Result<(), Error> {
         return Ok(());
     }
     let print = runner.enter(|context| {
-        let print = context.globals().get(Value::String(context.string(b"print")));
+        let print = context
+            .globals()
+            .get(Value::String(context.string(b"print")));
         context.stash(print)
     });
-    let printed = runner.call(&print, |context| results.iter().map(|result| context.fetch(result)).collect());
+    let printed = runner.call(&print, |context| {
+        results.iter().map(|result| context.fetch(result)).collect()
+    });
     runner.enter(|context| {
         for handle in results.into_iter().chain([print]) {
             context.release(handle);
@@ -136,7 +148,6 @@ fn print_results(runner: &mut Runner) -> Result<(), Error> {
 
 /// Errors of a session have no program name before them.
 fn show_error(output: &Output, error: &Error) -> Result<(), Error> {
-    use std::io::Write;
     output.flush()?;
     let _ = std::io::stderr().write_all(&[&error.text(), &b"\n"[..]].concat());
     Ok(())
@@ -144,7 +155,6 @@ fn show_error(output: &Output, error: &Error) -> Result<(), Error> {
 
 /// `cu/history` in the user's data folder, which is made if need be.
 fn history_file() -> Option<PathBuf> {
-    use std::io::IsTerminal;
     if !std::io::stdin().is_terminal() {
         return None;
     }

@@ -32,7 +32,11 @@ impl Runner {
         } else {
             Box::new(Terminal::new(output.clone()))
         };
-        let seed = if arguments.deterministic { 0 } else { random_seed() };
+        let seed = if arguments.deterministic {
+            0
+        } else {
+            random_seed()
+        };
         let vm = Vm::new(Options {
             heap_limit: arguments.heap_limit,
             seed,
@@ -40,7 +44,12 @@ impl Runner {
         });
         vm.enter(|context| {
             let table = argument_table(context, arguments);
-            set(context, context.globals(), string(context, b"arg"), Value::Table(table));
+            set(
+                context,
+                context.globals(),
+                string(context, b"arg"),
+                Value::Table(table),
+            );
         });
         Runner {
             vm,
@@ -51,10 +60,18 @@ impl Runner {
     }
 
     /// Compiles a chunk and runs it.
-    pub fn run(&mut self, source: &[u8], chunk_name: &str, arguments: &[Vec<u8>]) -> Result<(), Error> {
+    pub fn run(
+        &mut self,
+        source: &[u8],
+        chunk_name: &str,
+        arguments: &[Vec<u8>],
+    ) -> Result<(), Error> {
         let function = self.load(source, chunk_name).map_err(syntax_error)?;
         let result = self.call(&function, |context| {
-            arguments.iter().map(|argument| string(context, argument)).collect()
+            arguments
+                .iter()
+                .map(|argument| string(context, argument))
+                .collect()
         });
         self.vm.enter(|context| context.release(function));
         result
@@ -79,7 +96,9 @@ impl Runner {
 
     /// The values that the last call returned.
     pub fn results(&self) -> Vec<Handle> {
-        self.vm.take_results(|context, values| values.iter().map(|value| context.stash(*value)).collect())
+        self.vm.take_results(|context, values| {
+            values.iter().map(|value| context.stash(*value)).collect()
+        })
     }
 
     /// Access to the heap.
@@ -97,7 +116,10 @@ impl Runner {
     fn finish(&mut self) -> Result<(), Error> {
         let mut used_before = 0;
         loop {
-            let step = self.vm.step(self.fuel_left.min(SLICE)).map_err(usage_error)?;
+            let step = self
+                .vm
+                .step(self.fuel_left.min(SLICE))
+                .map_err(usage_error)?;
             let used = self.vm.fuel_used();
             if self.fuel_limit.is_some() {
                 self.fuel_left = self.fuel_left.saturating_sub(used - used_before);
@@ -129,7 +151,10 @@ impl Runner {
 
     /// The error of the run that failed, with its traceback where `lua` shows one.
     fn lua_error(&self) -> Error {
-        let RunError::Lua { message, traceback, .. } = self.vm.take_error() else {
+        let RunError::Lua {
+            message, traceback, ..
+        } = self.vm.take_error()
+        else {
             return usage_error(self.vm.take_error());
         };
         // The error value has the message's bytes, if it is a string. One from `__tostring` is shown as it is.
@@ -140,7 +165,8 @@ impl Runner {
             }
             other => {
                 let default = format!("(error object is a {} value)", other.type_name());
-                let is_shown = matches!(other, Value::Integer(_) | Value::Float(_)) || message == default;
+                let is_shown =
+                    matches!(other, Value::Integer(_) | Value::Float(_)) || message == default;
                 (message.into_bytes(), is_shown)
             }
         });
@@ -162,18 +188,24 @@ pub fn source_of_file(path: &Path) -> Result<(Vec<u8>, String), Error> {
     };
     let mut file = std::fs::File::open(path).map_err(|error| failure("open", &error))?;
     let mut source = Vec::new();
-    file.read_to_end(&mut source).map_err(|error| failure("read", &error))?;
-    Ok((without_first_comment(source), format!("@{}", path.display())))
+    file.read_to_end(&mut source)
+        .map_err(|error| failure("read", &error))?;
+    Ok((
+        without_first_comment(source),
+        format!("@{}", path.display()),
+    ))
 }
 
 /// All of the standard input stream.
 pub fn source_of_stdin() -> Result<Vec<u8>, Error> {
     let mut source = Vec::new();
-    std::io::stdin().read_to_end(&mut source).map_err(|error| Error::File {
-        action: "read",
-        path: "stdin".into(),
-        reason: system_reason(&error),
-    })?;
+    std::io::stdin()
+        .read_to_end(&mut source)
+        .map_err(|error| Error::File {
+            action: "read",
+            path: "stdin".into(),
+            reason: system_reason(&error),
+        })?;
     Ok(without_first_comment(source))
 }
 
@@ -185,7 +217,10 @@ fn without_first_comment(mut source: Vec<u8>) -> Vec<u8> {
         source.drain(..BYTE_ORDER_MARK.len());
     }
     if source.first() == Some(&b'#') {
-        let end = source.iter().position(|&byte| byte == b'\n').unwrap_or(source.len());
+        let end = source
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .unwrap_or(source.len());
         source.drain(..end);
     }
     source
@@ -196,7 +231,12 @@ fn argument_table<'gc>(context: Context<'gc>, arguments: &Arguments) -> Table<'g
     let table = context.table();
     for (index, argument) in arguments.all.iter().enumerate() {
         let index = index as i64 - arguments.script_index as i64;
-        set(context, table, Value::Integer(index), string(context, argument));
+        set(
+            context,
+            table,
+            Value::Integer(index),
+            string(context, argument),
+        );
     }
     table
 }

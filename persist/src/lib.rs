@@ -1,1 +1,51 @@
-//! persist
+//! What joins the Lua VM and the storage engine: functions saved as bytes, and Lua values as documents.
+//!
+//! A *function blob* holds one closure, or several saved together, with everything they reach: prototypes, upvalues, tables with
+//! their metatables, other closures. Library functions and the global table are *permanents*: written by name,
+//! found again by name in the VM that loads them.
+//!
+//! ```
+//! use cu_persist::{Limits, Save, load_function, save_function};
+//! use cu_vm::{Options, Value, Vm};
+//!
+//! let mut vm = Vm::new(Options::default());
+//! let chunk = vm.load(b"local n = 0; return function() n = n + 1; return n end", "=counter").unwrap();
+//! let counter = vm.run(&chunk, 1000, |context, results| context.stash(results[0])).unwrap();
+//! vm.run(&counter, 1000, |_, _| ()).unwrap();
+//! let bytes = save_function(&vm, &counter, &Save::default()).unwrap();
+//!
+//! // Elsewhere, later:
+//! let mut vm = Vm::new(Options::default());
+//! let counter = load_function(&mut vm, &bytes, &Limits::default()).unwrap();
+//! let count = vm.run(&counter, 1000, |_, results| results[0].to_integer()).unwrap();
+//! assert_eq!(count, Some(2));
+//! ```
+//!
+//! Loading trusts nothing: bytes are bounds-checked and validated as a whole, code goes through the verifier, and only
+//! then is anything made in the VM.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod blob;
+mod build;
+mod envelope;
+mod error;
+mod function;
+mod identity;
+mod limits;
+mod path;
+mod reader;
+mod registry;
+mod save;
+mod stateful;
+mod value;
+mod wire;
+
+pub use blob::{Blob, load_function, load_functions, save_function, save_functions};
+pub use envelope::FORMAT_VERSION;
+pub use error::{CorruptKind, Error, Result};
+pub use limits::Limits;
+pub use registry::{Functions, compile_function};
+pub use save::{Save, save_values};
+pub use value::{FUNCTION_BLOB, FunctionPolicy, from_document, to_document};

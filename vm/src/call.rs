@@ -7,7 +7,7 @@
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::heap::coroutine::{Coroutine, FLAG_UNYIELDABLE, Frame, WANT_ALL};
+use crate::heap::coroutine::{Coroutine, FLAG_UNYIELDABLE, WANT_ALL};
 use crate::heap::native::Native;
 use crate::heap::string::LuaString;
 use crate::heap::table::{Table, TableError};
@@ -60,9 +60,10 @@ impl<'a, 'gc> Call<'a, 'gc> {
     pub(crate) fn new(
         machine: &'a mut Machine<'gc>,
         native: Native<'gc>,
-        frame: &Frame<'gc>,
+        function: usize,
+        args: usize,
+        state: u32,
     ) -> Self {
-        let (function, args, state) = (frame.function as usize, frame.extra as usize, frame.state);
         Call {
             machine,
             native,
@@ -349,12 +350,6 @@ impl<'a, 'gc> Call<'a, 'gc> {
     #[cold]
     pub fn error(&self, message: impl AsRef<[u8]>) -> Error<'gc> {
         self.machine.error_at_level(1, message.as_ref())
-    }
-
-    /// An error with just this message.
-    #[cold]
-    pub fn error_without_position(&self, message: &str) -> Error<'gc> {
-        Error::Thrown(Value::String(self.context().string(message.as_bytes())))
     }
 
     /// A table's refusal as an error.

@@ -53,6 +53,8 @@ pub(crate) struct Registered<'gc> {
     pub permanents: Table<'gc>,
     pub permanent_names: Table<'gc>,
     pub string_metatable: Option<Table<'gc>>,
+    /// The uncaught error of the last run: value, message and traceback.
+    pub report: Option<Table<'gc>>,
     /// The coroutine that runs what the host starts.
     pub main: Coroutine<'gc>,
     /// The one whose code runs.
@@ -71,6 +73,7 @@ unsafe impl<'gc> Collect<'gc> for Root<'gc> {
             cc.trace(&registered.permanents);
             cc.trace(&registered.permanent_names);
             cc.trace(&registered.string_metatable);
+            cc.trace(&registered.report);
             cc.trace(&registered.main);
             cc.trace(&registered.current);
         }

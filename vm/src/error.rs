@@ -52,8 +52,8 @@ pub enum RunError {
 impl From<TableError> for &'static str {
     fn from(error: TableError) -> Self {
         match error {
-            TableError::NilIndex => "index is nil",
-            TableError::NanIndex => "index is NaN",
+            TableError::NilIndex => "table index is nil",
+            TableError::NanIndex => "table index is NaN",
             TableError::OutOfMemory => "not enough memory",
         }
     }

@@ -23,6 +23,9 @@ use crate::metamethod::Metamethod;
 /// The heap limit of a VM that asks for nothing else: 512 KiB.
 pub const DEFAULT_HEAP_LIMIT: usize = 512 * 1024;
 
+/// What a collection cycle costs: one unit of fuel for so many bytes that survive it.
+const BYTES_COLLECTED_PER_FUEL: usize = 64;
+
 /// How a VM is made.
 pub struct Options {
     /// The most the heap may hold, in nominal bytes (what objects take on wasm32).
@@ -86,6 +89,7 @@ impl Vm {
                 permanents: Table::new(context, 0, 0),
                 permanent_names: Table::new(context, 0, 0),
                 string_metatable: None,
+                report: None,
                 main,
                 current: main,
             }));
@@ -139,7 +143,10 @@ impl Vm {
         self.enter(|context| {
             let (function, args) = values(context);
             let main = context.registered().main;
-            context.update_registered(|registered| registered.current = main);
+            context.update_registered(|registered| {
+                registered.current = main;
+                registered.report = None;
+            });
             reset(main);
             let mut machine = Machine::new(context, main, 0);
             machine.state_mut().status = Status::Running;
@@ -204,7 +211,11 @@ impl Vm {
                 .saturating_add(before.saturating_sub(rest).max(0) as u64);
             left = rest;
             match stop {
-                Stop::Collect => self.collect(),
+                Stop::Collect => {
+                    self.collect();
+                    // Marking and sweeping take time in proportion to the heap.
+                    left -= (self.heap_bytes().used / BYTES_COLLECTED_PER_FUEL) as i64;
+                }
                 Stop::OutOfFuel => return Ok(Step::OutOfFuel),
                 Stop::Failed => unreachable!("the bottom frame of a run catches every error"),
                 Stop::Finished(count) => {
@@ -240,9 +251,9 @@ impl Vm {
 
     /// The error of the run that failed.
     pub fn take_error(&self) -> RunError {
-        self.enter(|context| match bottom_values(context, 2)[..] {
-            [_, Value::Table(report)] => library::read_report(context, report),
-            _ => RunError::Lua {
+        self.enter(|context| match context.registered().report {
+            Some(report) => library::read_report(report),
+            None => RunError::Lua {
                 message: "unknown error".into(),
                 traceback: String::new(),
                 position: None,
@@ -255,9 +266,9 @@ impl Vm {
         &self,
         take: impl for<'gc> FnOnce(Context<'gc>, Value<'gc>) -> T,
     ) -> T {
-        self.enter(|context| match bottom_values(context, 2)[..] {
-            [_, Value::Table(report)] => take(context, report.get_integer(1)),
-            _ => take(context, Value::Nil),
+        self.enter(|context| {
+            let report = context.registered().report;
+            take(context, report.map_or(Value::Nil, |report| report.get_integer(1)))
         })
     }
 

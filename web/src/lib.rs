@@ -1,1 +1,28 @@
-//! web
+//! Cu for the browser: what the wasm module offers to the TypeScript package around it.
+//!
+//! Two classes: [`Instance`], one Lua state, and [`Database`], one database over IndexedDB or in memory. They know nothing
+//! of each other; the TypeScript side moves function blobs between them. `web/ts/engine.ts` describes this surface, and
+//! the build checks the generated declarations against it.
+//!
+//! Values cross as encoded documents, one byte string each way. Failing calls throw JavaScript `Error` objects with
+//! a `code` ([`Error`]). A panic is a trap: the TypeScript side sees it and gives the whole module instance up.
+//!
+//! ```js
+//! const instance = new Instance(encode({ heapLimit: 524288, seed: 1 }));
+//! instance.start(utf8('return 1 + 1'), '=example', encode([]));
+//! while (instance.step(100000) === 1); // 1: out of fuel
+//! decode(instance.takeValues()); // [2]
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod database;
+mod error;
+mod host;
+mod indexeddb;
+mod instance;
+mod options;
+
+pub use database::Database;
+pub use error::{Error, Result};
+pub use instance::Instance;

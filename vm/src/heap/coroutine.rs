@@ -111,6 +111,8 @@ pub(crate) struct Frame<'gc> {
 pub(crate) const WANT_ALL: i32 = -1;
 /// The caller's interrupted instruction takes one result.
 pub(crate) const WANT_FINISH: i32 = -2;
+/// The caller's instruction, which closes variables one by one, is run again.
+pub(crate) const WANT_REPEAT: i32 = -3;
 /// The frame was entered by a tail call; tracebacks say so.
 pub(crate) const FLAG_TAIL_CALL: u32 = 1;
 /// `coroutine.yield` is refused above this frame.

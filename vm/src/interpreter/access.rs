@@ -63,7 +63,7 @@ impl<'gc> Machine<'gc> {
             }
             object = handler;
         }
-        Err(self.runtime_error(b"'__index' chain too long; possibly a loop"))
+        Err(self.runtime_error(b"'__index' chain too long; possible loop"))
     }
 
     /// `object[key] = value` (manual §2.4, `__newindex`).
@@ -96,7 +96,7 @@ impl<'gc> Machine<'gc> {
             }
             object = handler;
         }
-        Err(self.runtime_error(b"'__newindex' chain too long; possibly a loop"))
+        Err(self.runtime_error(b"'__newindex' chain too long; possible loop"))
     }
 
     fn assign_raw(
@@ -106,10 +106,7 @@ impl<'gc> Machine<'gc> {
         value: Value<'gc>,
     ) -> Result<Assigned<'gc>, Error<'gc>> {
         match table.set(self.context, key, value) {
-            Ok(()) => {
-                self.memory_retry = false;
-                Ok(Assigned::Done)
-            }
+            Ok(()) => Ok(Assigned::Done),
             Err(TableError::OutOfMemory) => Err(Error::OutOfMemory),
             Err(error) => Err(self.runtime_error(<&'static str>::from(error).as_bytes())),
         }

@@ -6,7 +6,7 @@ use crate::bytecode::opcode::{Opcode, Trailing};
 use crate::call::{Action, Call};
 use crate::error::Error;
 use crate::heap::closure::Closure;
-use crate::heap::coroutine::{Callee, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH};
+use crate::heap::coroutine::{Callee, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT};
 use crate::heap::native::Native;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
@@ -188,32 +188,57 @@ impl<'gc> Machine<'gc> {
         frames.push(frame);
     }
 
-    /// Runs the native function of the top frame from its current state.
+    /// Calls a native function for an instruction of the top frame, which goes on at once if the function needs nothing called.
     #[inline]
+    pub(crate) fn call_native(
+        &mut self,
+        native: Native<'gc>,
+        function: usize,
+        args: usize,
+        want: i32,
+    ) -> Result<Flow, Error<'gc>> {
+        self.enter_native(native, function, args, want)?;
+        let mut call = Call::new(self, native, function, args, 0);
+        let (first, count) = match (native.code())(&mut call)? {
+            Action::Return { first, count } => (function + first as usize, count as usize),
+            other => return self.act(other, function),
+        };
+        self.state_mut().frames.pop();
+        if want == 1 {
+            let value = if count == 0 {
+                Value::Nil
+            } else {
+                self.slot(first)
+            };
+            self.set_slot(function, value);
+            return Ok(Flow::Continue);
+        }
+        self.place_results(function, first, count, want)?;
+        Ok(Flow::Continue)
+    }
+
+    /// Runs the native function of the top frame from its current state.
     pub(crate) fn run_native(&mut self, native: Native<'gc>) -> Result<Flow, Error<'gc>> {
         let frame = *self.top_frame();
         if frame.flags & FLAG_UNYIELDABLE != 0 {
             self.top_frame_mut().flags &= !FLAG_UNYIELDABLE;
             self.state_mut().unyieldable -= 1;
         }
-        let mut call = Call::new(self, native, &frame);
+        let function = frame.function as usize;
+        let mut call = Call::new(self, native, function, frame.extra as usize, frame.state);
         match (native.code())(&mut call)? {
-            Action::Return { first, count } => {
-                let function = frame.function as usize;
-                self.leave(
-                    function,
-                    function + first as usize,
-                    count as usize,
-                    frame.want,
-                )
-            }
-            other => self.act(other, &frame),
+            Action::Return { first, count } => self.leave(
+                function,
+                function + first as usize,
+                count as usize,
+                frame.want,
+            ),
+            other => self.act(other, function),
         }
     }
 
     #[inline(never)]
-    fn act(&mut self, action: Action, frame: &Frame<'gc>) -> Result<Flow, Error<'gc>> {
-        let function = frame.function as usize;
+    fn act(&mut self, action: Action, function: usize) -> Result<Flow, Error<'gc>> {
         match action {
             Action::Return { .. } => unreachable!("handled by the caller"),
             Action::Entered => Ok(Flow::Enter),
@@ -279,6 +304,12 @@ impl<'gc> Machine<'gc> {
                 self.slot(first)
             };
             return self.finish_instruction(value);
+        }
+        if want == WANT_REPEAT {
+            let caller = self.top_frame_mut();
+            // SAFETY: a saved `pc` is past the instruction's first word.
+            caller.pc = unsafe { caller.pc.sub(1) };
+            return Ok(Flow::Enter);
         }
         let copied = if want == WANT_ALL {
             count

@@ -21,7 +21,7 @@ use crate::arithmetic::{
 };
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
-use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH};
+use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT};
 use crate::heap::native::Role;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -77,6 +77,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     (*frame).pc = pc;
                     match $result {
                         Ok(Flow::Continue) => {
+                            machine.memory_retry = false;
                             frame = machine.top_frame_mut();
                             base = machine
                                 .state_mut()
@@ -574,8 +575,8 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
 
                     Opcode::Close => {
                         let from = position!(i.a());
-                        (*frame).pc = pc.sub(1);
-                        match machine.close_step(from as u32, Value::Nil, Some(machine.free_slot()))
+                        (*frame).pc = pc;
+                        match machine.close_step(from as u32, Value::Nil, Some(machine.free_slot()), WANT_REPEAT)
                         {
                             Ok(true) => continue 'frame,
                             Ok(false) => {}
@@ -670,29 +671,11 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                                 continue;
                             }
                             Value::Native(called) => {
-                                let flow = match machine.enter_native(called, function, args, want)
-                                {
-                                    Ok(()) => machine.run_native(called),
-                                    Err(error) => Err(error),
-                                };
-                                match flow {
-                                    Ok(Flow::Stop) => return,
-                                    Ok(_) => machine.memory_retry = false,
-                                    Err(error) => {
-                                        if machine.throw(error) == Flow::Stop {
-                                            return;
-                                        }
-                                    }
-                                }
-                                if accounting.wants_cycle() {
-                                    machine.stop = Stop::Collect;
-                                    return;
-                                }
+                                flow!(machine.call_native(called, function, args, want));
+                                safe_point!();
                                 if machine.fuel < 0 {
-                                    machine.stop = Stop::OutOfFuel;
-                                    return;
+                                    stop!(Stop::OutOfFuel);
                                 }
-                                continue 'frame;
                             }
                             _ => flow!(machine.call(function, args, want)),
                         }
@@ -717,9 +700,9 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                             i.b() - 1
                         };
                         if i.flag() {
-                            (*frame).pc = pc.sub(1);
+                            (*frame).pc = pc;
                             let at = machine.free_slot().max(first + count);
-                            match machine.close_step((*frame).base, Value::Nil, Some(at)) {
+                            match machine.close_step((*frame).base, Value::Nil, Some(at), WANT_REPEAT) {
                                 Ok(true) => continue 'frame,
                                 Ok(false) => {}
                                 Err(error) => {

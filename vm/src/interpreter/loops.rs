@@ -84,14 +84,14 @@ impl<'gc> Machine<'gc> {
         .then_some(limit))
     }
 
+    /// A numeric string will do for a number.
     fn loop_number(&self, value: Value<'gc>, what: &str) -> Result<f64, Error<'gc>> {
-        match value {
-            Value::Integer(integer) => Ok(integer as f64),
-            Value::Float(float) => Ok(float),
-            _ => {
-                let message = format!("'for' {what} must be a number").into_bytes();
-                Err(self.runtime_error(&message))
-            }
-        }
+        value.to_float().ok_or_else(|| {
+            let actual = self.type_name_of(value);
+            let mut message = format!("bad 'for' {what} (number expected, got ").into_bytes();
+            message.extend_from_slice(&actual);
+            message.push(b')');
+            self.runtime_error(&message)
+        })
     }
 }

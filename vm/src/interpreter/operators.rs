@@ -135,6 +135,8 @@ impl<'gc> Machine<'gc> {
         } else if !self.binary_handler(operator, left, right).is_nil() {
             // A string's own metamethods are built in here, so any handler found is another object's.
             return Ok(None);
+        } else if is_bitwise(operator) {
+            None
         } else {
             // Strings are converted by the string library's metamethods (manual §3.4.3).
             left.to_number().zip(right.to_number())

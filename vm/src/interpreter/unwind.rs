@@ -55,7 +55,7 @@ impl<'gc> Machine<'gc> {
         };
         let protected = self.state().frames[index];
         if !handled
-            && protected.state == 1
+            && matches!(protected.state, 1 | STATE_FAILED)
             && let Callee::Native(native) = protected.callee
             && native.role() == Role::Handled
         {
@@ -209,6 +209,7 @@ impl<'gc> Machine<'gc> {
         from: u32,
         error: Value<'gc>,
         at: Option<usize>,
+        want: i32,
     ) -> Result<bool, Error<'gc>> {
         let Some(&position) = self.state().to_close.last() else {
             self.coroutine.close_upvalues(from);
@@ -227,7 +228,7 @@ impl<'gc> Machine<'gc> {
         self.set_slot(at, handler);
         self.set_slot(at + 1, value);
         self.set_slot(at + 2, error);
-        self.call(at, 2, 0)?;
+        self.call(at, 2, want)?;
         Ok(true)
     }
 }
@@ -244,6 +245,6 @@ impl<'gc> Call<'_, 'gc> {
             let frame = self.machine.top_frame_mut();
             frame.top = frame.top.max(position + 4);
         }
-        self.machine.close_step(base, error, None)
+        self.machine.close_step(base, error, None, 0)
     }
 }

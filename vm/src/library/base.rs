@@ -16,7 +16,6 @@ pub(super) const FUNCTIONS: Functions = &[
     ("collectgarbage", collect_garbage),
     ("error", error),
     ("getmetatable", get_metatable),
-    ("load", load::load),
     ("pairs", pairs),
     ("print", print),
     ("rawequal", raw_equal),
@@ -166,10 +165,10 @@ fn assert<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.check_any(1)?.is_truthy() {
         return call.return_args_from(1);
     }
-    Err(if call.arg_count() >= 2 {
-        Error::Thrown(call.arg(2))
-    } else {
-        call.error_without_position("assertion failed!")
+    Err(match call.arg(2) {
+        Value::String(message) => call.error(message.as_bytes()),
+        value if call.arg_count() >= 2 => Error::Thrown(value),
+        _ => call.error("assertion failed!"),
     })
 }
 
@@ -280,7 +279,6 @@ fn pairs<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let value = call.check_any(1)?;
     match call.context().metamethod(value, Metamethod::Pairs) {
         Value::Nil => {
-            call.check_table(1)?;
             let next = call.context().permanent(b"next");
             call.return_values(&[next, value, Value::Nil])
         }

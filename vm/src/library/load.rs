@@ -1,6 +1,6 @@
 //! `load`: compiling at run time.
 
-use crate::call::{Action, Call};
+use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::{Error, RunError};
 use crate::heap::closure::Closure;
 use crate::heap::proto::Proto;
@@ -13,7 +13,16 @@ use crate::vm::compile_chunk;
 pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let pieces_slot = call.scratch();
     match (call.state(), call.arg(1)) {
-        (0, Value::String(text)) => {
+        (STATE_FAILED, _) => {
+            // The reader failed.
+            let error = call.slot(0);
+            if call.close_step(error)? {
+                return Ok(Action::Entered);
+            }
+            call.return_values(&[Value::Nil, error])
+        }
+        (0, Value::String(_) | Value::Integer(_) | Value::Float(_)) => {
+            let text = call.check_string(1)?;
             let name = call.opt_string(2)?.unwrap_or(text);
             compile(call, text.as_bytes(), name.as_bytes())
         }

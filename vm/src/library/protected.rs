@@ -1,5 +1,6 @@
 //! `pcall`, `xpcall`, and the protected call under which a host runs everything.
 
+use super::load::load;
 use super::{name_permanent, set_field};
 use crate::call::{Action, Call, STATE_FAILED, append_number};
 use crate::context::Context;
@@ -10,25 +11,13 @@ use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
 
 pub(super) fn open(context: Context<'_>) {
-    let functions: [(&'static str, NativeDefinition, Role); 2] = [
-        (
-            "pcall",
-            NativeDefinition {
-                name: "pcall",
-                code: pcall,
-            },
-            Role::Protected,
-        ),
-        (
-            "xpcall",
-            NativeDefinition {
-                name: "xpcall",
-                code: xpcall,
-            },
-            Role::Handled,
-        ),
+    let functions = [
+        (NativeDefinition { name: "pcall", code: pcall }, Role::Protected),
+        (NativeDefinition { name: "xpcall", code: xpcall }, Role::Handled),
+        (NativeDefinition { name: "load", code: load }, Role::Protected),
     ];
-    for (name, definition, role) in functions {
+    for (definition, role) in functions {
+        let name = definition.name;
         let native = Native::with_role(context, definition, &[], role);
         set_field(context, context.globals(), name, Value::Native(native));
         name_permanent(context, name, Value::Native(native));
@@ -92,7 +81,8 @@ pub(crate) fn host_call<'gc>(context: Context<'gc>) -> Value<'gc> {
     Value::Native(Native::with_role(context, definition, &[], Role::Handled))
 }
 
-/// The message handler of a run: makes a table of the error value, its message and the traceback.
+/// The message handler of a run: keeps the error value, its message and the traceback for the host, and turns the error
+/// into its message.
 pub(crate) fn error_report<'gc>(context: Context<'gc>) -> Value<'gc> {
     let definition = NativeDefinition {
         name: "(report)",
@@ -123,19 +113,17 @@ fn report<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     // Level 0 is this function, level 1 the frame that called it.
     let traceback = call.machine.traceback(call.machine.coroutine, None, 2);
     let table = context.table();
-    let values = [
-        error,
-        Value::String(context.string_from(message)),
-        Value::String(context.string_from(traceback)),
-    ];
+    let message = Value::String(context.string_from(message));
+    let values = [error, message, Value::String(context.string_from(traceback))];
     for (index, value) in values.into_iter().enumerate() {
         call.set_raw(table, Value::Integer(index as i64 + 1), value)?;
     }
-    call.return_value(Value::Table(table))
+    context.update_registered(|registered| registered.report = Some(table));
+    call.return_value(message)
 }
 
-/// Reads a table made by the report handler.
-pub(crate) fn read_report<'gc>(_context: Context<'gc>, report: Table<'gc>) -> RunError {
+/// Reads what the report handler kept.
+pub(crate) fn read_report(report: Table<'_>) -> RunError {
     let text = |index| match report.get_integer(index) {
         Value::String(text) => text.to_string_lossy().into_owned(),
         _ => String::new(),

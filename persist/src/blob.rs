@@ -1,0 +1,436 @@
+//! Function blobs: the public calls, and a blob's payload after it was checked from end to end.
+//!
+//! [`Blob::read`] needs no VM: bounds, counts, references and kinds are checked and all code is verified. Only
+//! permanents, whose names each VM knows for itself, are left for [`Blob::build`].
+
+use cu_vm::bytecode::verify::{Verified, verify};
+use cu_vm::{Handle, Value, Vm};
+
+use crate::envelope;
+use crate::error::{CorruptKind, Error, Result};
+use crate::function::{FunctionEntry, FunctionSource};
+use crate::limits::Limits;
+use crate::path::described;
+use crate::reader::Reader;
+use crate::save::{Save, save_values};
+use crate::wire::{self, Counts, NativeHead, TableHead};
+
+/// Saves one function with everything it reaches. Paths in errors begin with `function`; use [`save_functions`] to give it a name.
+///
+/// # Errors
+///
+/// [`Error::NotAFunction`], [`Error::NotPersistable`], [`Error::Limit`].
+pub fn save_function(vm: &Vm, function: &Handle, save: &Save) -> Result<Vec<u8>> {
+    save_functions(vm, &[("function", function)], save)
+}
+
+/// Saves several functions together; what they share, they share after loading too. Each comes with a name that
+/// paths in errors begin with.
+///
+/// # Errors
+///
+/// As for [`save_function`].
+pub fn save_functions(vm: &Vm, functions: &[(&str, &Handle)], save: &Save) -> Result<Vec<u8>> {
+    vm.enter(|context| {
+        let values: Vec<(&str, Value<'_>)> = functions
+            .iter()
+            .map(|(name, handle)| (*name, context.fetch(handle)))
+            .collect();
+        values
+            .iter()
+            .try_for_each(|(_, value)| check_function(*value))?;
+        save_values(context, &values, save)
+    })
+}
+
+/// Loads a blob with one function.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`], [`Error::Version`], [`Error::Verify`], [`Error::UnknownPermanent`], [`Error::Limit`] if it does not fit into
+/// the heap; [`Error::NotAFunction`] if the blob holds anything else than one function.
+pub fn load_function(vm: &mut Vm, bytes: &[u8], limits: &Limits) -> Result<Handle> {
+    let mut functions = load_functions(vm, bytes, limits)?;
+    match (functions.pop(), functions.is_empty()) {
+        (Some(function), true) => Ok(function),
+        (last, _) => {
+            functions.extend(last);
+            let found = format!("{} functions", functions.len());
+            vm.enter(|context| {
+                functions
+                    .into_iter()
+                    .for_each(|function| context.release(function))
+            });
+            Err(Error::NotAFunction { found })
+        }
+    }
+}
+
+/// Loads a blob's functions, in the order they were saved in.
+///
+/// # Errors
+///
+/// As for [`load_function`].
+pub fn load_functions(vm: &mut Vm, bytes: &[u8], limits: &Limits) -> Result<Vec<Handle>> {
+    let blob = Blob::read(bytes, limits)?;
+    let fits = |vm: &Vm| {
+        let heap = vm.heap_bytes();
+        blob.heap_bytes() <= heap.limit.saturating_sub(heap.used)
+    };
+    if !fits(vm) {
+        vm.collect();
+        if !fits(vm) {
+            return Err(Error::Limit { what: "heap" });
+        }
+    }
+    vm.enter(|context| {
+        let values = blob.build(context)?;
+        values.iter().try_for_each(|value| check_function(*value))?;
+        Ok(values
+            .into_iter()
+            .map(|value| context.stash(value))
+            .collect())
+    })
+}
+
+pub(crate) fn check_function(value: Value<'_>) -> Result<()> {
+    match value {
+        Value::Closure(_) | Value::Native(_) => Ok(()),
+        _ => Err(Error::NotAFunction {
+            found: described(value),
+        }),
+    }
+}
+
+/// A blob that was checked completely and belongs to no VM yet.
+pub struct Blob {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) counts: Counts,
+    pub(crate) layout: Layout,
+    pub(crate) functions: Vec<Option<Verified>>,
+}
+
+/// Where things are in a checked payload, and what building them takes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layout {
+    pub strings: Vec<std::ops::Range<usize>>,
+    /// The permanents' names, as string numbers.
+    pub permanents: Vec<u32>,
+    /// Whether a permanent serves as a metatable or as a native's code; what it is shows when a VM is there.
+    pub permanent_uses: Vec<PermanentUse>,
+    pub tables: usize,
+    pub upvalues: usize,
+    pub closures: usize,
+    pub natives: usize,
+    pub roots: usize,
+    pub heap_bytes: usize,
+}
+
+/// What a permanent has to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PermanentUse {
+    pub is_metatable: bool,
+    pub is_code: bool,
+}
+
+impl Blob {
+    /// Checks a blob from end to end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`], [`Error::Version`], [`Error::Verify`], [`Error::Limit`].
+    pub fn read(bytes: &[u8], limits: &Limits) -> Result<Blob> {
+        let payload = envelope::open(bytes, limits)?;
+        let mut reader = Reader::at(&payload, 0);
+        let counts = read_counts(&mut reader, limits)?;
+        let (layout, functions) = Scan::new(&payload, counts, limits).run(&mut reader)?;
+        Ok(Blob {
+            payload,
+            counts,
+            layout,
+            functions,
+        })
+    }
+
+    /// An upper estimate of the heap that building takes, in nominal bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.layout.heap_bytes
+    }
+
+    /// How many values it holds.
+    pub fn len(&self) -> usize {
+        self.counts.roots as usize
+    }
+
+    /// Whether it holds no value.
+    pub fn is_empty(&self) -> bool {
+        self.counts.roots == 0
+    }
+}
+
+fn read_counts(reader: &mut Reader<'_>, limits: &Limits) -> Result<Counts> {
+    let counts: Counts = reader.take()?;
+    let Counts {
+        strings,
+        permanents,
+        functions,
+        tables,
+        upvalues,
+        closures,
+        natives,
+        roots,
+    } = counts;
+    // The fewest bytes that one of each takes, in this order.
+    let each = [
+        (strings, 1),
+        (permanents, 1),
+        (functions, 12),
+        (tables, 3),
+        (upvalues, 1),
+        (closures, 1),
+        (natives, 2),
+        (roots, 1),
+    ];
+    let mut total = 0usize;
+    for (count, bytes) in each {
+        total = total.saturating_add(reader.check_count(count, bytes)?);
+    }
+    if total > limits.objects {
+        return Err(Error::Limit {
+            what: "object count",
+        });
+    }
+    Ok(counts)
+}
+
+/// Nominal sizes of objects, rounded up.
+mod nominal {
+    pub const STRING: usize = 48;
+    pub const TABLE: usize = 64;
+    pub const ITEM: usize = 32;
+    pub const PAIR: usize = 96;
+    pub const UPVALUE: usize = 40;
+    pub const CLOSURE: usize = 24;
+    pub const NATIVE: usize = 24;
+}
+
+/// One pass over a payload.
+struct Scan<'a> {
+    payload: &'a [u8],
+    counts: Counts,
+    limits: &'a Limits,
+    strings: Vec<&'a [u8]>,
+    entries: Vec<FunctionEntry>,
+    layout: Layout,
+    /// Functions that closures are made of.
+    called: Vec<bool>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(payload: &'a [u8], counts: Counts, limits: &'a Limits) -> Self {
+        Scan {
+            payload,
+            counts,
+            limits,
+            strings: Vec::with_capacity(counts.strings as usize),
+            entries: Vec::new(),
+            layout: Layout::default(),
+            called: vec![false; counts.functions as usize],
+        }
+    }
+
+    fn run(mut self, reader: &mut Reader<'a>) -> Result<(Layout, Vec<Option<Verified>>)> {
+        self.scan_strings(reader)?;
+        self.scan_permanents(reader)?;
+        for number in 0..self.counts.functions {
+            let scanned = self.source().scan(reader.offset());
+            let (entry, end) =
+                scanned.map_err(|error| error.within(|| format!("function {number}")))?;
+            *reader = Reader::at(self.payload, end);
+            self.entries.push(entry);
+        }
+        self.layout.tables = reader.offset();
+        for number in 0..self.counts.tables {
+            self.scan_table(reader)
+                .map_err(|error| error.within(|| format!("table {number}")))?;
+        }
+        self.layout.upvalues = reader.offset();
+        for number in 0..self.counts.upvalues {
+            self.scan_value(reader)
+                .map_err(|error| error.within(|| format!("upvalue {number}")))?;
+        }
+        self.layout.heap_bytes += self.counts.upvalues as usize * nominal::UPVALUE;
+        self.layout.closures = reader.offset();
+        for number in 0..self.counts.closures {
+            self.scan_closure(reader)
+                .map_err(|error| error.within(|| format!("closure {number}")))?;
+        }
+        self.layout.natives = reader.offset();
+        for number in 0..self.counts.natives {
+            self.scan_native(reader)
+                .map_err(|error| error.within(|| format!("native {number}")))?;
+        }
+        self.layout.roots = reader.offset();
+        for number in 0..self.counts.roots {
+            self.scan_value(reader)
+                .map_err(|error| error.within(|| format!("root {number}")))?;
+        }
+        reader.finish()?;
+        let functions = self.verify_functions()?;
+        Ok((self.layout, functions))
+    }
+
+    fn source(&self) -> FunctionSource<'_> {
+        FunctionSource {
+            payload: self.payload,
+            strings: &self.strings,
+            functions: &self.entries,
+        }
+    }
+
+    fn scan_strings(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        for number in 0..self.counts.strings {
+            let bytes: &[u8] = reader
+                .take()
+                .map_err(|error| error.within(|| format!("string {number}")))?;
+            self.strings.push(bytes);
+            self.layout
+                .strings
+                .push(reader.offset() - bytes.len()..reader.offset());
+            self.layout.heap_bytes += nominal::STRING + bytes.len();
+        }
+        Ok(())
+    }
+
+    fn scan_permanents(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        for number in 0..self.counts.permanents {
+            let name = reader
+                .take_number(self.counts.strings)
+                .map_err(|error| error.within(|| format!("permanent {number}")))?;
+            self.layout.permanents.push(name);
+        }
+        self.layout.permanent_uses = vec![PermanentUse::default(); self.layout.permanents.len()];
+        Ok(())
+    }
+
+    fn scan_value(&mut self, reader: &mut Reader<'a>) -> Result<wire::Value> {
+        let value: wire::Value = reader.take()?;
+        let reference = match value {
+            wire::Value::String(number) => (number, self.counts.strings),
+            wire::Value::Table(number) => (number, self.counts.tables),
+            wire::Value::Closure(number) => (number, self.counts.closures),
+            wire::Value::Native(number) => (number, self.counts.natives),
+            wire::Value::Permanent(number) => (number, self.counts.permanents),
+            _ => return Ok(value),
+        };
+        reader.check_number(reference.0, reference.1)?;
+        Ok(value)
+    }
+
+    fn scan_table(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        let head: TableHead = reader.take()?;
+        match head.metatable {
+            wire::Metatable::None => {}
+            wire::Metatable::Table(number) => {
+                reader.check_number(number, self.counts.tables)?;
+            }
+            wire::Metatable::Permanent(number) => {
+                reader.check_number(number, self.counts.permanents)?;
+                self.layout.permanent_uses[number as usize].is_metatable = true;
+            }
+        }
+        reader.check_count(head.items, 1)?;
+        let mut last = wire::Value::True;
+        for _ in 0..head.items {
+            last = self.scan_value(reader)?;
+        }
+        if last == wire::Value::Nil {
+            return Err(reader.corrupt(CorruptKind::Kind));
+        }
+        reader.check_count(head.pairs, 2)?;
+        for _ in 0..head.pairs {
+            let key = self.scan_value(reader)?;
+            let value = self.scan_value(reader)?;
+            let is_key = match key {
+                wire::Value::Nil => false,
+                wire::Value::Float(float) => !float.is_nan(),
+                _ => true,
+            };
+            if !is_key || value == wire::Value::Nil {
+                return Err(reader.corrupt(CorruptKind::Kind));
+            }
+        }
+        let contents = head.items as usize * nominal::ITEM + head.pairs as usize * nominal::PAIR;
+        self.layout.heap_bytes = self
+            .layout
+            .heap_bytes
+            .saturating_add(nominal::TABLE + contents);
+        Ok(())
+    }
+
+    fn scan_closure(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        let function = reader.take_number(self.counts.functions)? as usize;
+        self.called[function] = true;
+        let upvalues = self.entries[function].upvalues;
+        for _ in 0..upvalues {
+            reader.take_number(self.counts.upvalues)?;
+        }
+        self.layout.heap_bytes += nominal::CLOSURE + upvalues as usize * 4;
+        Ok(())
+    }
+
+    fn scan_native(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        let head: NativeHead = reader.take()?;
+        reader.check_number(head.permanent, self.counts.permanents)?;
+        self.layout.permanent_uses[head.permanent as usize].is_code = true;
+        reader.check_count(head.values, 1)?;
+        for _ in 0..head.values {
+            self.scan_value(reader)?;
+        }
+        self.layout.heap_bytes += nominal::NATIVE + head.values as usize * 16;
+        Ok(())
+    }
+
+    /// Expands and verifies the functions that closures are made of.
+    fn verify_functions(&mut self) -> Result<Vec<Option<Verified>>> {
+        let called = || {
+            (0u32..)
+                .zip(&self.entries)
+                .zip(&self.called)
+                .filter(|(_, called)| **called)
+                .map(|(entry, _)| entry)
+        };
+        let bytes = called().fold(0u64, |sum, (_, entry)| {
+            sum.saturating_add(entry.expanded_bytes)
+        });
+        match usize::try_from(bytes) {
+            Ok(bytes) if bytes <= self.limits.function_bytes => {
+                self.layout.heap_bytes = self.layout.heap_bytes.saturating_add(bytes);
+            }
+            _ => {
+                return Err(Error::Limit {
+                    what: "function size",
+                });
+            }
+        }
+        let mut functions: Vec<Option<Verified>> = Vec::new();
+        functions.resize_with(self.entries.len(), || None);
+        let source = FunctionSource {
+            payload: self.payload,
+            strings: &self.strings,
+            functions: &self.entries,
+        };
+        for (number, function) in functions
+            .iter_mut()
+            .enumerate()
+            .filter(|(number, _)| self.called[*number])
+        {
+            let parts = source.expand(number as u32)?;
+            *function = Some(verify(parts).map_err(|source| Error::Verify {
+                function: number,
+                source,
+            })?);
+        }
+        Ok(functions)
+    }
+}

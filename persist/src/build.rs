@@ -1,0 +1,319 @@
+//! From a checked blob to objects in a VM.
+//!
+//! First every object is made empty, then filled, so references in any direction and cycles need no special care. Metatables come
+//! last, when their `__mode` and `__gc` are there to be seen. Permanents are resolved before anything is made.
+
+use cu_vm::{Closure, Context, Native, Proto, Table, TableError, Upvalue, Value};
+
+use crate::blob::Blob;
+use crate::error::{CorruptKind, Error, Result};
+use crate::reader::Reader;
+use crate::stateful;
+use crate::wire::{self, NativeHead, TableHead};
+
+impl Blob {
+    /// Makes the blob's values. No Lua code runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPermanent`] before anything is made; [`Error::Limit`] if the heap is full.
+    pub fn build<'gc>(&self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
+        let permanents = self.resolve_permanents(context)?;
+        let mut builder = Builder {
+            blob: self,
+            context,
+            permanents,
+            strings: Vec::with_capacity(self.layout.strings.len()),
+            tables: Vec::with_capacity(self.counts.tables as usize),
+            upvalues: Vec::with_capacity(self.counts.upvalues as usize),
+            closures: Vec::with_capacity(self.counts.closures as usize),
+            natives: Vec::with_capacity(self.counts.natives as usize),
+            metatables: Vec::new(),
+        };
+        builder.make_objects()?;
+        builder.fill()?;
+        let mut reader = Reader::at(&self.payload, self.layout.roots);
+        let roots = (0..self.counts.roots)
+            .map(|_| builder.value(&mut reader))
+            .collect();
+        for (table, metatable) in &builder.metatables {
+            context.set_metatable(*table, Some(*metatable));
+        }
+        roots
+    }
+
+    fn string(&self, number: u32) -> &[u8] {
+        self.layout
+            .strings
+            .get(number as usize)
+            .and_then(|range| self.payload.get(range.clone()))
+            .unwrap_or_default()
+    }
+
+    fn resolve_permanents<'gc>(&self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
+        let resolve = |(number, name): (usize, &u32)| {
+            let name = self.string(*name);
+            let permanent = context.permanent(name);
+            let place = format!("permanent {number}");
+            let uses = self.layout.permanent_uses[number];
+            let is_wrong = (uses.is_metatable && !matches!(permanent, Value::Table(_)))
+                || (uses.is_code && !matches!(permanent, Value::Native(_)));
+            if permanent.is_nil() {
+                Err(Error::UnknownPermanent {
+                    name: String::from_utf8_lossy(name).into_owned(),
+                    path: place,
+                })
+            } else if is_wrong {
+                Err(Error::Corrupt {
+                    kind: CorruptKind::Kind,
+                    offset: self.layout.tables,
+                    path: place,
+                })
+            } else {
+                Ok(permanent)
+            }
+        };
+        let permanents: Result<Vec<Value<'gc>>> = self
+            .layout
+            .permanents
+            .iter()
+            .enumerate()
+            .map(resolve)
+            .collect();
+        let permanents = permanents?;
+        self.check_natives(context)?;
+        Ok(permanents)
+    }
+
+    /// Native code relies on the values it was made with: they must be what its list entry says.
+    fn check_natives(&self, context: Context<'_>) -> Result<()> {
+        let mut reader = Reader::at(&self.payload, self.layout.natives);
+        for number in 0..self.counts.natives {
+            let head: NativeHead = reader.take()?;
+            let name = self
+                .layout
+                .permanents
+                .get(head.permanent as usize)
+                .map_or(&[][..], |name| self.string(*name));
+            let offset = reader.offset();
+            let mut values = Vec::new();
+            for _ in 0..head.values {
+                values.push(match reader.take()? {
+                    wire::Value::String(string) => {
+                        Value::String(context.string(self.string(string)))
+                    }
+                    wire::Value::Integer(integer) => Value::Integer(integer),
+                    _ => Value::Nil,
+                });
+            }
+            if !stateful::fits(name, &values) {
+                return Err(Error::Corrupt {
+                    kind: CorruptKind::Kind,
+                    offset,
+                    path: format!("native {number}"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Builder<'gc, 'a> {
+    blob: &'a Blob,
+    context: Context<'gc>,
+    permanents: Vec<Value<'gc>>,
+    strings: Vec<Value<'gc>>,
+    tables: Vec<Table<'gc>>,
+    upvalues: Vec<Upvalue<'gc>>,
+    closures: Vec<Closure<'gc>>,
+    natives: Vec<Native<'gc>>,
+    metatables: Vec<(Table<'gc>, Table<'gc>)>,
+}
+
+impl<'gc, 'a> Builder<'gc, 'a> {
+    fn reader(&self, offset: usize) -> Reader<'a> {
+        Reader::at(&self.blob.payload, offset)
+    }
+
+    /// Makes all objects, without what is in them.
+    fn make_objects(&mut self) -> Result<()> {
+        let Blob { counts, layout, .. } = self.blob;
+        let context = self.context;
+        for number in 0..counts.strings {
+            self.strings
+                .push(Value::String(context.string(self.blob.string(number))));
+        }
+        self.tables
+            .extend((0..counts.tables).map(|_| context.table()));
+        self.upvalues
+            .extend((0..counts.upvalues).map(|_| Upvalue::new(context, Value::Nil)));
+        let protos: Vec<Option<Proto<'gc>>> = self
+            .blob
+            .functions
+            .iter()
+            .map(|function| {
+                function
+                    .as_ref()
+                    .map(|function| Proto::new(context, function.clone()))
+            })
+            .collect();
+        let mut reader = self.reader(layout.closures);
+        for _ in 0..counts.closures {
+            let number: u32 = reader.take()?;
+            let proto = protos.get(number as usize).copied().flatten();
+            let proto = proto.ok_or_else(|| reader.corrupt(CorruptKind::Reference))?;
+            let mut upvalues = Vec::new();
+            for _ in proto.upvalue_descriptions() {
+                upvalues.push(pick(&self.upvalues, reader.take()?, &reader)?);
+            }
+            self.closures.push(Closure::new(context, proto, &upvalues));
+        }
+        let mut reader = self.reader(layout.natives);
+        for _ in 0..counts.natives {
+            let head: NativeHead = reader.take()?;
+            let Value::Native(code) = pick(&self.permanents, head.permanent, &reader)? else {
+                return Err(reader.corrupt(CorruptKind::Kind));
+            };
+            for _ in 0..head.values {
+                reader.take::<wire::Value>()?;
+            }
+            self.natives
+                .push(code.with_values(context, &vec![Value::Nil; head.values as usize]));
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let Blob { layout, .. } = self.blob;
+        let mut reader = self.reader(layout.tables);
+        for number in 0..self.tables.len() {
+            self.fill_table(self.tables[number], &mut reader)?;
+        }
+        let mut reader = self.reader(layout.upvalues);
+        for upvalue in &self.upvalues {
+            upvalue.set(self.value(&mut reader)?);
+        }
+        let mut reader = self.reader(layout.natives);
+        for native in &self.natives {
+            reader.take::<NativeHead>()?;
+            for value in native.values() {
+                value.set(self.value(&mut reader)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_table(&mut self, table: Table<'gc>, reader: &mut Reader<'a>) -> Result<()> {
+        let head: TableHead = reader.take()?;
+        match head.metatable {
+            wire::Metatable::None => {}
+            wire::Metatable::Table(number) => self
+                .metatables
+                .push((table, pick(&self.tables, number, reader)?)),
+            wire::Metatable::Permanent(number) => match pick(&self.permanents, number, reader)? {
+                Value::Table(metatable) => self.metatables.push((table, metatable)),
+                _ => return Err(reader.corrupt(CorruptKind::Kind)),
+            },
+        }
+        let first_item = *reader;
+        let mut has_holes = false;
+        for key in 1..=i64::from(head.items) {
+            let value = self.value(reader)?;
+            has_holes |= value.is_nil();
+            // A hole takes a place that is emptied when the array part is complete.
+            let value = if value.is_nil() {
+                Value::Boolean(false)
+            } else {
+                value
+            };
+            table
+                .set_integer(self.context, key, value)
+                .map_err(refusal)?;
+        }
+        if has_holes {
+            let mut reader = first_item;
+            for key in 1..=i64::from(head.items) {
+                if self.value(&mut reader)?.is_nil() {
+                    table
+                        .set_integer(self.context, key, Value::Nil)
+                        .map_err(refusal)?;
+                }
+            }
+        }
+        self.fill_pairs(table, head.pairs, reader)
+    }
+
+    fn fill_pairs(&self, table: Table<'gc>, pairs: u32, reader: &mut Reader<'a>) -> Result<()> {
+        let first_pair = *reader;
+        let mut has_integer_key = false;
+        for _ in 0..pairs {
+            has_integer_key |= matches!(reader.take()?, wire::Value::Integer(_));
+            reader.take::<wire::Value>()?;
+        }
+        if has_integer_key {
+            self.reserve_pairs(table, pairs)?;
+        }
+        let mut reader = first_pair;
+        for _ in 0..pairs {
+            let (key, value) = (self.value(&mut reader)?, self.value(&mut reader)?);
+            table.set(self.context, key, value).map_err(refusal)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room for `pairs` keys before the first one comes. A table that grows may move integer keys from the hash part to the array
+    /// part, which would change the order of traversal.
+    fn reserve_pairs(&self, table: Table<'gc>, pairs: u32) -> Result<()> {
+        let capacity = (pairs as usize + 1).next_power_of_two().max(4);
+        // A key that no blob can hold.
+        let place = |number: usize| Value::LightUserdata(number as u64);
+        for number in 0..capacity {
+            table
+                .set(self.context, place(number), Value::Boolean(true))
+                .map_err(refusal)?;
+        }
+        for number in 0..capacity {
+            table
+                .set(self.context, place(number), Value::Nil)
+                .map_err(refusal)?;
+        }
+        // The table is full of removed keys: one more makes it drop them and keep its size.
+        table
+            .set(self.context, place(capacity), Value::Boolean(true))
+            .map_err(refusal)?;
+        table
+            .set(self.context, place(capacity), Value::Nil)
+            .map_err(refusal)
+    }
+
+    fn value(&self, reader: &mut Reader<'a>) -> Result<Value<'gc>> {
+        Ok(match reader.take()? {
+            wire::Value::Nil => Value::Nil,
+            wire::Value::False => Value::Boolean(false),
+            wire::Value::True => Value::Boolean(true),
+            wire::Value::Integer(integer) => Value::Integer(integer),
+            wire::Value::Float(float) if float.is_nan() => Value::Float(f64::NAN),
+            wire::Value::Float(float) => Value::Float(float),
+            wire::Value::String(number) => pick(&self.strings, number, reader)?,
+            wire::Value::Table(number) => Value::Table(pick(&self.tables, number, reader)?),
+            wire::Value::Closure(number) => Value::Closure(pick(&self.closures, number, reader)?),
+            wire::Value::Native(number) => Value::Native(pick(&self.natives, number, reader)?),
+            wire::Value::Permanent(number) => pick(&self.permanents, number, reader)?,
+        })
+    }
+}
+
+fn pick<T: Copy>(objects: &[T], number: u32, reader: &Reader<'_>) -> Result<T> {
+    objects
+        .get(number as usize)
+        .copied()
+        .ok_or_else(|| reader.corrupt(CorruptKind::Reference))
+}
+
+/// Keys were checked, so the heap's limit is what a table may still refuse for.
+fn refusal(error: TableError) -> Error {
+    match error {
+        TableError::OutOfMemory => Error::Limit { what: "heap" },
+        TableError::NilIndex | TableError::NanIndex => Error::corrupt(CorruptKind::Kind, 0),
+    }
+}

@@ -1,0 +1,195 @@
+//! The envelope around a payload, version 1. Integers are little endian.
+//!
+//! ```text
+//!   0  4  magic: 1B 43 75 46 (ESC "CuF")
+//!   4  1  format version: 1
+//!   5  1  flags: bit 0 = the payload is deflated; the others are zero
+//!   6  4  length of the payload before compression
+//!  10  n  payload
+//!   …  8  xxHash64 of everything before it
+//! ```
+//!
+//! Inflating stops at the declared length, which is checked against the limit first, so a small blob cannot take much memory.
+
+use miniz_oxide::deflate::compress_to_vec;
+use miniz_oxide::inflate::decompress_to_vec_with_limit;
+use xxhash_rust::xxh64::xxh64;
+
+use crate::error::{CorruptKind, Error, Result};
+use crate::limits::Limits;
+
+/// The version of the format that this crate writes.
+pub const FORMAT_VERSION: u8 = 1;
+
+const MAGIC: [u8; 4] = *b"\x1bCuF";
+const FLAG_DEFLATED: u8 = 1;
+const HEADER_BYTES: usize = 10;
+const CHECKSUM_BYTES: usize = 8;
+
+/// Payloads up to this size are never deflated.
+const UNCOMPRESSED_MAX: usize = 1024;
+
+/// 1 is miniz_oxide's fastest level that still finds matches: a function is saved often and read rarely.
+const COMPRESSION_LEVEL: u8 = 1;
+
+/// Wraps a payload; deflates it if it is over 1 KiB and that saves at least a tenth.
+pub(crate) fn seal(payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+    let length = match u32::try_from(payload.len()) {
+        Ok(length) if payload.len() <= limits.payload_bytes => length,
+        _ => {
+            return Err(Error::Limit {
+                what: "payload size",
+            });
+        }
+    };
+    let deflated = if payload.len() > UNCOMPRESSED_MAX {
+        Some(compress_to_vec(payload, COMPRESSION_LEVEL))
+            .filter(|deflated| deflated.len() <= payload.len() / 10 * 9)
+    } else {
+        None
+    };
+    let (flags, body) = match &deflated {
+        Some(deflated) => (FLAG_DEFLATED, &deflated[..]),
+        None => (0, payload),
+    };
+    let mut out = Vec::with_capacity(HEADER_BYTES + body.len() + CHECKSUM_BYTES);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[FORMAT_VERSION, flags]);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(body);
+    let checksum = xxh64(&out, 0);
+    out.extend_from_slice(&checksum.to_le_bytes());
+    Ok(out)
+}
+
+/// Checks an envelope and returns its payload.
+pub(crate) fn open(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+    let corrupt = |kind, offset| Err(Error::corrupt(kind, offset));
+    if !bytes.starts_with(&MAGIC) {
+        let is_prefix = bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes);
+        return corrupt(
+            if is_prefix {
+                CorruptKind::Truncated
+            } else {
+                CorruptKind::Magic
+            },
+            0,
+        );
+    }
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return corrupt(CorruptKind::Truncated, bytes.len());
+    };
+    let [_, _, _, _, version, flags, length @ ..] = *header;
+    if version != FORMAT_VERSION {
+        return Err(Error::Version { found: version });
+    }
+    let Some((body, checksum)) = rest.split_last_chunk::<CHECKSUM_BYTES>() else {
+        return corrupt(CorruptKind::Truncated, bytes.len());
+    };
+    let covered = HEADER_BYTES + body.len();
+    if xxh64(&bytes[..covered], 0) != u64::from_le_bytes(*checksum) {
+        return corrupt(CorruptKind::Checksum, covered);
+    }
+    if flags & !FLAG_DEFLATED != 0 {
+        return corrupt(CorruptKind::Flags, 5);
+    }
+    let length = u32::from_le_bytes(length) as usize;
+    if length > limits.payload_bytes {
+        return Err(Error::Limit {
+            what: "payload size",
+        });
+    }
+    if flags & FLAG_DEFLATED == 0 {
+        return if body.len() == length {
+            Ok(body.to_vec())
+        } else {
+            corrupt(CorruptKind::Truncated, 6)
+        };
+    }
+    match decompress_to_vec_with_limit(body, length) {
+        Ok(payload) if payload.len() == length => Ok(payload),
+        _ => corrupt(CorruptKind::Compression, HEADER_BYTES),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_payloads_stay_as_they_are() {
+        let sealed = seal(b"payload", &Limits::default()).unwrap();
+        assert_eq!(sealed.len(), HEADER_BYTES + 7 + CHECKSUM_BYTES);
+        assert_eq!(open(&sealed, &Limits::default()).unwrap(), b"payload");
+    }
+
+    #[test]
+    fn long_payloads_are_deflated_when_that_pays() {
+        let repetitive = vec![7; 100_000];
+        let sealed = seal(&repetitive, &Limits::default()).unwrap();
+        assert!(sealed.len() < 1_000);
+        assert_eq!(open(&sealed, &Limits::default()).unwrap(), repetitive);
+        let mut state = 1u64;
+        let noise: Vec<u8> = (0..5_000)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                (state >> 56) as u8
+            })
+            .collect();
+        assert_eq!(
+            seal(&noise, &Limits::default()).unwrap().len(),
+            HEADER_BYTES + 5_000 + CHECKSUM_BYTES
+        );
+    }
+
+    /// A stream that inflates to more than it declares stops at the declared length.
+    #[test]
+    fn a_bomb_is_refused() {
+        let bomb = compress_to_vec(&vec![0; 64 << 20], 6);
+        assert!(bomb.len() < 70_000);
+        for (declared, limit) in [(100u32, 1 << 20), (1 << 20, 1 << 20), (64 << 20, 1 << 20)] {
+            let mut out = MAGIC.to_vec();
+            out.extend_from_slice(&[FORMAT_VERSION, FLAG_DEFLATED]);
+            out.extend_from_slice(&declared.to_le_bytes());
+            out.extend_from_slice(&bomb);
+            out.extend_from_slice(&xxh64(&out, 0).to_le_bytes());
+            let limits = Limits {
+                payload_bytes: limit,
+                ..Limits::default()
+            };
+            let error = open(&out, &limits).unwrap_err();
+            assert_eq!(
+                error.code(),
+                if declared as usize > limit {
+                    "limit"
+                } else {
+                    "corrupt"
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn versions_and_flags_of_the_future_are_refused() {
+        let mut sealed = seal(b"payload", &Limits::default()).unwrap();
+        sealed[4] = 2;
+        assert_eq!(
+            open(&sealed, &Limits::default()),
+            Err(Error::Version { found: 2 })
+        );
+        sealed[4] = 1;
+        sealed[5] = 2;
+        let covered = sealed.len() - CHECKSUM_BYTES;
+        let checksum = xxh64(&sealed[..covered], 0).to_le_bytes();
+        sealed[covered..].copy_from_slice(&checksum);
+        assert!(matches!(
+            open(&sealed, &Limits::default()),
+            Err(Error::Corrupt {
+                kind: CorruptKind::Flags,
+                ..
+            })
+        ));
+    }
+}

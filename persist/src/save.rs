@@ -1,0 +1,433 @@
+//! From a graph of Lua values to a payload.
+//!
+//! The walk is breadth-first over an explicit list: every object gets its number when it is first met and is written when its turn
+//! comes, so depth costs no stack and the same graph gives the same bytes. Nothing in the VM changes and no Lua code
+//! runs. An open upvalue is saved with the value that its variable has now.
+//!
+//! A table's items `1..=#t` that come first in traversal order are its array part on the wire, holes included, so `#t` is the same after
+//! loading; all other pairs follow in traversal order.
+
+use cu_vm::{Closure, Context, Native, Table, Upvalue, Value};
+
+use crate::envelope;
+use crate::error::{Error, Result};
+use crate::function::{FunctionTable, StringTable};
+use crate::identity::{ByAddress, address};
+use crate::limits::Limits;
+use crate::path::{described, push_key, push_pair, push_upvalue};
+use crate::stateful;
+use crate::wire::{self, Counts, NativeHead, TableHead, Writer};
+
+/// How to save.
+#[derive(Debug, Clone, Default)]
+pub struct Save {
+    /// Leave out names of variables, line numbers and chunk names.
+    pub strip_debug: bool,
+    /// What may be written.
+    pub limits: Limits,
+}
+
+/// Saves values, which share what they share, as a sealed blob. Each comes with a name that paths in errors begin with.
+///
+/// # Errors
+///
+/// [`Error::NotPersistable`] with the path to what cannot be saved; [`Error::Limit`].
+pub fn save_values<'gc>(
+    context: Context<'gc>,
+    values: &[(&str, Value<'gc>)],
+    save: &Save,
+) -> Result<Vec<u8>> {
+    envelope::seal(&payload(context, values, save)?, &save.limits)
+}
+
+fn payload<'gc>(
+    context: Context<'gc>,
+    roots: &[(&str, Value<'gc>)],
+    save: &Save,
+) -> Result<Vec<u8>> {
+    let mut saver = Saver {
+        context,
+        save,
+        names: roots.iter().map(|root| root.0).collect(),
+        known: ByAddress::default(),
+        known_strings: ByAddress::default(),
+        known_protos: ByAddress::default(),
+        upvalue_numbers: ByAddress::default(),
+        found: Vec::new(),
+        counts: Counts {
+            roots: roots.len() as u32,
+            ..Counts::default()
+        },
+        strings: StringTable::default(),
+        functions: FunctionTable::default(),
+        permanents: Writer::default(),
+        tables: Writer::default(),
+        upvalues: Writer::default(),
+        closures: Writer::default(),
+        natives: Writer::default(),
+        permanent_numbers: ByAddress::default(),
+        items: Writer::default(),
+        pairs: Writer::default(),
+    };
+    let mut root_values = Writer::default();
+    for (index, (_, value)) in roots.iter().enumerate() {
+        root_values.put(&saver.value(*value, Step::Root(index as u32))?);
+    }
+    let mut done = 0;
+    while let Some(found) = saver.found.get(done) {
+        let object = found.object;
+        saver.object(object, done as u32)?;
+        done += 1;
+    }
+    saver.finish(&root_values)
+}
+
+/// An object that has a number.
+#[derive(Clone, Copy)]
+enum Object<'gc> {
+    Table(Table<'gc>),
+    Closure(Closure<'gc>),
+    Upvalue(Upvalue<'gc>),
+    Native(Native<'gc>),
+}
+
+/// An object and how the walk came to it.
+struct Found<'gc> {
+    object: Object<'gc>,
+    step: Step,
+}
+
+/// The last step on the way to a value; the number first is that of the object it starts from.
+#[derive(Clone, Copy)]
+enum Step {
+    Root(u32),
+    Metatable(u32),
+    /// A key of the pair at this position in the traversal.
+    Key(u32, u32),
+    /// The value of the pair at this position in the traversal.
+    Pair(u32, u32),
+    Upvalue(u32, u8),
+    UpvalueContent(u32),
+    NativeValue(u32, u32),
+}
+
+struct Saver<'gc, 'a> {
+    context: Context<'gc>,
+    save: &'a Save,
+    names: Vec<&'a str>,
+    /// Objects that have a number already.
+    known: ByAddress<wire::Value>,
+    known_strings: ByAddress<u32>,
+    known_protos: ByAddress<u32>,
+    upvalue_numbers: ByAddress<u32>,
+    permanent_numbers: ByAddress<u32>,
+    /// Objects in the order they were met; the walk goes along this list.
+    found: Vec<Found<'gc>>,
+    counts: Counts,
+    strings: StringTable,
+    functions: FunctionTable,
+    permanents: Writer,
+    tables: Writer,
+    upvalues: Writer,
+    closures: Writer,
+    natives: Writer,
+    /// Scratch for one table.
+    items: Writer,
+    pairs: Writer,
+}
+
+impl<'gc> Saver<'gc, '_> {
+    fn value(&mut self, value: Value<'gc>, step: Step) -> Result<wire::Value> {
+        Ok(match value {
+            Value::Nil => wire::Value::Nil,
+            Value::Boolean(false) => wire::Value::False,
+            Value::Boolean(true) => wire::Value::True,
+            Value::Integer(integer) => wire::Value::Integer(integer),
+            Value::Float(float) if float.is_nan() => {
+                wire::Value::Float(f64::from_bits(0x7ff8_0000_0000_0000))
+            }
+            Value::Float(float) => wire::Value::Float(float),
+            Value::String(string) => {
+                let strings = &mut self.strings;
+                let number = self
+                    .known_strings
+                    .entry(address(value))
+                    .or_insert_with(|| strings.number(string.as_bytes()));
+                wire::Value::String(*number)
+            }
+            _ => match self.known.get(&address(value)) {
+                Some(known) => *known,
+                None => self.new_object(value, step)?,
+            },
+        })
+    }
+
+    /// Gives an object its number.
+    fn new_object(&mut self, value: Value<'gc>, step: Step) -> Result<wire::Value> {
+        let reference = if let Some(name) = self.context.permanent_name(value) {
+            wire::Value::Permanent(self.permanent(Value::String(name)))
+        } else {
+            let counts = &mut self.counts;
+            let (object, reference) = match value {
+                Value::Table(table) => (
+                    Object::Table(table),
+                    wire::Value::Table(next(&mut counts.tables)),
+                ),
+                Value::Closure(closure) => (
+                    Object::Closure(closure),
+                    wire::Value::Closure(next(&mut counts.closures)),
+                ),
+                Value::Native(native) if is_saveable(self.context, native) => (
+                    Object::Native(native),
+                    wire::Value::Native(next(&mut counts.natives)),
+                ),
+                _ => return Err(self.not_persistable(value, step)),
+            };
+            self.push_found(object, step)?;
+            reference
+        };
+        self.known.insert(address(value), reference);
+        Ok(reference)
+    }
+
+    fn push_found(&mut self, object: Object<'gc>, step: Step) -> Result<()> {
+        if self.found.len() >= self.save.limits.objects {
+            return Err(Error::Limit {
+                what: "object count",
+            });
+        }
+        self.found.push(Found { object, step });
+        Ok(())
+    }
+
+    /// The number of the permanent with this name, a string.
+    fn permanent(&mut self, name: Value<'gc>) -> u32 {
+        if let Some(number) = self.permanent_numbers.get(&address(name)) {
+            return *number;
+        }
+        let Value::String(text) = name else {
+            unreachable!("permanents are named by strings")
+        };
+        let number = next(&mut self.counts.permanents);
+        self.permanent_numbers.insert(address(name), number);
+        let string = self.strings.number(text.as_bytes());
+        self.permanents.put(&string);
+        number
+    }
+
+    /// Writes the object at place `place` of the walk.
+    fn object(&mut self, object: Object<'gc>, place: u32) -> Result<()> {
+        match object {
+            Object::Table(table) => self.table(table, place),
+            Object::Closure(closure) => self.closure(closure, place),
+            Object::Upvalue(upvalue) => {
+                let content = self.value(upvalue.get(), Step::UpvalueContent(place))?;
+                self.upvalues.put(&content);
+                Ok(())
+            }
+            Object::Native(native) => self.native(native, place),
+        }
+    }
+
+    fn table(&mut self, table: Table<'gc>, place: u32) -> Result<()> {
+        let metatable = match table.metatable() {
+            None => wire::Metatable::None,
+            Some(metatable) => match self.value(Value::Table(metatable), Step::Metatable(place))? {
+                wire::Value::Table(number) => wire::Metatable::Table(number),
+                wire::Value::Permanent(number) => wire::Metatable::Permanent(number),
+                _ => unreachable!("a table is written as a table or as a permanent"),
+            },
+        };
+        self.items.clear();
+        self.pairs.clear();
+        let mut head = TableHead {
+            metatable,
+            items: 0,
+            pairs: 0,
+        };
+        let border = table.length();
+        let mut key = Value::Nil;
+        let mut position = 0;
+        // A key from the table itself is always valid.
+        while let Ok(Some((next_key, value))) = table.next(key) {
+            key = next_key;
+            let content = self.value(value, Step::Pair(place, position))?;
+            match key {
+                Value::Integer(index)
+                    if head.pairs == 0 && index > i64::from(head.items) && index <= border =>
+                {
+                    for _ in i64::from(head.items) + 1..index {
+                        self.items.put(&wire::Value::Nil);
+                    }
+                    self.items.put(&content);
+                    head.items = index as u32;
+                }
+                _ => {
+                    let key = self.value(key, Step::Key(place, position))?;
+                    self.pairs.put(&key);
+                    self.pairs.put(&content);
+                    head.pairs += 1;
+                }
+            }
+            position += 1;
+        }
+        self.tables.put(&head);
+        self.tables.append(self.items.as_bytes());
+        self.tables.append(self.pairs.as_bytes());
+        self.check_size()
+    }
+
+    fn closure(&mut self, closure: Closure<'gc>, place: u32) -> Result<()> {
+        let function = self.function(closure)?;
+        self.closures.put(&function);
+        for index in 0..closure.upvalue_count() {
+            let upvalue = closure.upvalue(index);
+            let number = match self.upvalue_numbers.get(&upvalue.address()) {
+                Some(number) => *number,
+                None => {
+                    let number = next(&mut self.counts.upvalues);
+                    self.upvalue_numbers.insert(upvalue.address(), number);
+                    self.push_found(Object::Upvalue(upvalue), Step::Upvalue(place, index as u8))?;
+                    number
+                }
+            };
+            self.closures.put(&number);
+        }
+        self.check_size()
+    }
+
+    fn function(&mut self, closure: Closure<'gc>) -> Result<u32> {
+        let proto = closure.proto();
+        if let Some(number) = self.known_protos.get(&proto.address()) {
+            return Ok(*number);
+        }
+        let parts = proto.to_parts(self.save.strip_debug);
+        let number = self.functions.number(&parts, &mut self.strings);
+        self.known_protos.insert(proto.address(), number);
+        Ok(number)
+    }
+
+    fn native(&mut self, native: Native<'gc>, place: u32) -> Result<()> {
+        let name = self.context.string(native.name().as_bytes());
+        let permanent = self.permanent(Value::String(name));
+        let values = native.values();
+        self.natives.put(&NativeHead {
+            permanent,
+            values: values.len() as u32,
+        });
+        for (index, value) in values.iter().enumerate() {
+            let content = self.value(value.get(), Step::NativeValue(place, index as u32))?;
+            self.natives.put(&content);
+        }
+        Ok(())
+    }
+
+    /// Stops before the output grows far beyond what sealing it would allow.
+    fn check_size(&self) -> Result<()> {
+        let written = self.tables.as_bytes().len()
+            + self.closures.as_bytes().len()
+            + self.strings.out.as_bytes().len()
+            + self.functions.out.as_bytes().len();
+        if written > self.save.limits.payload_bytes {
+            Err(Error::Limit {
+                what: "payload size",
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn finish(self, root_values: &Writer) -> Result<Vec<u8>> {
+        let counts = Counts {
+            strings: self.strings.len(),
+            functions: self.functions.len(),
+            ..self.counts
+        };
+        let mut out = Writer::default();
+        out.put(&counts);
+        let sections = [
+            &self.strings.out,
+            &self.permanents,
+            &self.functions.out,
+            &self.tables,
+            &self.upvalues,
+            &self.closures,
+            &self.natives,
+            root_values,
+        ];
+        for section in sections {
+            out.append(section.as_bytes());
+        }
+        Ok(out.into_bytes())
+    }
+
+    fn not_persistable(&self, value: Value<'gc>, step: Step) -> Error {
+        Error::NotPersistable {
+            path: self.path(step),
+            what: described(value),
+        }
+    }
+
+    /// The way from a root to the end of `last`.
+    fn path(&self, last: Step) -> String {
+        let mut steps = vec![last];
+        let mut step = last;
+        while let Some(place) = step.start() {
+            step = self.found[place as usize].step;
+            steps.push(step);
+        }
+        let mut path = String::new();
+        for step in steps.iter().rev() {
+            let start = step.start().map(|place| self.found[place as usize].object);
+            match (*step, start) {
+                (Step::Root(index), _) => {
+                    path.push_str(self.names.get(index as usize).copied().unwrap_or_default())
+                }
+                (Step::Metatable(_), _) => path.push_str(".metatable"),
+                (Step::Key(_, position), Some(Object::Table(table))) => {
+                    push_pair(&mut path, table, position as usize, true)
+                }
+                (Step::Pair(_, position), Some(Object::Table(table))) => {
+                    push_pair(&mut path, table, position as usize, false);
+                }
+                (Step::Upvalue(_, index), Some(Object::Closure(closure))) => {
+                    let name = &closure.proto().upvalue_descriptions()[usize::from(index)].name;
+                    push_upvalue(&mut path, name, usize::from(index));
+                }
+                (Step::NativeValue(_, index), _) => {
+                    push_key(&mut path, Value::Integer(i64::from(index) + 1))
+                }
+                _ => {}
+            }
+        }
+        path
+    }
+}
+
+impl Step {
+    /// The place in the walk of the object that the step starts from.
+    fn start(self) -> Option<u32> {
+        match self {
+            Step::Root(_) => None,
+            Step::Metatable(place)
+            | Step::Key(place, _)
+            | Step::Pair(place, _)
+            | Step::Upvalue(place, _)
+            | Step::UpvalueContent(place)
+            | Step::NativeValue(place, _) => Some(place),
+        }
+    }
+}
+
+/// Whether a native function that is no permanent itself can be made again from the permanent of its name.
+fn is_saveable<'gc>(context: Context<'gc>, native: Native<'gc>) -> bool {
+    let name = native.name().as_bytes();
+    let values: Vec<Value<'gc>> = native.values().iter().map(std::cell::Cell::get).collect();
+    matches!(context.permanent(name), Value::Native(_)) && stateful::fits(name, &values)
+}
+
+fn next(count: &mut u32) -> u32 {
+    let number = *count;
+    *count += 1;
+    number
+}

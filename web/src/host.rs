@@ -1,0 +1,77 @@
+//! What Lua code gets from the page: a buffer for its output, the console for its warnings, and the time.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Date, Function, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+
+/// What was printed and not yet taken. Shared between the VM, which owns the host, and the instance.
+pub type Output = Rc<RefCell<Vec<u8>>>;
+
+/// The host of one instance.
+pub struct PageHost {
+    output: Output,
+    /// Milliseconds since 1970 at which the clock stands still.
+    now: Option<f64>,
+    stopwatch: Stopwatch,
+}
+
+/// Counts milliseconds from its start: `performance.now` where there is one, otherwise the wall clock.
+struct Stopwatch {
+    performance: Option<(JsValue, Function)>,
+    started: f64,
+}
+
+impl PageHost {
+    pub fn new(output: Output, now: Option<f64>) -> PageHost {
+        PageHost { output, now, stopwatch: Stopwatch::start() }
+    }
+}
+
+impl cu_vm::Host for PageHost {
+    fn write(&mut self, bytes: &[u8]) {
+        self.output.borrow_mut().extend_from_slice(bytes);
+    }
+
+    fn warn(&mut self, message: &[u8]) {
+        let text = format!("Lua warning: {}", String::from_utf8_lossy(message));
+        web_sys::console::warn_1(&JsValue::from_str(&text));
+    }
+
+    fn time(&mut self) -> Option<i64> {
+        Some((self.now.unwrap_or_else(Date::now) / 1000.0).floor() as i64)
+    }
+
+    fn clock(&mut self) -> Option<f64> {
+        Some(match self.now {
+            Some(_) => 0.0,
+            None => self.stopwatch.elapsed() / 1000.0,
+        })
+    }
+}
+
+impl Stopwatch {
+    fn start() -> Stopwatch {
+        let mut stopwatch = Stopwatch { performance: performance(), started: 0.0 };
+        stopwatch.started = stopwatch.milliseconds();
+        stopwatch
+    }
+
+    fn elapsed(&self) -> f64 {
+        self.milliseconds() - self.started
+    }
+
+    fn milliseconds(&self) -> f64 {
+        self.performance
+            .as_ref()
+            .and_then(|(performance, now)| now.call0(performance).ok()?.as_f64())
+            .unwrap_or_else(Date::now)
+    }
+}
+
+fn performance() -> Option<(JsValue, Function)> {
+    let performance = Reflect::get(&js_sys::global(), &JsValue::from_str("performance")).ok()?;
+    let now = Reflect::get(&performance, &JsValue::from_str("now")).ok()?.dyn_into().ok()?;
+    Some((performance, now))
+}

@@ -1,0 +1,44 @@
+//! Options as they come from TypeScript: a map document, read field by field. A missing field is nil.
+
+use cu_storage::Document;
+
+use crate::error::{Error, Result};
+
+/// A decoded options map.
+pub struct Options(Document);
+
+impl Options {
+    pub fn decode(bytes: &[u8]) -> Result<Options> {
+        Ok(Options(Document::decode(bytes)?))
+    }
+
+    pub fn integer(&self, name: &str) -> Result<Option<i64>> {
+        match self.0.get(name) {
+            None | Some(Document::Nil) => Ok(None),
+            Some(Document::Integer(integer)) => Ok(Some(*integer)),
+            Some(_) => Err(Error::invalid(name, "must be a whole number")),
+        }
+    }
+
+    pub fn number(&self, name: &str) -> Result<Option<f64>> {
+        match self.0.get(name) {
+            None | Some(Document::Nil) => Ok(None),
+            Some(Document::Integer(integer)) => Ok(Some(*integer as f64)),
+            Some(Document::Float(float)) => Ok(Some(*float)),
+            Some(_) => Err(Error::invalid(name, "must be a number")),
+        }
+    }
+
+    /// The one of `choices` that the option names; the first one without it.
+    pub fn choice(&self, name: &str, choices: &[&'static str]) -> Result<&'static str> {
+        let given = match self.0.get(name) {
+            None | Some(Document::Nil) => return Ok(choices.first().copied().unwrap_or_default()),
+            Some(given) => given.as_text(),
+        };
+        choices
+            .iter()
+            .copied()
+            .find(|choice| Some(*choice) == given)
+            .ok_or_else(|| Error::invalid(name, &format!("must be one of {}", choices.join(", "))))
+    }
+}
