@@ -221,7 +221,11 @@ mod tests {
             let arguments = parse(line);
             assert_eq!(arguments.program, program, "{line:?}");
             assert_eq!(arguments.script_index, index, "{line:?}");
-            assert_eq!(arguments.script_arguments, script_arguments, "{line:?}");
+            let expected: Vec<&[u8]> = script_arguments
+                .iter()
+                .map(|text| text.as_bytes())
+                .collect();
+            assert_eq!(arguments.script_arguments, expected, "{line:?}");
         }
     }
 }

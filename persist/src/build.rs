@@ -3,6 +3,7 @@
 //! First every object is made empty, then filled, so references in any direction and cycles need no special care. Metatables come
 //! last, when their `__mode` and `__gc` are there to be seen. Permanents are resolved before anything is made.
 
+use cu_vm::bytecode::verify::Verified;
 use cu_vm::{Closure, Context, Native, Proto, Table, TableError, Upvalue, Value};
 
 use crate::blob::Blob;
@@ -17,10 +18,11 @@ impl Blob {
     /// # Errors
     ///
     /// [`Error::UnknownPermanent`] before anything is made; [`Error::Limit`] if the heap is full.
-    pub fn build<'gc>(&self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
+    pub fn build<'gc>(mut self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
         let permanents = self.resolve_permanents(context)?;
+        let functions = std::mem::take(&mut self.functions);
         let mut builder = Builder {
-            blob: self,
+            blob: &self,
             context,
             permanents,
             strings: Vec::with_capacity(self.layout.strings.len()),
@@ -30,7 +32,7 @@ impl Blob {
             natives: Vec::with_capacity(self.counts.natives as usize),
             metatables: Vec::new(),
         };
-        builder.make_objects()?;
+        builder.make_objects(functions)?;
         builder.fill()?;
         let mut reader = Reader::at(&self.payload, self.layout.roots);
         let roots = (0..self.counts.roots)
@@ -136,7 +138,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
     }
 
     /// Makes all objects, without what is in them.
-    fn make_objects(&mut self) -> Result<()> {
+    fn make_objects(&mut self, functions: Vec<Option<Verified>>) -> Result<()> {
         let Blob { counts, layout, .. } = self.blob;
         let context = self.context;
         for number in 0..counts.strings {
@@ -147,16 +149,9 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             .extend((0..counts.tables).map(|_| context.table()));
         self.upvalues
             .extend((0..counts.upvalues).map(|_| Upvalue::new(context, Value::Nil)));
-        let protos: Vec<Option<Proto<'gc>>> = self
-            .blob
-            .functions
-            .iter()
-            .map(|function| {
-                function
-                    .as_ref()
-                    .map(|function| Proto::new(context, function.clone()))
-            })
-            .collect();
+        let proto =
+            |function: Option<Verified>| function.map(|function| Proto::new(context, function));
+        let protos: Vec<Option<Proto<'gc>>> = functions.into_iter().map(proto).collect();
         let mut reader = self.reader(layout.closures);
         for _ in 0..counts.closures {
             let number: u32 = reader.take()?;

@@ -4,8 +4,8 @@
 //! comes, so depth costs no stack and the same graph gives the same bytes. Nothing in the VM changes and no Lua code
 //! runs. An open upvalue is saved with the value that its variable has now.
 //!
-//! A table's items `1..=#t` that come first in traversal order are its array part on the wire, holes included, so `#t` is the same after
-//! loading; all other pairs follow in traversal order.
+//! A table's items `1..=#t` are its array part on the wire, holes included, so `#t` is the same after loading; all other pairs follow
+//! in traversal order.
 
 use cu_vm::{Closure, Context, Native, Table, Upvalue, Value};
 
@@ -102,6 +102,8 @@ struct Found<'gc> {
 enum Step {
     Root(u32),
     Metatable(u32),
+    /// The item with this index.
+    Item(u32, u32),
     /// A key of the pair at this position in the traversal.
     Key(u32, u32),
     /// The value of the pair at this position in the traversal.
@@ -240,37 +242,32 @@ impl<'gc> Saver<'gc, '_> {
         };
         self.items.clear();
         self.pairs.clear();
-        let mut head = TableHead {
-            metatable,
-            items: 0,
-            pairs: 0,
-        };
         let border = table.length();
-        let mut key = Value::Nil;
+        for index in 1..=border {
+            let step = Step::Item(place, index as u32);
+            let content = self.value(table.get_integer(index), step)?;
+            self.items.put(&content);
+        }
+        let mut pairs = 0;
         let mut position = 0;
+        let mut previous = Value::Nil;
         // A key from the table itself is always valid.
-        while let Ok(Some((next_key, value))) = table.next(key) {
-            key = next_key;
-            let content = self.value(value, Step::Pair(place, position))?;
-            match key {
-                Value::Integer(index)
-                    if head.pairs == 0 && index > i64::from(head.items) && index <= border =>
-                {
-                    for _ in i64::from(head.items) + 1..index {
-                        self.items.put(&wire::Value::Nil);
-                    }
-                    self.items.put(&content);
-                    head.items = index as u32;
-                }
-                _ => {
-                    let key = self.value(key, Step::Key(place, position))?;
-                    self.pairs.put(&key);
-                    self.pairs.put(&content);
-                    head.pairs += 1;
-                }
+        while let Ok(Some((key, value))) = table.next(previous) {
+            previous = key;
+            if !matches!(key, Value::Integer(index) if 1 <= index && index <= border) {
+                let key = self.value(key, Step::Key(place, position))?;
+                let content = self.value(value, Step::Pair(place, position))?;
+                self.pairs.put(&key);
+                self.pairs.put(&content);
+                pairs += 1;
             }
             position += 1;
         }
+        let head = TableHead {
+            metatable,
+            items: border as u32,
+            pairs,
+        };
         self.tables.put(&head);
         self.tables.append(self.items.as_bytes());
         self.tables.append(self.pairs.as_bytes());
@@ -384,6 +381,7 @@ impl<'gc> Saver<'gc, '_> {
                     path.push_str(self.names.get(index as usize).copied().unwrap_or_default())
                 }
                 (Step::Metatable(_), _) => path.push_str(".metatable"),
+                (Step::Item(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index))),
                 (Step::Key(_, position), Some(Object::Table(table))) => {
                     push_pair(&mut path, table, position as usize, true)
                 }
@@ -410,6 +408,7 @@ impl Step {
         match self {
             Step::Root(_) => None,
             Step::Metatable(place)
+            | Step::Item(place, _)
             | Step::Key(place, _)
             | Step::Pair(place, _)
             | Step::Upvalue(place, _)

@@ -5,30 +5,37 @@
 
 use cu_vm::Value;
 
-/// The kinds of a native function's own values; a value fits if it is of the kind at its position.
+/// What one of a native function's own values has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+enum Kind {
     String,
-    Integer,
+    /// -1, or a position in the first value, a string, up to one behind its end.
+    Position,
 }
 
-const STATEFUL: &[(&str, &[Kind])] = &[];
-
-/// The kinds of values that the native function with this name carries.
-pub(crate) fn kinds(name: &[u8]) -> Option<&'static [Kind]> {
-    STATEFUL
-        .iter()
-        .find(|(known, _)| known.as_bytes() == name)
-        .map(|(_, kinds)| *kinds)
-}
+const STATEFUL: &[(&str, &[Kind])] = &[(
+    "string.gmatch.step",
+    &[Kind::String, Kind::String, Kind::Position, Kind::Position],
+)];
 
 /// Whether values are what the native function with this name carries.
 pub(crate) fn fits(name: &[u8], values: &[Value<'_>]) -> bool {
-    kinds(name).is_some_and(|kinds| {
-        kinds.len() == values.len()
-            && kinds.iter().zip(values).all(|(kind, value)| match kind {
-                Kind::String => matches!(value, Value::String(_)),
-                Kind::Integer => matches!(value, Value::Integer(_)),
+    let Some((_, kinds)) = STATEFUL.iter().find(|(known, _)| known.as_bytes() == name) else {
+        return false;
+    };
+    let position_max = match values.first() {
+        Some(Value::String(subject)) => subject.len() as i64 + 1,
+        _ => -1,
+    };
+    kinds.len() == values.len()
+        && kinds
+            .iter()
+            .zip(values)
+            .all(|(kind, value)| match (kind, value) {
+                (Kind::String, Value::String(_)) => true,
+                (Kind::Position, Value::Integer(position)) => {
+                    (-1..=position_max).contains(position)
+                }
+                _ => false,
             })
-    })
 }

@@ -6,7 +6,7 @@
 //!   permanents  each: name (string number)
 //!   functions   each: FunctionHead, code words (4 bytes each, little endian), Constant…, UpvalueDescription…,
 //!               child function numbers, Line…, Local…; children come before their parents
-//!   tables      each: TableHead, items of the array part (nil = hole), keys and values in turn
+//!   tables      each: TableHead, items 1 to the border (nil = hole), keys and values in turn
 //!   upvalues    each: Value
 //!   closures    each: function number, one upvalue number for each upvalue of the function
 //!   natives     each: NativeHead, Value…
@@ -58,7 +58,7 @@ pub(crate) enum Metatable {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct TableHead {
     pub metatable: Metatable,
-    /// Items of the array part; the last one is not nil.
+    /// The table's border: how many items there are, nil for holes; the last one is not nil.
     pub items: u32,
     pub pairs: u32,
 }

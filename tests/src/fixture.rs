@@ -74,10 +74,19 @@ fn read(area: &Path, program: &Path) -> Fixture {
     Fixture {
         area: text(area),
         name: text(program),
-        source: content(program),
+        source: without_first_comment(content(program)),
         output: content(&program.with_extension("out")),
         error: error.exists().then(|| without_line_end(content(&error))),
     }
+}
+
+/// A script as a host gives it to the compiler: a first line that starts with `#` is left out, its end stays (manual §7).
+fn without_first_comment(mut script: Vec<u8>) -> Vec<u8> {
+    if script.first() == Some(&b'#') {
+        let end = script.iter().position(|&byte| byte == b'\n');
+        script.drain(..end.unwrap_or(script.len()));
+    }
+    script
 }
 
 fn without_line_end(mut text: Vec<u8>) -> Vec<u8> {

@@ -60,32 +60,32 @@ fn check_disturbed(slice: u64, collect: bool, steps_max: u64, count_min: usize) 
 
 #[test]
 fn slices_of_1() {
-    check_disturbed(1, false, 40_000, 350);
+    check_disturbed(1, false, 200_000, 380);
 }
 
 #[test]
 fn slices_of_7() {
-    check_disturbed(7, false, 40_000, 350);
+    check_disturbed(7, false, 200_000, 380);
 }
 
 #[test]
 fn slices_of_101() {
-    check_disturbed(101, false, 40_000, 350);
+    check_disturbed(101, false, 200_000, 380);
 }
 
 #[test]
 fn collections_between_slices_of_1() {
-    check_disturbed(1, true, 1_000, 300);
+    check_disturbed(1, true, 5_000, 350);
 }
 
 #[test]
 fn collections_between_slices_of_7() {
-    check_disturbed(7, true, 1_000, 300);
+    check_disturbed(7, true, 5_000, 350);
 }
 
 #[test]
 fn collections_between_slices_of_101() {
-    check_disturbed(101, true, 1_000, 300);
+    check_disturbed(101, true, 5_000, 350);
 }
 
 /// What lets a program see that memory ran out, and so do something else than fail.

@@ -9,6 +9,7 @@ mod load;
 mod math;
 mod os;
 mod protected;
+mod steps;
 mod string;
 mod table;
 mod utf8;
@@ -44,8 +45,7 @@ pub(crate) fn open(context: Context<'_>, seed: u64) {
     base::open(context);
     protected::open(context);
     library(context, "coroutine", coroutine::FUNCTIONS);
-    let table = library(context, "table", table::FUNCTIONS);
-    table::open(context, table);
+    library(context, "table", table::FUNCTIONS);
     let string = library(context, "string", string::FUNCTIONS);
     string::open(context, string);
     let math = library(context, "math", math::FUNCTIONS);

@@ -6,8 +6,8 @@
 use std::rc::Rc;
 
 use cu_storage::{
-    Backend, BatchOptions, Direction, Document, IndexKind, MemoryBackend, Operation, Outcome, Query,
-    encode_outcomes, encode_query_result, parse_batch, parse_query,
+    Backend, BatchOptions, Direction, Document, IndexKind, MemoryBackend, Operation, Outcome,
+    Query, encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -35,14 +35,18 @@ impl Database {
             _ => Rc::new(IndexedDb::open(&name, durability).await?),
         };
         let database = cu_storage::Database::open_shared(backend, cu_storage::Options::default());
-        Ok(Database { database: database.await? })
+        Ok(Database {
+            database: database.await?,
+        })
     }
 
     /// Runs operations as one atomic transaction. Resolves to an array of results when it is durable.
     pub async fn batch(&self, operations: Vec<u8>) -> Result<Vec<u8>> {
         let database = self.database.clone();
         let operations = read_batch(&operations)?;
-        let mut outcomes = database.batch(&operations, &BatchOptions::default()).await?;
+        let mut outcomes = database
+            .batch(&operations, &BatchOptions::default())
+            .await?;
         for (operation, outcome) in operations.iter().zip(&mut outcomes) {
             if let Operation::Update { .. } = operation {
                 *outcome = Outcome::Done;
@@ -62,7 +66,9 @@ impl Database {
     #[wasm_bindgen(js_name = createIndex)]
     pub async fn create_index(&self, table: String, field: String, kind: String) -> Result<()> {
         let database = self.database.clone();
-        database.create_index(&table, &field, IndexKind::from_name(&kind)?).await?;
+        database
+            .create_index(&table, &field, IndexKind::from_name(&kind)?)
+            .await?;
         Ok(())
     }
 
@@ -79,7 +85,10 @@ impl Database {
         let collections = database.collections().await?;
         let entries = collections.into_iter().map(|collection| {
             let count = i64::try_from(collection.count).unwrap_or(i64::MAX);
-            Document::map([("name", Document::text(&collection.name)), ("count", Document::Integer(count))])
+            Document::map([
+                ("name", Document::text(&collection.name)),
+                ("count", Document::Integer(count)),
+            ])
         });
         Ok(Document::Array(entries.collect()).encode()?)
     }
@@ -94,10 +103,16 @@ impl Database {
 /// Reads a batch. TypeScript calls an increment's amount `by`.
 fn read_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
     let mut operations = parse_batch(bytes)?;
-    if operations.iter().any(|operation| matches!(operation, Operation::Increment { .. })) {
-        let Document::Array(requests) = Document::decode(bytes)? else { return Ok(operations) };
+    if operations
+        .iter()
+        .any(|operation| matches!(operation, Operation::Increment { .. }))
+    {
+        let Document::Array(requests) = Document::decode(bytes)? else {
+            return Ok(operations);
+        };
         for (operation, request) in operations.iter_mut().zip(&requests) {
-            if let (Operation::Increment { amount, .. }, Some(by)) = (operation, request.get("by")) {
+            if let (Operation::Increment { amount, .. }, Some(by)) = (operation, request.get("by"))
+            {
                 *amount = by.clone();
             }
         }

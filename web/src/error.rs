@@ -14,9 +14,12 @@ pub enum Error {
     /// The database could not do it, or was asked something wrong.
     #[error(transparent)]
     Storage(#[from] cu_storage::Error),
-    /// A function or value could not be saved or loaded.
+    /// A function could not be saved or loaded.
     #[error(transparent)]
     Persist(#[from] cu_persist::Error),
+    /// A value is no document, or a document makes no value.
+    #[error("{0}")]
+    Value(cu_persist::Error),
     /// The VM refused to start.
     #[error(transparent)]
     Run(#[from] cu_vm::RunError),
@@ -39,7 +42,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid(argument: &str, reason: &str) -> Error {
-        Error::InvalidInput { argument: argument.to_owned(), reason: reason.to_owned() }
+        Error::InvalidInput {
+            argument: argument.to_owned(),
+            reason: reason.to_owned(),
+        }
     }
 
     /// The code that JavaScript sees.
@@ -47,7 +53,7 @@ impl Error {
         match self {
             Error::Storage(error) => storage_code(error),
             Error::Persist(error) => persist_code(error),
-            Error::Run(_) | Error::InvalidInput { .. } => "INVALID_INPUT",
+            Error::Run(_) | Error::Value(_) | Error::InvalidInput { .. } => "INVALID_INPUT",
             Error::Unavailable(_) => "unavailable",
             Error::Blocked => "blocked",
             Error::NewerVersion => "newerVersion",
@@ -85,12 +91,15 @@ fn storage_code(error: &cu_storage::Error) -> &'static str {
 
 fn persist_code(error: &cu_persist::Error) -> &'static str {
     use cu_persist::Error::{
-        Corrupt, Limit, NotAFunction, NotPersistable, UnknownFunction, UnknownPermanent, Verify, Version,
+        Corrupt, Limit, NotAFunction, NotPersistable, UnknownFunction, UnknownPermanent, Verify,
+        Version,
     };
     match error {
         Corrupt { .. } | Verify { .. } => "corrupt",
         Version { .. } => "newerVersion",
-        NotPersistable { .. } | UnknownPermanent { .. } => "PERSIST_FUNCTION_FAILED",
+        UnknownPermanent { .. } => "notFound",
+        NotPersistable { .. } => "PERSIST_FUNCTION_FAILED",
+        Limit { what: "heap" } => "heap",
         Limit { .. } => "FUNCTION_TOO_LARGE",
         NotAFunction { .. } => "INVALID_FUNCTION_CODE",
         UnknownFunction { .. } => "UNKNOWN_FUNCTION",

@@ -25,7 +25,11 @@ struct Stopwatch {
 
 impl PageHost {
     pub fn new(output: Output, now: Option<f64>) -> PageHost {
-        PageHost { output, now, stopwatch: Stopwatch::start() }
+        PageHost {
+            output,
+            now,
+            stopwatch: Stopwatch::start(),
+        }
     }
 }
 
@@ -53,7 +57,10 @@ impl cu_vm::Host for PageHost {
 
 impl Stopwatch {
     fn start() -> Stopwatch {
-        let mut stopwatch = Stopwatch { performance: performance(), started: 0.0 };
+        let mut stopwatch = Stopwatch {
+            performance: performance(),
+            started: 0.0,
+        };
         stopwatch.started = stopwatch.milliseconds();
         stopwatch
     }
@@ -72,6 +79,9 @@ impl Stopwatch {
 
 fn performance() -> Option<(JsValue, Function)> {
     let performance = Reflect::get(&js_sys::global(), &JsValue::from_str("performance")).ok()?;
-    let now = Reflect::get(&performance, &JsValue::from_str("now")).ok()?.dyn_into().ok()?;
+    let now = Reflect::get(&performance, &JsValue::from_str("now"))
+        .ok()?
+        .dyn_into()
+        .ok()?;
     Some((performance, now))
 }

@@ -69,7 +69,11 @@ impl IndexedDb {
     pub async fn open(name: &str, durability: Durability) -> Result<IndexedDb> {
         let name = format!("cu:{name}");
         let connection = Rc::new(Connection::open(&name).await?);
-        Ok(IndexedDb { name, durability, connection: RefCell::new(State::Open(connection)) })
+        Ok(IndexedDb {
+            name,
+            durability,
+            connection: RefCell::new(State::Open(connection)),
+        })
     }
 
     fn connection(&self) -> cu_storage::Result<Rc<Connection>> {
@@ -142,14 +146,22 @@ impl Backend for IndexedDb {
             let requests = transaction.request(|transaction| {
                 let (meta, log) = (transaction.store(META)?, transaction.store(LOG)?);
                 let tail = IdbKeyRange::lower_bound_with_open(&number(after), true)?;
-                Ok((get(&meta, ROOT)?, Counters::request(&meta)?, log.get_all_with_key(&tail)?))
+                Ok((
+                    get(&meta, ROOT)?,
+                    Counters::request(&meta)?,
+                    log.get_all_with_key(&tail)?,
+                ))
             });
             let (root, counters, log) = transaction.complete(requests).await?;
             let counters = counters.read()?;
             let root = root.result().map_err(transaction::backend_error)?;
             let log = Array::from(&log.result().map_err(transaction::backend_error)?);
             Ok(Stored {
-                root: if root.is_undefined() { None } else { Some(bytes_of(&root, "root record")?) },
+                root: if root.is_undefined() {
+                    None
+                } else {
+                    Some(bytes_of(&root, "root record")?)
+                },
                 checkpoint: counters.checkpoint,
                 sequence: counters.sequence,
                 log: log
@@ -169,8 +181,10 @@ impl Backend for IndexedDb {
             let requests = transaction.request(|transaction| {
                 let (meta, stored) = (transaction.store(META)?, transaction.store(PAGES)?);
                 let counter = get(&meta, CHECKPOINT)?;
-                let pages: std::result::Result<Vec<IdbRequest>, JsValue> =
-                    pages.iter().map(|page| stored.get(&page_key(*page))).collect();
+                let pages: std::result::Result<Vec<IdbRequest>, JsValue> = pages
+                    .iter()
+                    .map(|page| stored.get(&page_key(*page)))
+                    .collect();
                 Ok((counter, pages?))
             });
             let (counter, pages) = transaction.complete(requests).await?;
@@ -207,7 +221,12 @@ impl Backend for IndexedDb {
 
     fn checkpoint(&self, checkpoint: Checkpoint) -> BackendFuture<'_, ()> {
         Box::pin(self.write(&[META, LOG, PAGES], async move |transaction| {
-            let Checkpoint { expected_checkpoint, expected_sequence, root, pages } = checkpoint;
+            let Checkpoint {
+                expected_checkpoint,
+                expected_sequence,
+                root,
+                pages,
+            } = checkpoint;
             let requests = transaction.request(|transaction| {
                 let (meta, log) = (transaction.store(META)?, transaction.store(LOG)?);
                 let stored = transaction.store(PAGES)?;
@@ -216,7 +235,10 @@ impl Backend for IndexedDb {
                     stored.put_with_key(&Uint8Array::from(&bytes[..]), &page_key(*page))?;
                 }
                 meta.put_with_key(&Uint8Array::from(&root[..]), &JsValue::from_str(ROOT))?;
-                meta.put_with_key(&number(expected_checkpoint + 1), &JsValue::from_str(CHECKPOINT))?;
+                meta.put_with_key(
+                    &number(expected_checkpoint + 1),
+                    &JsValue::from_str(CHECKPOINT),
+                )?;
                 log.clear()?;
                 Ok(counters)
             });
@@ -266,7 +288,10 @@ struct CounterRequests {
 
 impl Counters {
     fn request(meta: &IdbObjectStore) -> std::result::Result<CounterRequests, JsValue> {
-        Ok(CounterRequests { checkpoint: get(meta, CHECKPOINT)?, sequence: get(meta, SEQUENCE)? })
+        Ok(CounterRequests {
+            checkpoint: get(meta, CHECKPOINT)?,
+            sequence: get(meta, SEQUENCE)?,
+        })
     }
 }
 
@@ -278,7 +303,10 @@ impl CounterRequests {
     }
 
     fn read(&self) -> cu_storage::Result<Counters> {
-        Ok(Counters { checkpoint: count_of(&self.checkpoint)?, sequence: count_of(&self.sequence)? })
+        Ok(Counters {
+            checkpoint: count_of(&self.checkpoint)?,
+            sequence: count_of(&self.sequence)?,
+        })
     }
 }
 

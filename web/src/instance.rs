@@ -1,5 +1,480 @@
-//! One Lua state for TypeScript.
+//! One Lua state for TypeScript: a VM, its live functions, and the one run that may be under way.
+//!
+//! A run is started, stepped until it finishes or fails, and its values or its error are taken, once. Nothing here loops
+//! or waits: how long to go on, and when to give the page its turn, is decided by whoever steps.
+//!
+//! # What values a run gives
+//!
+//! Values become documents as `cu_persist` makes them: tables without their metatables, functions as blobs. A value inside
+//! a table that is no document (a coroutine, a table that contains itself) fails the call with the path to it. But a chunk
+//! that *returns* such a value has run well, so among the results themselves a function that cannot be saved and a coroutine
+//! come as nil.
+
+use cu_persist::{
+    FunctionPolicy, Functions, Limits, Save, compile_function, from_document, to_document,
+};
+use cu_storage::Document;
+use cu_vm::{Context, Handle, RunError, Step, Value, Vm};
+use js_sys::{ArrayBuffer, WebAssembly};
+use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::error::{Error, Result};
+use crate::host::{Output, PageHost};
+use crate::options::Options;
+
+/// What [`Instance::step`] returns; 2 is kept for runs that wait for the page.
+mod status {
+    pub const FINISHED: u32 = 0;
+    pub const RUNNING: u32 = 1;
+    pub const FAILED: u32 = 3;
+}
+
 /// One Lua state.
 #[wasm_bindgen]
-pub struct Instance {}
+pub struct Instance {
+    vm: Vm,
+    functions: Functions,
+    output: Output,
+    run: Run,
+}
+
+/// The current or last run.
+enum Run {
+    /// There is none, or everything was taken from it.
+    None,
+    /// The VM runs; the result becomes this function, if it is to define one.
+    Running(Option<FunctionName>),
+    /// Values can be taken.
+    Finished,
+    /// The error that can be taken.
+    Failed(Document),
+}
+
+struct FunctionName {
+    table: String,
+    name: String,
+}
+
+#[wasm_bindgen]
+impl Instance {
+    /// Makes a state with the standard library. `options` is a map: `heapLimit` (bytes), `seed`, `now` (milliseconds since
+    /// 1970 at which the clock stands).
+    #[wasm_bindgen(constructor)]
+    pub fn new(options: &[u8]) -> Result<Instance> {
+        let options = Options::decode(options)?;
+        let heap_limit = match options.integer("heapLimit")? {
+            None => cu_vm::DEFAULT_HEAP_LIMIT,
+            Some(bytes) if bytes < 0 => {
+                return Err(Error::invalid("heapLimit", "must not be negative"));
+            }
+            Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        };
+        let output = Output::default();
+        let host = PageHost::new(output.clone(), options.number("now")?);
+        let vm = Vm::new(cu_vm::Options {
+            seed: options.integer("seed")?.unwrap_or(0) as u64,
+            host: Box::new(host),
+            ..cu_vm::Options::default()
+        });
+        // Set afterwards, so that a limit below what the library takes gives runs that fail instead of no state.
+        vm.set_heap_limit(heap_limit);
+        Ok(Instance {
+            vm,
+            functions: Functions::new(),
+            output,
+            run: Run::None,
+        })
+    }
+
+    /// Compiles a chunk and prepares to run it; `args` is an array. A syntax error shows at the first step.
+    pub fn start(&mut self, source: &[u8], chunk_name: &str, args: &[u8]) -> Result<()> {
+        let args = decode_args(args)?;
+        match self.vm.load(source, chunk_name) {
+            Ok(chunk) => {
+                let started = self.start_run(&chunk, &args, None);
+                self.vm.enter(|context| context.release(chunk));
+                started
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Prepares to call a live function; `args` is an array.
+    #[wasm_bindgen(js_name = startCall)]
+    pub fn start_call(&mut self, table: &str, name: &str, args: &[u8]) -> Result<()> {
+        let args = decode_args(args)?;
+        let Some(function) = self.functions.get(table, name) else {
+            let (collection, name) = (table.to_owned(), name.to_owned());
+            return Err(cu_persist::Error::UnknownFunction { collection, name }.into());
+        };
+        let function = self
+            .vm
+            .enter(|context| context.stash(context.fetch(function)));
+        let started = self.start_run(&function, &args, None);
+        self.vm.enter(|context| context.release(function));
+        started
+    }
+
+    /// Prepares to run the definition of a function, an expression or a chunk that gives one. When the run finishes, its
+    /// result is the live function of this name.
+    #[wasm_bindgen(js_name = startDefine)]
+    pub fn start_define(&mut self, table: &str, name: &str, source: &[u8]) -> Result<()> {
+        match compile_function(&self.vm, source, &format!("={table}.{name}")) {
+            Ok(definition) => {
+                let defines = FunctionName {
+                    table: table.to_owned(),
+                    name: name.to_owned(),
+                };
+                let started = self.start_run(&definition, &[], Some(defines));
+                self.vm.enter(|context| context.release(definition));
+                started
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Runs for about this much fuel. Gives 0 when the run has finished, 1 when fuel is used up, 3 when it has failed.
+    pub fn step(&mut self, fuel: u32) -> Result<u32> {
+        if let Run::Failed(_) = self.run {
+            return Ok(status::FAILED);
+        }
+        match self.vm.step(u64::from(fuel))? {
+            Step::OutOfFuel => Ok(status::RUNNING),
+            Step::Finished => self.finish(),
+            Step::Failed => {
+                let error = self.vm.take_error();
+                let value = self.vm.take_error_value(|context, value| {
+                    to_document(context, "error", value, &functions()).unwrap_or_default()
+                });
+                self.vm.abort();
+                self.run = Run::Failed(engine_error(&error, value));
+                Ok(status::FAILED)
+            }
+        }
+    }
+
+    /// The finished run's values, an array.
+    #[wasm_bindgen(js_name = takeValues)]
+    pub fn take_values(&mut self) -> Result<Vec<u8>> {
+        let values = match std::mem::replace(&mut self.run, Run::None) {
+            Run::Finished => {
+                let values = self
+                    .vm
+                    .take_results(|context, results| documents_of(context, results));
+                // Lets go of the results.
+                self.vm.abort();
+                values?
+            }
+            other => {
+                self.run = other;
+                Vec::new()
+            }
+        };
+        Ok(Document::Array(values).encode()?)
+    }
+
+    /// What was printed since the last call.
+    #[wasm_bindgen(js_name = takeOutput)]
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.output.take()
+    }
+
+    /// The failed run's error, a map; nil when there is none.
+    #[wasm_bindgen(js_name = takeError)]
+    pub fn take_error(&mut self) -> Result<Vec<u8>> {
+        match std::mem::replace(&mut self.run, Run::None) {
+            Run::Failed(error) => Ok(error.encode()?),
+            other => {
+                self.run = other;
+                Ok(Document::Nil.encode()?)
+            }
+        }
+    }
+
+    /// Drops the run. To-be-closed variables are not closed.
+    pub fn abort(&mut self) {
+        self.vm.abort();
+        self.run = Run::None;
+    }
+
+    /// Fuel that the current or last run has used.
+    #[wasm_bindgen(js_name = fuelUsed)]
+    pub fn fuel_used(&self) -> f64 {
+        self.vm.fuel_used() as f64
+    }
+
+    /// Whether the definition of a function compiles: nil, or the error as a map.
+    #[wasm_bindgen(js_name = checkFunction)]
+    pub fn check_function(&self, source: &[u8]) -> Result<Vec<u8>> {
+        let error = match compile_function(&self.vm, source, "=function") {
+            Ok(definition) => {
+                self.vm.enter(|context| context.release(definition));
+                Document::Nil
+            }
+            Err(error) => engine_error(&error, Document::text(&error.to_string())),
+        };
+        Ok(error.encode()?)
+    }
+
+    /// Whether a function of this name is live.
+    #[wasm_bindgen(js_name = hasFunction)]
+    pub fn has_function(&self, table: &str, name: &str) -> bool {
+        self.functions.get(table, name).is_some()
+    }
+
+    /// Makes a saved function live. After an error all is as it was.
+    #[wasm_bindgen(js_name = loadFunction)]
+    pub fn load_function(&mut self, table: &str, name: &str, blob: &[u8]) -> Result<()> {
+        Ok(self
+            .functions
+            .load(&mut self.vm, table, name, blob, &Limits::default())?)
+    }
+
+    /// A live function with its upvalues as a blob.
+    #[wasm_bindgen(js_name = saveFunction)]
+    pub fn save_function(&self, table: &str, name: &str) -> Result<Vec<u8>> {
+        Ok(self
+            .functions
+            .save(&self.vm, table, name, &Save::default())?)
+    }
+
+    /// Drops a live function, if there is one.
+    #[wasm_bindgen(js_name = forgetFunction)]
+    pub fn forget_function(&mut self, table: &str, name: &str) {
+        self.functions.forget(&self.vm, table, name);
+    }
+
+    /// Sets a global variable to a document.
+    #[wasm_bindgen(js_name = setGlobal)]
+    pub fn set_global(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        let value = Document::decode(value)?;
+        self.with_memory(|context| {
+            let value = from_document(context, &value, &functions()).map_err(value_error)?;
+            let name = Value::String(context.string(name.as_bytes()));
+            context
+                .globals()
+                .set(context, name, value)
+                .map_err(|_| Error::OutOfMemory)
+        })
+    }
+
+    /// A global variable as a document.
+    #[wasm_bindgen(js_name = getGlobal)]
+    pub fn get_global(&self, name: &str) -> Result<Vec<u8>> {
+        let document = self.vm.enter(|context| {
+            let value = context
+                .globals()
+                .get_string(context.string(name.as_bytes()));
+            to_document(context, name, value, &functions()).map_err(value_error)
+        })?;
+        Ok(document.encode()?)
+    }
+
+    /// A map: `used` and `limit`, bytes of Lua values; `wasm`, bytes of wasm memory.
+    #[wasm_bindgen(js_name = memoryStats)]
+    pub fn memory_stats(&self) -> Result<Vec<u8>> {
+        let heap = self.vm.heap_bytes();
+        let memory: WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
+        let wasm: ArrayBuffer = memory.buffer().unchecked_into();
+        let bytes = |count: usize| Document::Integer(i64::try_from(count).unwrap_or(i64::MAX));
+        let stats = Document::map([
+            ("used", bytes(heap.used)),
+            ("limit", bytes(heap.limit)),
+            ("wasm", Document::Integer(i64::from(wasm.byte_length()))),
+        ]);
+        Ok(stats.encode()?)
+    }
+
+    /// Runs a full collection.
+    pub fn collect(&mut self) {
+        self.vm.collect();
+    }
+}
+
+impl Instance {
+    fn start_run(
+        &mut self,
+        function: &Handle,
+        args: &[Document],
+        defines: Option<FunctionName>,
+    ) -> Result<()> {
+        let values = self.with_memory(|context| {
+            let values = args
+                .iter()
+                .map(|arg| from_document(context, arg, &functions()));
+            let values = values
+                .collect::<cu_persist::Result<Vec<_>>>()
+                .map_err(value_error)?;
+            Ok(values
+                .into_iter()
+                .map(|value| context.stash(value))
+                .collect::<Vec<Handle>>())
+        })?;
+        if self.is_full() {
+            self.vm.enter(|context| values.into_iter().for_each(|value| context.release(value)));
+            let message = Document::text(OUT_OF_MEMORY);
+            self.run = Run::Failed(error_map("heap", OUT_OF_MEMORY, message, "", None));
+            return Ok(());
+        }
+        let started = self.vm.start(|context| {
+            let args = values.iter().map(|value| context.fetch(value)).collect();
+            (context.fetch(function), args)
+        });
+        self.vm
+            .enter(|context| values.into_iter().for_each(|value| context.release(value)));
+        started?;
+        self.run = Run::Running(defines);
+        Ok(())
+    }
+
+    /// Has the first step report an error of compiling.
+    fn fail(&mut self, error: &RunError) -> Result<()> {
+        if self.vm.is_running() {
+            return Err(RunError::Usage("a run is in progress already").into());
+        }
+        self.run = Run::Failed(engine_error(error, Document::text(&error.to_string())));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<u32> {
+        let Run::Running(Some(defines)) = std::mem::replace(&mut self.run, Run::Finished) else {
+            return Ok(status::FINISHED);
+        };
+        let adopted = self
+            .functions
+            .adopt_result(&self.vm, &defines.table, &defines.name);
+        self.vm.abort();
+        self.run = Run::None;
+        if let Err(error) = adopted {
+            let error = Error::from(error);
+            self.run = Run::Failed(error_map(
+                error.code(),
+                &error.to_string(),
+                Document::Nil,
+                "",
+                None,
+            ));
+            return Ok(status::FAILED);
+        }
+        Ok(status::FINISHED)
+    }
+
+    /// Whether the heap has no room to start a run, even after a collection.
+    fn is_full(&mut self) -> bool {
+        let full = |vm: &Vm| {
+            let heap = vm.heap_bytes();
+            heap.used.saturating_add(START_BYTES) > heap.limit
+        };
+        if full(&self.vm) {
+            self.vm.collect();
+        }
+        full(&self.vm)
+    }
+
+    /// Makes values in the heap, and tries again after a collection when there was no room.
+    fn with_memory<T>(&mut self, work: impl for<'gc> Fn(Context<'gc>) -> Result<T>) -> Result<T> {
+        match self.vm.enter(&work) {
+            Err(Error::OutOfMemory) => {
+                self.vm.collect();
+                self.vm.enter(&work)
+            }
+            result => result,
+        }
+    }
+}
+
+/// What starting a run takes in the heap, at most.
+const START_BYTES: usize = 4096;
+
+/// Documents that cross may hold functions.
+fn functions() -> FunctionPolicy {
+    FunctionPolicy::Allow(Save::default())
+}
+
+fn decode_args(bytes: &[u8]) -> Result<Vec<Document>> {
+    match Document::decode(bytes)? {
+        Document::Array(args) => Ok(args),
+        _ => Err(Error::invalid("args", "must be an array")),
+    }
+}
+
+/// An error of turning a value into a document or back.
+fn value_error(error: cu_persist::Error) -> Error {
+    match error {
+        cu_persist::Error::Limit { what: "heap" } => Error::OutOfMemory,
+        error => Error::Value(error),
+    }
+}
+
+/// The results of a run; see the head of this file for those that are no documents.
+fn documents_of<'gc>(context: Context<'gc>, results: &[Value<'gc>]) -> Result<Vec<Document>> {
+    let document = |(position, value): (usize, &Value<'gc>)| {
+        let name = format!("value {}", position + 1);
+        match (to_document(context, &name, *value, &functions()), value) {
+            (Ok(document), _) => Ok(document),
+            (Err(error), Value::Table(_)) => Err(value_error(error)),
+            (Err(_), _) => Ok(Document::Nil),
+        }
+    };
+    results.iter().enumerate().map(document).collect()
+}
+
+/// What Lua code sees when an allocation goes over the heap limit (`luaD_throw` with `LUA_ERRMEM` in PUC Lua).
+const OUT_OF_MEMORY: &str = "not enough memory";
+
+/// A run's error as the map that `EngineError` describes.
+fn engine_error(error: &RunError, value: Document) -> Document {
+    match error {
+        RunError::Syntax { message, line, .. } => {
+            // The message begins with the chunk's name as Lua shows it.
+            let chunk = message
+                .find(&format!(":{line}: "))
+                .and_then(|end| message.get(..end));
+            error_map(
+                "syntax",
+                message,
+                value,
+                "",
+                chunk.map(|chunk| (chunk, *line)),
+            )
+        }
+        RunError::Lua {
+            message,
+            traceback,
+            position,
+        } => {
+            let code = if value.as_text() == Some(OUT_OF_MEMORY) {
+                "heap"
+            } else {
+                "runtime"
+            };
+            let position = position
+                .as_ref()
+                .map(|(chunk, line)| (chunk.as_str(), *line));
+            error_map(code, message, value, traceback, position)
+        }
+        other => error_map("runtime", &other.to_string(), value, "", None),
+    }
+}
+
+fn error_map(
+    code: &str,
+    message: &str,
+    value: Document,
+    traceback: &str,
+    position: Option<(&str, u32)>,
+) -> Document {
+    let (chunk, line) = match position {
+        Some((chunk, line)) => (Document::text(chunk), Document::Integer(i64::from(line))),
+        None => (Document::Nil, Document::Nil),
+    };
+    Document::map([
+        ("code", Document::text(code)),
+        ("message", Document::text(message)),
+        ("value", value),
+        ("traceback", Document::text(traceback)),
+        ("chunk", chunk),
+        ("line", line),
+    ])
+}

@@ -4,7 +4,7 @@
 use cu_persist::{Limits, Result, Save, load_functions, save_functions};
 use cu_vm::{Handle, Options, RunError, Value, Vm};
 
-pub const FUEL: u64 = 10_000_000;
+pub const FUEL: u64 = 1 << 40;
 
 pub fn vm() -> Vm {
     vm_with_heap(64 << 20)

@@ -1,6 +1,6 @@
 //! Basic functions (manual §6.1), except the protected calls and loading.
 
-use super::{Functions, load, name_permanent, set_field};
+use super::{Functions, name_permanent, set_field};
 use crate::call::{Action, Call, append_number};
 use crate::context::Context;
 use crate::error::Error;

@@ -1,3 +1,151 @@
-//! os
+//! The parts of the operating system library that make sense without one (manual §6.9): time, dates, environment.
+//!
+//! Time and environment come from the host; the time zone is UTC.
+
 use super::Functions;
-pub(super) const FUNCTIONS: Functions = &[];
+use super::steps::step;
+use crate::call::{Action, Call};
+use crate::error::Error;
+use crate::heap::table::Table;
+use crate::heap::value::Value;
+use crate::text::date::{
+    DATE_UNREPRESENTABLE, Date, Fields, TIME_UNREPRESENTABLE, field_in_range, to_epoch, write_date,
+};
+
+pub(super) const FUNCTIONS: Functions = &[
+    ("os.clock", clock),
+    ("os.date", date),
+    ("os.difftime", difference),
+    ("os.getenv", get_environment),
+    ("os.time", time),
+];
+
+const NOT_AVAILABLE: &str = "time is not available here";
+
+fn clock<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let seconds = call.context().root().host.borrow_mut().clock();
+    let seconds = seconds.ok_or_else(|| call.error(NOT_AVAILABLE))?;
+    call.return_value(Value::Float(seconds))
+}
+
+fn get_environment<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let name = call.check_string(1)?;
+    let value = call.context().root().host.borrow_mut().environment(name.as_bytes());
+    let value = match value {
+        Some(value) => call.string(&value)?,
+        None => Value::Nil,
+    };
+    call.return_value(value)
+}
+
+fn difference<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let (later, earlier) = (call.check_integer(1)?, call.check_integer(2)?);
+    call.return_value(Value::Float(later as f64 - earlier as f64))
+}
+
+fn now<'gc>(call: &Call<'_, 'gc>) -> Result<i64, Error<'gc>> {
+    let now = call.context().root().host.borrow_mut().time();
+    now.ok_or_else(|| call.error(NOT_AVAILABLE))
+}
+
+/// The fields that `os.time` reads: name, what a missing one stands for, and what C counts from.
+const FIELDS: [(&str, Option<i64>, i64); 6] = [
+    ("year", None, 1900),
+    ("month", None, 1),
+    ("day", None, 0),
+    ("hour", Some(12), 0),
+    ("min", Some(0), 0),
+    ("sec", Some(0), 0),
+];
+
+/// State n: field n has been read into scratch slot n - 1; after the last one, the normalized fields are written back.
+fn time<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let base = call.scratch();
+    let mut state = call.state() as usize;
+    if state == 0 {
+        if call.arg(1).is_nil() {
+            let now = now(call)?;
+            return call.return_value(Value::Integer(now));
+        }
+        call.check_table(1)?;
+        call.reserve(base + FIELDS.len() + 2)?;
+    }
+    let object = call.arg(1);
+    while state < FIELDS.len() {
+        if state > 0 {
+            read_field(call, state - 1)?;
+        }
+        let key = Value::String(call.context().string(FIELDS[state].0.as_bytes()));
+        step!(call.read(base + state, object, key, state as u32 + 1));
+        state += 1;
+    }
+    let mut values = [0; FIELDS.len()];
+    for (index, value) in values.iter_mut().enumerate() {
+        *value = read_field(call, index)?;
+    }
+    let [year, month, day, hour, minute, second] = values;
+    let seconds = to_epoch(&Fields { year, month, day, hour, minute, second });
+    let seconds = seconds.ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
+    let date = Date::from_epoch(seconds).ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
+    for (name, value) in date_fields(&date).into_iter().skip(state - FIELDS.len()) {
+        let key = Value::String(call.context().string(name.as_bytes()));
+        state += 1;
+        step!(call.assign(base + FIELDS.len(), object, key, value, state as u32));
+    }
+    call.return_value(Value::Integer(seconds))
+}
+
+/// Field `index`, which has been read into its slot.
+fn read_field<'gc>(call: &Call<'_, 'gc>, index: usize) -> Result<i64, Error<'gc>> {
+    let (name, default, base) = FIELDS[index];
+    let value = call.slot(call.scratch() + index);
+    match (value.to_integer(), default) {
+        (Some(integer), _) if field_in_range(integer, base) => Ok(integer),
+        (Some(_), _) => Err(call.error(format!("field '{name}' is out-of-bound"))),
+        (None, _) if !value.is_nil() => Err(call.error(format!("field '{name}' is not an integer"))),
+        (None, Some(default)) => Ok(default),
+        (None, None) => Err(call.error(format!("field '{name}' missing in date table"))),
+    }
+}
+
+/// The fields of a date table in the order in which they are set.
+fn date_fields<'gc>(date: &Date) -> [(&'static str, Value<'gc>); 9] {
+    [
+        ("year", Value::Integer(date.year)),
+        ("month", Value::Integer(date.month)),
+        ("day", Value::Integer(date.day)),
+        ("hour", Value::Integer(date.hour)),
+        ("min", Value::Integer(date.minute)),
+        ("sec", Value::Integer(date.second)),
+        ("yday", Value::Integer(date.yearday)),
+        ("wday", Value::Integer(date.weekday)),
+        ("isdst", Value::Boolean(false)),
+    ]
+}
+
+fn date<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let format = call.opt_string(1)?.map_or(&b"%c"[..], |format| format.as_bytes());
+    let seconds = if call.arg(2).is_nil() { now(call)? } else { call.check_integer(2)? };
+    let (format, zone) = match format {
+        [b'!', rest @ ..] => (rest, "GMT"),
+        _ => (format, "UTC"),
+    };
+    let date = Date::from_epoch(seconds).ok_or_else(|| call.error(DATE_UNREPRESENTABLE))?;
+    if format.starts_with(b"*t") {
+        let table = Table::new(call.context(), 0, 9);
+        for (name, value) in date_fields(&date) {
+            let key = Value::String(call.context().string(name.as_bytes()));
+            call.set_raw(table, key, value)?;
+        }
+        return call.return_value(Value::Table(table));
+    }
+    call.charge(format.len());
+    // No conversion writes more than some 40 bytes.
+    call.context().accounting().check(format.len() * 20)?;
+    let mut text = Vec::new();
+    if let Err(error) = write_date(&date, format, zone, &mut text) {
+        return Err(call.machine.arg_error(1, &error.message()));
+    }
+    let text = call.new_string(text)?;
+    call.return_value(text)
+}

@@ -83,7 +83,11 @@ impl Connection {
         let handler: &Function = on_end.as_ref().unchecked_ref();
         database.set_onversionchange(Some(handler));
         database.set_onclose(Some(handler));
-        Connection { database, lost, _on_end: on_end }
+        Connection {
+            database,
+            lost,
+            _on_end: on_end,
+        }
     }
 
     pub fn database(&self) -> &IdbDatabase {

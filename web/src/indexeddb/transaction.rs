@@ -47,21 +47,32 @@ pub struct Transaction {
 
 impl Transaction {
     /// Begins a transaction. `ConnectionLost` means that nothing was begun.
-    pub fn begin(connection: &Connection, stores: &[&str], mode: Mode) -> Result<Transaction, Error> {
-        let names: Array = stores.iter().map(|store| JsValue::from_str(store)).collect();
+    pub fn begin(
+        connection: &Connection,
+        stores: &[&str],
+        mode: Mode,
+    ) -> Result<Transaction, Error> {
+        let names: Array = stores
+            .iter()
+            .map(|store| JsValue::from_str(store))
+            .collect();
         let database: &Durable = connection.database().unchecked_ref();
         let (mode, durability) = match mode {
             Mode::Read => ("readonly", "default"),
             Mode::Write(Durability::Strict) => ("readwrite", "strict"),
             Mode::Write(Durability::Relaxed) => ("readwrite", "relaxed"),
         };
-        let transaction =
-            database.transaction(&names, mode, &options(durability)).map_err(backend_error)?;
+        let transaction = database
+            .transaction(&names, mode, &options(durability))
+            .map_err(backend_error)?;
         let promise = Promise::new(&mut |resolve, reject| {
             transaction.set_oncomplete(Some(&resolve));
             transaction.set_onabort(Some(&reject));
         });
-        Ok(Transaction { transaction, end: JsFuture::from(promise) })
+        Ok(Transaction {
+            transaction,
+            end: JsFuture::from(promise),
+        })
     }
 
     pub fn store(&self, name: &str) -> Result<IdbObjectStore, JsValue> {
@@ -128,7 +139,9 @@ pub fn backend_error(thrown: JsValue) -> Error {
         "QuotaExceededError" => Error::Quota,
         // The connection is closed or closing; Safari tells of its lost storage process in the message alone.
         "InvalidStateError" => Error::ConnectionLost,
-        _ if message.contains("Connection to Indexed Database server lost") => Error::ConnectionLost,
+        _ if message.contains("Connection to Indexed Database server lost") => {
+            Error::ConnectionLost
+        }
         "AbortError" => Error::ConnectionLost,
         _ => Error::Backend(format!("{name}: {message}")),
     }

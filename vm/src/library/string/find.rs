@@ -207,12 +207,12 @@ struct Substitution<'gc> {
 pub(super) fn gsub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let source = call.check_string(1)?;
     let pattern = call.check_string(2)?.as_bytes();
+    let count_max = call.opt_integer(4, i64::MAX)?;
     let replacement = match call.arg(3) {
         Value::Integer(_) | Value::Float(_) => Value::String(call.check_string(3)?),
         value @ (Value::String(_) | Value::Table(_) | Value::Closure(_) | Value::Native(_)) => value,
         _ => return Err(call.type_error(3, "string/function/table")),
     };
-    let count_max = call.opt_integer(4, i64::MAX)?;
     let mut work = Substitution::load(call, source, replacement);
     let state = call.state();
     if state == GSUB_RESULT {
