@@ -319,7 +319,12 @@ fn limits() {
             "100000\n",
         ),
         fails(
-            &["--heap", "0", "-e", "print('no room')"],
+            &[
+                "--heap",
+                "0",
+                "-e",
+                "local t = {} for i = 1, 1e6 do t[i] = i end",
+            ],
             "",
             "cu: not enough memory\n",
         ),

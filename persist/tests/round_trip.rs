@@ -61,6 +61,15 @@ const PROGRAMS: &[(&str, &str)] = &[
          end",
     ),
     (
+        "library natives",
+        "local format, concat, floor = string.format, table.concat, math.floor
+         local parts = {}
+         return function()
+           parts[#parts + 1] = format('%d:%s', floor(3.7) + #parts, 'x')
+           return concat(parts, ','), ('method'):upper(), string.format == format
+         end",
+    ),
+    (
         "iterator functions",
         "local iterate, list, start = ipairs({ 10, 20, 30 })
          local i, v = start
@@ -449,6 +458,35 @@ fn host_functions_are_found_again_by_name() {
     host_function(&second, "app.fetch");
     let loaded = load(&mut second, &bytes).unwrap();
     assert_eq!(call(&mut second, &loaded[0]), "42");
+}
+
+/// The iterator of `string.gmatch` goes on where it was. Its position is part of what is checked on loading.
+#[test]
+fn a_native_with_state_keeps_it() {
+    let register = |vm: &mut cu_vm::Vm| {
+        let template = run(vm, "return string.gmatch('', '')");
+        vm.enter(|context| {
+            context
+                .add_permanent("string.gmatch.step", context.fetch(&template[0]))
+                .unwrap()
+        });
+    };
+    let mut first = vm();
+    register(&mut first);
+    let functions = run(
+        &mut first,
+        "local words = string.gmatch('one two three four five', '%a+')
+         words()
+         return function() return words() end, words",
+    );
+    let bytes = save(&first, &functions).unwrap();
+    let mut second = vm();
+    register(&mut second);
+    let loaded = load(&mut second, &bytes).unwrap();
+    assert_eq!(save(&second, &loaded).unwrap(), bytes);
+    let expected = ["\"two\"", "\"three\"", "\"four\"", "\"five\"", "", ""];
+    assert_eq!(transcript(&mut second, &loaded), expected);
+    assert_eq!(transcript(&mut first, &functions), expected);
 }
 
 #[test]

@@ -357,7 +357,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     pub fn table_error(&self, error: TableError) -> Error<'gc> {
         match error {
             TableError::OutOfMemory => Error::OutOfMemory,
-            other => self.error(<&'static str>::from(other)),
+            other => self.machine.runtime_error(<&'static str>::from(other).as_bytes()),
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Root<'gc> {
     pub finalizable: UnsafeCell<Vec<Value<'gc>>>,
     /// Dead objects whose finalizers have to run; the last one first.
     pub doomed: UnsafeCell<Vec<Value<'gc>>>,
+    /// Whether finalizers are being run: they do not start others.
+    pub finalizing: Cell<bool>,
     pub host: RefCell<Box<dyn Host>>,
     /// The state of `math.random`.
     pub random: Cell<[u64; 4]>,
@@ -98,6 +100,7 @@ impl<'gc> Root<'gc> {
             weak_tables: UnsafeCell::default(),
             finalizable: UnsafeCell::default(),
             doomed: UnsafeCell::default(),
+            finalizing: Cell::new(false),
             host: RefCell::new(host),
             random: Cell::new([0; 4]),
             warnings_on: Cell::new(false),

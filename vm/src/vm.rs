@@ -147,6 +147,7 @@ impl Vm {
                 registered.current = main;
                 registered.report = None;
             });
+            context.root().finalizing.set(false);
             reset(main);
             let mut machine = Machine::new(context, main, 0);
             machine.state_mut().status = Status::Running;
@@ -192,6 +193,7 @@ impl Vm {
             return Err(RunError::Usage("nothing is running"));
         }
         let mut left = i64::try_from(fuel).unwrap_or(i64::MAX);
+        let mut collected = false;
         loop {
             let before = left;
             let retry = self.memory_retry;
@@ -199,7 +201,7 @@ impl Vm {
                 let context = Context::new(mutation, root);
                 let mut machine = Machine::new(context, context.registered().current, left);
                 machine.memory_retry = retry;
-                let stop = match machine.begin_slice() {
+                let stop = match machine.begin_slice(collected) {
                     Flow::Stop => machine.stop,
                     _ => machine.run(),
                 };
@@ -212,6 +214,7 @@ impl Vm {
             left = rest;
             match stop {
                 Stop::Collect => {
+                    collected = true;
                     self.collect();
                     // Marking and sweeping take time in proportion to the heap.
                     left -= (self.heap_bytes().used / BYTES_COLLECTED_PER_FUEL) as i64;
@@ -253,8 +256,12 @@ impl Vm {
     pub fn take_error(&self) -> RunError {
         self.enter(|context| match context.registered().report {
             Some(report) => library::read_report(report),
+            // The handler that makes reports ran out of memory itself.
             None => RunError::Lua {
-                message: "unknown error".into(),
+                message: match bottom_values(context, 2)[..] {
+                    [_, Value::String(message)] => message.to_string_lossy().into_owned(),
+                    _ => "not enough memory".into(),
+                },
                 traceback: String::new(),
                 position: None,
             },
@@ -267,8 +274,11 @@ impl Vm {
         take: impl for<'gc> FnOnce(Context<'gc>, Value<'gc>) -> T,
     ) -> T {
         self.enter(|context| {
-            let report = context.registered().report;
-            take(context, report.map_or(Value::Nil, |report| report.get_integer(1)))
+            let value = match context.registered().report {
+                Some(report) => report.get_integer(1),
+                None => bottom_values(context, 2).get(1).copied().unwrap_or(Value::Nil),
+            };
+            take(context, value)
         })
     }
 
@@ -385,8 +395,10 @@ fn reset(coroutine: Coroutine<'_>) {
 
 impl<'gc> Machine<'gc> {
     /// What has to happen before Lua code goes on after a collection: the limit is enforced, finalizers run.
-    fn begin_slice(&mut self) -> Flow {
-        if self.context.accounting().over_limit() && !self.memory_retry {
+    fn begin_slice(&mut self, collected: bool) -> Flow {
+        // At the bottom frame there is no Lua code yet that could take the error; it comes at the next safe point.
+        let in_lua = self.state().frames.len() > 1 || self.state().resumer.is_some();
+        if collected && in_lua && self.context.accounting().over_limit() && !self.memory_retry {
             self.memory_retry = true;
             return self.throw(Error::OutOfMemory);
         }

@@ -113,6 +113,8 @@ pub(crate) const WANT_ALL: i32 = -1;
 pub(crate) const WANT_FINISH: i32 = -2;
 /// The caller's instruction, which closes variables one by one, is run again.
 pub(crate) const WANT_REPEAT: i32 = -3;
+/// The caller's instruction is a tail call of a native function: the caller returns the results.
+pub(crate) const WANT_RETURN: i32 = -4;
 /// The frame was entered by a tail call; tracebacks say so.
 pub(crate) const FLAG_TAIL_CALL: u32 = 1;
 /// `coroutine.yield` is refused above this frame.
@@ -222,10 +224,12 @@ impl<'gc> Coroutine<'gc> {
         // SAFETY: the interpreter reloads its pointers after each call that may come here.
         let state = unsafe { &mut *self.state_ptr() };
         let old = state.stack.len();
-        let size = slots
-            .max(old * 2)
-            .min(STACK_SLOTS_MAX + STACK_SLOTS_RESERVE)
-            .max(slots);
+        // The reserve is only for reporting an overflow, so growth by doubling stops before it.
+        let size = if slots > STACK_SLOTS_MAX {
+            STACK_SLOTS_MAX + STACK_SLOTS_RESERVE
+        } else {
+            (old * 2).clamp(slots, STACK_SLOTS_MAX)
+        };
         context.accounting().check((size - old) * 16)?;
         context.accounting().charge((size - old) * 16);
         state.stack.reserve_exact(size - old);
@@ -236,6 +240,16 @@ impl<'gc> Coroutine<'gc> {
             upvalue.set_location(unsafe { start.add(upvalue.position() as usize) });
         }
         Ok(())
+    }
+
+    /// Gives the reserve back after an overflow was reported.
+    pub(crate) fn release_reserve(self, context: Context<'gc>) {
+        // SAFETY: as in `grow_stack`; shortening does not move the stack.
+        let state = unsafe { &mut *self.state_ptr() };
+        if state.stack.len() > STACK_SLOTS_MAX && state.live_top() < STACK_SLOTS_MAX {
+            context.accounting().release((state.stack.len() - STACK_SLOTS_MAX) * 16);
+            state.stack.truncate(STACK_SLOTS_MAX);
+        }
     }
 
     /// The open upvalue of the register at `position`, a new one if there is none.

@@ -6,7 +6,7 @@ use crate::bytecode::opcode::{Opcode, Trailing};
 use crate::call::{Action, Call};
 use crate::error::Error;
 use crate::heap::closure::Closure;
-use crate::heap::coroutine::{Callee, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT};
+use crate::heap::coroutine::{Callee, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN};
 use crate::heap::native::Native;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
@@ -213,8 +213,10 @@ impl<'gc> Machine<'gc> {
             self.set_slot(function, value);
             return Ok(Flow::Continue);
         }
-        self.place_results(function, first, count, want)?;
-        Ok(Flow::Continue)
+        match self.place_results(function, first, count, want)? {
+            Flow::Enter if want >= WANT_ALL => Ok(Flow::Continue),
+            other => Ok(other),
+        }
     }
 
     /// Runs the native function of the top frame from its current state.
@@ -310,6 +312,10 @@ impl<'gc> Machine<'gc> {
             // SAFETY: a saved `pc` is past the instruction's first word.
             caller.pc = unsafe { caller.pc.sub(1) };
             return Ok(Flow::Enter);
+        }
+        if want == WANT_RETURN {
+            let caller = *self.top_frame();
+            return self.leave(caller.function as usize, first, count, caller.want);
         }
         let copied = if want == WANT_ALL {
             count

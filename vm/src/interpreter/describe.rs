@@ -110,6 +110,13 @@ impl<'gc> Machine<'gc> {
         self.type_error(operation, culprit, self.name_of_operand(culprit))
     }
 
+    /// As [`Self::operation_error`] for the value in a stack slot.
+    #[cold]
+    pub(crate) fn slot_error(&self, operation: &str, position: usize) -> Error<'gc> {
+        let name = self.name_of_register(self.top_frame(), position);
+        self.type_error(operation, self.slot(position), name)
+    }
+
     /// "attempt to call a T value (name)".
     #[cold]
     pub(crate) fn call_error(&self, function: usize, value: Value<'gc>) -> Error<'gc> {
@@ -263,15 +270,7 @@ impl<'gc> Machine<'gc> {
         let proto = closure.proto();
         let pc = frame.current_pc()?;
         let instruction = Instruction(proto.0.code[pc].get());
-        let opcode = instruction.opcode()?;
-        let layout = opcode.layout();
-        if opcode == Opcode::Concat {
-            let first = frame.base as usize + instruction.a();
-            return (0..instruction.b())
-                .rev()
-                .find(|index| same(self.slot(first + index), culprit))
-                .and_then(|index| register_name(proto, pc, instruction.a() + index));
-        }
+        let layout = instruction.opcode()?.layout();
         let operands = [
             (layout.a, instruction.a()),
             (

@@ -21,7 +21,7 @@ use crate::arithmetic::{
 };
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
-use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT};
+use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN};
 use crate::heap::native::Role;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -919,28 +919,22 @@ impl<'gc> Machine<'gc> {
         function: usize,
         args: usize,
     ) -> Result<Flow, crate::error::Error<'gc>> {
-        let (mut function, mut args) = (function, args);
+        let mut args = args;
         while !matches!(self.slot(function), Value::Closure(_) | Value::Native(_)) {
             self.insert_call_handler(function, args)?;
             args += 1;
         }
         let frame = *self.top_frame();
-        let target = frame.function as usize;
-        self.state_mut()
-            .stack
-            .copy_within(function..=function + args, target);
-        function = target;
-        match self.slot(function) {
-            Value::Closure(closure) => {
-                self.state_mut().frames.pop();
-                self.enter_lua(closure, function, args, frame.want)?;
-            }
-            Value::Native(native) => {
-                self.state_mut().frames.pop();
-                self.enter_native(native, function, args, frame.want)?;
-            }
+        let closure = match self.slot(function) {
+            Value::Closure(closure) => closure,
+            // A native function runs on top of the caller, so that errors have a position.
+            Value::Native(native) => return self.call_native(native, function, args, WANT_RETURN),
             _ => unreachable!("checked above"),
-        }
+        };
+        let target = frame.function as usize;
+        self.state_mut().stack.copy_within(function..=function + args, target);
+        self.state_mut().frames.pop();
+        self.enter_lua(closure, target, args, frame.want)?;
         self.top_frame_mut().flags |= FLAG_TAIL_CALL;
         if self.fuel < 0 {
             self.stop = Stop::OutOfFuel;

@@ -15,6 +15,9 @@ const FINALIZERS: NativeDefinition = NativeDefinition {
 };
 
 fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    if call.state() == 0 && call.context().root().finalizing.replace(true) {
+        return call.return_none();
+    }
     if call.state() == STATE_FAILED {
         let error = call.slot(0);
         if call.close_step(error)? {
@@ -30,6 +33,7 @@ fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             return call.call_unyieldable(1, finalizer, &[object], 0, 1);
         }
     }
+    context.root().finalizing.set(false);
     call.return_none()
 }
 
@@ -39,7 +43,7 @@ impl<'gc> Machine<'gc> {
         // SAFETY: a look at the length.
         let waiting = unsafe { !(*self.context.root().doomed.get()).is_empty() };
         let at_boundary = matches!(self.state().frames.last(), Some(frame) if matches!(frame.callee, Callee::Lua(_)));
-        if !waiting || !at_boundary {
+        if !waiting || !at_boundary || self.context.root().finalizing.get() {
             return Ok(());
         }
         let at = self.state().live_top();

@@ -146,8 +146,8 @@ impl<'gc> Machine<'gc> {
         };
         match on_numbers(operator, a, b) {
             Ok(value) => Ok(Some(value)),
-            Err(Refusal::DivideByZero) => Err(self.runtime_error(b"attempt to divide by zero")),
-            Err(Refusal::ModuloByZero) => Err(self.runtime_error(b"attempt to perform 'n%0'")),
+            Err(Refusal::DivideByZero) => Err(self.division_error(b"attempt to divide by zero", left, right)),
+            Err(Refusal::ModuloByZero) => Err(self.division_error(b"attempt to perform 'n%0'", left, right)),
             Err(Refusal::NoInteger) if is_number(left) && is_number(right) => {
                 if self.binary_handler(operator, left, right).is_nil() {
                     Err(self.no_integer_error(left, right))
@@ -191,6 +191,14 @@ impl<'gc> Machine<'gc> {
             );
         }
         self.operation_error("perform arithmetic on", culprit)
+    }
+
+    /// Division by zero; for strings it happens inside the string library, where there is no position.
+    fn division_error(&self, message: &[u8], left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
+        if is_number(left) && is_number(right) {
+            return self.runtime_error(message);
+        }
+        Error::Thrown(Value::String(self.context.string(message)))
     }
 
     /// `left == right` when it is neither raw equality nor plainly false: the handler to call, if there is one.
@@ -272,8 +280,8 @@ impl<'gc> Machine<'gc> {
             if !is_concatenable(left) || !is_concatenable(right) {
                 let handler = self.binary_handler(Metamethod::Concat, left, right);
                 if handler.is_nil() {
-                    let culprit = if is_concatenable(left) { right } else { left };
-                    return Err(self.operation_error("concatenate", culprit));
+                    let culprit = first + count - if is_concatenable(left) { 1 } else { 2 };
+                    return Err(self.slot_error("concatenate", culprit));
                 }
                 self.top_frame_mut().state = count as u32 - 1;
                 return self.call_metamethod(handler, &[left, right], WANT_FINISH);

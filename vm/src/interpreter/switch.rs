@@ -121,10 +121,10 @@ impl<'gc> Machine<'gc> {
     /// `coroutine.yield`: the top frame is its native frame, which stays until the next resume.
     pub(crate) fn yield_values(&mut self, first: usize, count: usize) -> Result<Flow, Error<'gc>> {
         let Some(resumer) = self.state().resumer else {
-            return Err(self.error_at_level(1, b"attempt to yield from outside a coroutine"));
+            return Err(self.runtime_error(b"attempt to yield from outside a coroutine"));
         };
         if self.state().unyieldable > 0 {
-            return Err(self.error_at_level(1, b"attempt to yield across a C-call boundary"));
+            return Err(self.runtime_error(b"attempt to yield across a C-call boundary"));
         }
         let state = self.state_mut();
         state.status = Status::Suspended;
@@ -164,14 +164,17 @@ impl<'gc> Machine<'gc> {
         } else {
             Value::Nil
         };
+        let live = self.state().live_top() as u32;
         self.drop_frames(0);
         let native = Native::with_role(self.context, CLOSER, &[], Role::Protected);
         self.state_mut().transfer = 0;
         self.set_slot(0, Value::Native(native));
         self.enter_native(native, 0, 0, WANT_ALL)?;
         self.set_slot(0, error);
-        // Not 0: errors in its own work come back to it.
-        self.top_frame_mut().state = 1;
+        // Not 0: errors in its own work come back to it. The variables to close are still on the stack.
+        let frame = self.top_frame_mut();
+        frame.state = 1;
+        frame.top = frame.top.max(live);
         if failed {
             self.top_frame_mut().flags |= FAILED_CLOSER;
         }

@@ -115,24 +115,24 @@ impl<'gc> Machine<'gc> {
 
     /// Drops the frames above frame `index` and enters it again in the failed state.
     fn unwind_to(&mut self, index: usize, error: Value<'gc>) {
+        let live = self.state().live_top() as u32;
         self.drop_frames(index + 1);
         let frame = self.top_frame_mut();
-        if frame.flags & FLAG_UNYIELDABLE != 0 {
-            frame.flags &= !FLAG_UNYIELDABLE;
-            self.state_mut().unyieldable -= 1;
-        }
-        let frame = self.top_frame_mut();
+        let was_unyieldable = frame.flags & FLAG_UNYIELDABLE != 0;
+        frame.flags &= !FLAG_UNYIELDABLE;
         frame.state = STATE_FAILED;
         frame.results = 0;
         let (function, base) = (frame.function as usize, frame.base);
+        if was_unyieldable {
+            self.state_mut().unyieldable -= 1;
+        }
         self.set_slot(function, error);
-        if self
-            .state()
-            .to_close
-            .last()
-            .is_none_or(|position| *position < base)
-        {
+        if self.state().to_close.last().is_some_and(|position| *position >= base) {
+            // The variables to close, and the upvalues above them, are still on the stack.
+            self.top_frame_mut().top = live;
+        } else {
             self.coroutine.close_upvalues(base);
+            self.coroutine.release_reserve(self.context);
         }
     }
 

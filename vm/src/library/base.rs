@@ -1,10 +1,11 @@
 //! Basic functions (manual §6.1), except the protected calls and loading.
 
 use super::{Functions, name_permanent, set_field};
-use crate::call::{Action, Call, append_number};
+use crate::call::{Action, Call, append_number, number_to_string};
 use crate::context::Context;
 use crate::error::Error;
 use crate::heap::native::{Native, NativeDefinition, Role};
+use crate::heap::string::LuaString;
 use crate::heap::table::serial_cell;
 use crate::heap::value::Value;
 use crate::interpreter::Indexed;
@@ -60,10 +61,7 @@ fn print<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let mut text = Vec::new();
     let done = call.state() as usize;
     if done > 0 {
-        let Value::String(result) = call.slot(call.scratch()) else {
-            return Err(call.error("'__tostring' must return a string"));
-        };
-        text.extend_from_slice(result.as_bytes());
+        text.extend_from_slice(shown(call)?.as_bytes());
     }
     for index in done + 1..=call.arg_count() {
         if index > 1 {
@@ -79,6 +77,15 @@ fn print<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     call.charge(text.len() / 8);
     call.context().root().host.borrow_mut().write(&text);
     call.return_none()
+}
+
+/// What a `__tostring` metamethod, called at the first scratch slot, has returned.
+fn shown<'gc>(call: &Call<'_, 'gc>) -> Result<LuaString<'gc>, Error<'gc>> {
+    match call.slot(call.scratch()) {
+        Value::String(text) => Ok(text),
+        number @ (Value::Integer(_) | Value::Float(_)) => Ok(number_to_string(call.context(), number)),
+        _ => Err(call.error("'__tostring' must return a string")),
+    }
 }
 
 /// Appends what `tostring` gives for a value, or answers the `__tostring` metamethod that has to be called for it.
@@ -120,10 +127,8 @@ pub(crate) fn append_identity<'gc>(context: Context<'gc>, value: Value<'gc>, tex
 
 fn to_string<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 1 {
-        return match call.slot(call.scratch()) {
-            result @ Value::String(_) => call.return_value(result),
-            _ => Err(call.error("'__tostring' must return a string")),
-        };
+        let shown = shown(call)?;
+        return call.return_value(Value::String(shown));
     }
     let value = call.check_any(1)?;
     if let Value::String(_) = value {
@@ -254,7 +259,7 @@ fn raw_len<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let length = match call.arg(1) {
         Value::Table(table) => table.length(),
         Value::String(string) => string.len() as i64,
-        _ => return Err(call.arg_error(1, "table or string expected")),
+        _ => return Err(call.type_error(1, "table or string")),
     };
     call.return_value(Value::Integer(length))
 }
@@ -264,7 +269,7 @@ fn next<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     match table.next(call.arg(2)) {
         Ok(Some((key, value))) => call.return_values(&[key, value]),
         Ok(None) => call.return_value(Value::Nil),
-        Err(_) => Err(call.error("invalid key to 'next'")),
+        Err(_) => Err(call.machine.runtime_error(b"invalid key to 'next'")),
     }
 }
 

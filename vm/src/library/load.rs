@@ -1,6 +1,6 @@
 //! `load`: compiling at run time.
 
-use crate::call::{Action, Call, STATE_FAILED};
+use crate::call::{Action, Call, STATE_FAILED, number_to_string};
 use crate::error::{Error, RunError};
 use crate::heap::closure::Closure;
 use crate::heap::proto::Proto;
@@ -37,7 +37,13 @@ pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
             let Value::Table(pieces) = call.slot(pieces_slot) else {
                 unreachable!("made at the start")
             };
-            match call.slot(pieces_slot + 1) {
+            let piece = match call.slot(pieces_slot + 1) {
+                number @ (Value::Integer(_) | Value::Float(_)) => {
+                    Value::String(number_to_string(call.context(), number))
+                }
+                piece => piece,
+            };
+            match piece {
                 Value::String(piece) if !piece.is_empty() => {
                     call.set_raw(
                         pieces,
@@ -93,7 +99,7 @@ fn compile<'gc>(
         return refuse(call, &message);
     }
     if is_binary {
-        return refuse(call, "bad binary format (truncated chunk)");
+        return refuse(call, "binary string: bad binary format (truncated chunk)");
     }
     // Compiling takes time and memory in proportion to the source.
     call.charge(source.len());

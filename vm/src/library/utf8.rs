@@ -119,7 +119,7 @@ fn offset_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let text = call.check_string(1)?.as_bytes();
     let n = call.check_integer(2)?;
     let length = text.len() as i64;
-    let default = if n > 0 { 1 } else { length + 1 };
+    let default = if n >= 0 { 1 } else { length + 1 };
     let from = absolute(call.opt_integer(3, default)?, text.len());
     if from < 1 || from > length + 1 {
         return Err(call.arg_error(3, "position out of bounds"));

@@ -164,7 +164,7 @@ fn gmatch_step<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     budget.charge(call);
     let result = match found {
         Ok(Some(found)) => return_match(call, source, &captures, found, false),
-        Ok(None) => call.return_value(Value::Nil),
+        Ok(None) => call.return_none(),
         Err(PatternError::Budget) => return call.again(call.state() + 1),
         Err(error) => Err(pattern_error(call, error)),
     }?;
