@@ -312,7 +312,8 @@ impl Instance {
                 .collect::<Vec<Handle>>())
         })?;
         if self.is_full() {
-            self.vm.enter(|context| values.into_iter().for_each(|value| context.release(value)));
+            self.vm
+                .enter(|context| values.into_iter().for_each(|value| context.release(value)));
             let message = Document::text(OUT_OF_MEMORY);
             self.run = Run::Failed(error_map("heap", OUT_OF_MEMORY, message, "", None));
             return Ok(());

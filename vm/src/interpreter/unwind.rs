@@ -46,6 +46,8 @@ impl<'gc> Machine<'gc> {
             }
             Error::OutOfMemory => {
                 self.memory_retry = false;
+                // No message handler: it would need memory too.
+                self.unwinding = true;
                 Value::String(self.context.string(b"not enough memory"))
             }
         };
@@ -104,9 +106,13 @@ impl<'gc> Machine<'gc> {
         });
         match entered {
             Ok(()) => self.top_frame_mut().flags |= FLAG_HANDLER,
-            Err(_) => {
+            Err(error) => {
                 self.state_mut().handlers -= 1;
-                let replaced = Value::String(self.context.string(b"error in error handling"));
+                let replaced = match error {
+                    Error::OutOfMemory => "not enough memory",
+                    Error::Thrown(_) => "error in error handling",
+                };
+                let replaced = Value::String(self.context.string(replaced.as_bytes()));
                 self.unwind_to(protected, replaced);
             }
         }
