@@ -205,13 +205,23 @@ fn read_counts(reader: &mut Reader<'_>, limits: &Limits) -> Result<Counts> {
 
 /// Nominal sizes of objects, rounded up.
 mod nominal {
-    pub const STRING: usize = 48;
-    pub const TABLE: usize = 64;
-    pub const ITEM: usize = 32;
-    pub const PAIR: usize = 96;
+    pub const STRING: usize = 56;
     pub const UPVALUE: usize = 40;
     pub const CLOSURE: usize = 24;
     pub const NATIVE: usize = 24;
+
+    /// Parts of a table grow to powers of two; a key has its place in the index besides its entry.
+    pub fn table(items: usize, pairs: usize) -> usize {
+        let capacity = |count: usize| {
+            if count == 0 {
+                0
+            } else {
+                count.next_power_of_two().max(4)
+            }
+        };
+        let entries = if pairs == 0 { 0 } else { capacity(pairs + 1) };
+        64 + capacity(items) * 16 + entries * 40
+    }
 }
 
 /// One pass over a payload.
@@ -360,11 +370,8 @@ impl<'a> Scan<'a> {
                 return Err(reader.corrupt(CorruptKind::Kind));
             }
         }
-        let contents = head.items as usize * nominal::ITEM + head.pairs as usize * nominal::PAIR;
-        self.layout.heap_bytes = self
-            .layout
-            .heap_bytes
-            .saturating_add(nominal::TABLE + contents);
+        let bytes = nominal::table(head.items as usize, head.pairs as usize);
+        self.layout.heap_bytes = self.layout.heap_bytes.saturating_add(bytes);
         Ok(())
     }
 

@@ -194,7 +194,7 @@ impl<'a> FunctionSource<'a> {
         let mut own_bytes = 128u64;
         let head = self.read(reader, |part| match part {
             Part::Code(bytes) => own_bytes += bytes.len() as u64,
-            Part::Text(bytes) => own_bytes += 24 + bytes.len() as u64,
+            Part::Text(bytes) => own_bytes += 72 + bytes.len() as u64,
             Part::Constant(_) => own_bytes += 24,
             Part::Upvalue(_, name) => own_bytes += 24 + name.len() as u64,
             Part::Child(child) => {

@@ -7,6 +7,8 @@
 //! A table's items `1..=#t` are its array part on the wire, holes included, so `#t` is the same after loading; all other pairs follow
 //! in traversal order.
 
+use std::cell::Cell;
+
 use cu_vm::{Closure, Context, Native, Table, Upvalue, Value};
 
 use crate::envelope;
@@ -15,7 +17,7 @@ use crate::function::{FunctionTable, StringTable};
 use crate::identity::{ByAddress, address};
 use crate::limits::Limits;
 use crate::path::{described, push_key, push_pair, push_upvalue};
-use crate::stateful;
+use crate::stateful::{self, Summary};
 use crate::wire::{self, Counts, NativeHead, TableHead, Writer};
 
 /// How to save.
@@ -421,7 +423,12 @@ impl Step {
 /// Whether a native function that is no permanent itself can be made again from the permanent of its name.
 fn is_saveable<'gc>(context: Context<'gc>, native: Native<'gc>) -> bool {
     let name = native.name().as_bytes();
-    let values: Vec<Value<'gc>> = native.values().iter().map(std::cell::Cell::get).collect();
+    let summary = |value: &Cell<Value<'gc>>| match value.get() {
+        Value::String(string) => Summary::String(string.len()),
+        Value::Integer(integer) => Summary::Integer(integer),
+        _ => Summary::Other,
+    };
+    let values: Vec<Summary> = native.values().iter().map(summary).collect();
     matches!(context.permanent(name), Value::Native(_)) && stateful::fits(name, &values)
 }
 

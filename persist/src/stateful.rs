@@ -3,8 +3,6 @@
 //! Their code relies on these values, so what comes from bytes is checked against this list and anything else is refused. A native
 //! function without values is saved by its name alone and needs no entry.
 
-use cu_vm::Value;
-
 /// What one of a native function's own values has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -18,13 +16,22 @@ const STATEFUL: &[(&str, &[Kind])] = &[(
     &[Kind::String, Kind::String, Kind::Position, Kind::Position],
 )];
 
+/// As much of a value as the check looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Summary {
+    /// A string of this length.
+    String(usize),
+    Integer(i64),
+    Other,
+}
+
 /// Whether values are what the native function with this name carries.
-pub(crate) fn fits(name: &[u8], values: &[Value<'_>]) -> bool {
+pub(crate) fn fits(name: &[u8], values: &[Summary]) -> bool {
     let Some((_, kinds)) = STATEFUL.iter().find(|(known, _)| known.as_bytes() == name) else {
         return false;
     };
     let position_max = match values.first() {
-        Some(Value::String(subject)) => subject.len() as i64 + 1,
+        Some(Summary::String(length)) => *length as i64 + 1,
         _ => -1,
     };
     kinds.len() == values.len()
@@ -32,8 +39,8 @@ pub(crate) fn fits(name: &[u8], values: &[Value<'_>]) -> bool {
             .iter()
             .zip(values)
             .all(|(kind, value)| match (kind, value) {
-                (Kind::String, Value::String(_)) => true,
-                (Kind::Position, Value::Integer(position)) => {
+                (Kind::String, Summary::String(_)) => true,
+                (Kind::Position, Summary::Integer(position)) => {
                     (-1..=position_max).contains(position)
                 }
                 _ => false,

@@ -2,7 +2,9 @@
 
 mod harness;
 
-use cu_persist::{Error, Functions, Limits, Save, compile_function, load_function, save_function};
+use cu_persist::{
+    Blob, Error, Functions, Limits, Save, compile_function, load_function, save_function,
+};
 use cu_vm::{Native, NativeDefinition, Value};
 use harness::*;
 
@@ -172,7 +174,14 @@ fn loaded_functions_go_on_as_the_saved_ones() {
         let mut elsewhere = vm();
         // Globals are not part of a function; here is the only one that a program sets.
         run(&mut elsewhere, "count = 3");
+        let used = elsewhere.heap_bytes().used;
+        let estimate = Blob::read(&bytes, &Limits::default()).unwrap().heap_bytes();
         let loaded = load(&mut elsewhere, &bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let taken = elsewhere.heap_bytes().used - used;
+        assert!(
+            taken <= estimate,
+            "{name}: {taken} bytes taken, {estimate} expected"
+        );
         elsewhere.collect();
         assert_eq!(
             transcript(&mut elsewhere, &loaded),

@@ -1,7 +1,8 @@
 //! One open database for TypeScript: requests come in as documents, run on `cu_storage`, and go out as documents.
 //!
-//! A request may be dropped at no point once it was handed over: each runs to its end on its own, whatever becomes of
-//! the promise.
+//! Other tabs may have the same database open. What changes something is checked against their commits when it commits
+//! itself. What only reads asks the store first whether anybody has committed, so that a call sees everything that
+//! was durable anywhere when it was made.
 
 use std::rc::Rc;
 
@@ -19,6 +20,8 @@ use crate::options::Options;
 #[wasm_bindgen]
 pub struct Database {
     database: cu_storage::Database,
+    /// Whether others can write to the same store.
+    shared: bool,
 }
 
 #[wasm_bindgen]
@@ -30,21 +33,25 @@ impl Database {
             "relaxed" => Durability::Relaxed,
             _ => Durability::Strict,
         };
-        let backend: Rc<dyn Backend> = match options.choice("storage", &["indexeddb", "memory"])? {
-            "memory" => Rc::new(MemoryBackend::new()),
-            _ => Rc::new(IndexedDb::open(&name, durability).await?),
+        let shared = options.choice("storage", &["indexeddb", "memory"])? == "indexeddb";
+        let backend: Rc<dyn Backend> = if shared {
+            Rc::new(IndexedDb::open(&name, durability).await?)
+        } else {
+            Rc::new(MemoryBackend::new())
         };
-        let database = cu_storage::Database::open_shared(backend, cu_storage::Options::default());
-        Ok(Database {
-            database: database.await?,
-        })
+        let database =
+            cu_storage::Database::open_shared(backend, cu_storage::Options::default()).await?;
+        Ok(Database { database, shared })
     }
 
     /// Runs operations as one atomic transaction. Resolves to an array of results when it is durable.
     pub async fn batch(&self, operations: Vec<u8>) -> Result<Vec<u8>> {
-        let database = self.database.clone();
         let operations = read_batch(&operations)?;
-        let mut outcomes = database
+        if operations.iter().all(only_reads) {
+            self.refresh().await?;
+        }
+        let mut outcomes = self
+            .database
             .batch(&operations, &BatchOptions::default())
             .await?;
         for (operation, outcome) in operations.iter().zip(&mut outcomes) {
@@ -57,32 +64,34 @@ impl Database {
 
     /// Runs a query. Resolves to a map `{rows, plan}`; with `explain` no row is looked at.
     pub async fn query(&self, query: Vec<u8>) -> Result<Vec<u8>> {
-        let database = self.database.clone();
         let query = read_query(&query)?;
-        Ok(encode_query_result(&database.query(&query).await?, true)?)
+        self.refresh().await?;
+        Ok(encode_query_result(
+            &self.database.query(&query).await?,
+            true,
+        )?)
     }
 
     /// Defines an index, in place of one on the same field.
     #[wasm_bindgen(js_name = createIndex)]
     pub async fn create_index(&self, table: String, field: String, kind: String) -> Result<()> {
-        let database = self.database.clone();
-        database
-            .create_index(&table, &field, IndexKind::from_name(&kind)?)
-            .await?;
+        let kind = IndexKind::from_name(&kind)?;
+        self.refresh().await?;
+        self.database.create_index(&table, &field, kind).await?;
         Ok(())
     }
 
     /// Forgets an index. Resolves to whether there was one.
     #[wasm_bindgen(js_name = dropIndex)]
     pub async fn drop_index(&self, table: String, field: String) -> Result<bool> {
-        let database = self.database.clone();
-        Ok(database.drop_index(&table, &field).await?)
+        self.refresh().await?;
+        Ok(self.database.drop_index(&table, &field).await?)
     }
 
     /// An array of maps `{name, count}`, ordered by name.
     pub async fn collections(&self) -> Result<Vec<u8>> {
-        let database = self.database.clone();
-        let collections = database.collections().await?;
+        self.refresh().await?;
+        let collections = self.database.collections().await?;
         let entries = collections.into_iter().map(|collection| {
             let count = i64::try_from(collection.count).unwrap_or(i64::MAX);
             Document::map([
@@ -95,9 +104,23 @@ impl Database {
 
     /// Closes the database; later calls reject with `closed`.
     pub async fn close(&self) -> Result<()> {
-        let database = self.database.clone();
-        Ok(database.close().await?)
+        Ok(self.database.close().await?)
     }
+}
+
+impl Database {
+    /// Takes in what other tabs have committed.
+    async fn refresh(&self) -> Result<()> {
+        if self.shared {
+            self.database.refresh().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an operation cannot change anything, so that its batch commits nothing.
+fn only_reads(operation: &Operation) -> bool {
+    matches!(operation, Operation::Get { .. } | Operation::Query(_))
 }
 
 /// Reads a batch. TypeScript calls an increment's amount `by`.

@@ -29,9 +29,6 @@ pub enum Error {
     /// Another tab keeps the database in an older or newer shape, or does not let go of it. Close it.
     #[error("opening the database is blocked by another tab")]
     Blocked,
-    /// The stores were made by a newer version of this package.
-    #[error("the database was written by a newer version of this package")]
-    NewerVersion,
     /// An argument is not acceptable.
     #[error("invalid {argument}: {reason}")]
     InvalidInput { argument: String, reason: String },
@@ -56,7 +53,6 @@ impl Error {
             Error::Run(_) | Error::Value(_) | Error::InvalidInput { .. } => "INVALID_INPUT",
             Error::Unavailable(_) => "unavailable",
             Error::Blocked => "blocked",
-            Error::NewerVersion => "newerVersion",
             Error::OutOfMemory => "heap",
         }
     }

@@ -342,10 +342,11 @@ fn bytes_of(value: &JsValue, what: &'static str) -> cu_storage::Result<Vec<u8>> 
     }
 }
 
-/// An error of opening again, in the terms of the engine.
+/// An error of opening again, in the terms of the engine. What keeps this from opening may pass, so it is no more than a lost
+/// connection.
 fn storage_error(error: crate::error::Error) -> cu_storage::Error {
     match error {
         crate::error::Error::Storage(error) => error,
-        other => cu_storage::Error::Backend(other.to_string()),
+        _ => cu_storage::Error::ConnectionLost,
     }
 }

@@ -90,7 +90,7 @@ impl Instance {
     /// Compiles a chunk and prepares to run it; `args` is an array. A syntax error shows at the first step.
     pub fn start(&mut self, source: &[u8], chunk_name: &str, args: &[u8]) -> Result<()> {
         let args = decode_args(args)?;
-        match self.vm.load(source, chunk_name) {
+        match self.vm.load(without_first_comment(source), chunk_name) {
             Ok(chunk) => {
                 let started = self.start_run(&chunk, &args, None);
                 self.vm.enter(|context| context.release(chunk));
@@ -159,9 +159,7 @@ impl Instance {
     pub fn take_values(&mut self) -> Result<Vec<u8>> {
         let values = match std::mem::replace(&mut self.run, Run::None) {
             Run::Finished => {
-                let values = self
-                    .vm
-                    .take_results(|context, results| documents_of(context, results));
+                let values = self.vm.take_results(documents_of);
                 // Lets go of the results.
                 self.vm.abort();
                 values?
@@ -383,6 +381,18 @@ impl Instance {
             result => result,
         }
     }
+}
+
+/// A program without its first line if that begins with `#`, as the `lua` program reads files. The line end stays, so that
+/// lines keep their numbers.
+fn without_first_comment(source: &[u8]) -> &[u8] {
+    if !source.starts_with(b"#") {
+        return source;
+    }
+    let end = source.iter().position(|byte| *byte == b'\n');
+    source
+        .get(end.unwrap_or(source.len())..)
+        .unwrap_or_default()
 }
 
 /// What starting a run takes in the heap, at most.

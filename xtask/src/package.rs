@@ -56,7 +56,7 @@ fn artefacts(root: &Path) -> PathBuf {
 fn compile(root: &Path) -> Result<PathBuf> {
     process::run(process::cargo(root).args([
         "build",
-        "--release",
+        "--profile=wasm",
         "-p",
         CRATE,
         "--target",
@@ -64,7 +64,7 @@ fn compile(root: &Path) -> Result<PathBuf> {
     ]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), |folder| root.join(folder));
-    Ok(target.join(WASM_TARGET).join("release").join(CRATE_FILE))
+    Ok(target.join(WASM_TARGET).join("wasm").join(CRATE_FILE))
 }
 
 /// Writes `cu.wasm` and its declarations to `artefacts`, and the glue to `dist/bindings.js`.

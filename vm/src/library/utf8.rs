@@ -19,8 +19,14 @@ pub(super) const FUNCTIONS: Functions = &[
 
 /// The iterators that `utf8.codes` returns, for strict and lax decoding.
 const STEPS: [NativeDefinition; 2] = [
-    NativeDefinition { name: "utf8.codes.step", code: step_strict },
-    NativeDefinition { name: "utf8.codes.lax_step", code: step_lax },
+    NativeDefinition {
+        name: "utf8.codes.step",
+        code: step_strict,
+    },
+    NativeDefinition {
+        name: "utf8.codes.lax_step",
+        code: step_lax,
+    },
 ];
 
 pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
@@ -33,7 +39,14 @@ pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
         }
         step
     });
-    let codes = Native::new(context, NativeDefinition { name: "utf8.codes", code: codes }, &steps);
+    let codes = Native::new(
+        context,
+        NativeDefinition {
+            name: "utf8.codes",
+            code: codes,
+        },
+        &steps,
+    );
     set_field(context, library, "codes", Value::Native(codes));
     super::name_permanent(context, "utf8.codes", Value::Native(codes));
 }
@@ -92,7 +105,10 @@ fn code_point<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         points += 1;
         position += length;
     }
-    Ok(Action::Return { first: 0, count: points as u32 })
+    Ok(Action::Return {
+        first: 0,
+        count: points as u32,
+    })
 }
 
 fn len<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
@@ -126,7 +142,9 @@ fn offset_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     }
     call.charge(n.unsigned_abs().min(length as u64) as usize / 4);
     match offset(text, n, from as usize - 1) {
-        Ok(found) => call.return_value(found.map_or(Value::Nil, |found| Value::Integer(found as i64 + 1))),
+        Ok(found) => {
+            call.return_value(found.map_or(Value::Nil, |found| Value::Integer(found as i64 + 1)))
+        }
         Err(_) => Err(call.error("initial position is a continuation byte")),
     }
 }
@@ -150,7 +168,10 @@ fn step<'gc>(call: &mut Call<'_, 'gc>, lax: bool) -> Result<Action, Error<'gc>> 
     let text = call.check_string(1)?.as_bytes();
     let previous = call.arg(2).to_integer().unwrap_or(0);
     let mut position = usize::try_from(previous).unwrap_or(0);
-    let continues = |position: usize| text.get(position).is_some_and(|byte| is_continuation(*byte));
+    let continues = |position: usize| {
+        text.get(position)
+            .is_some_and(|byte| is_continuation(*byte))
+    };
     if previous > 0 {
         while continues(position) {
             position += 1;
@@ -160,9 +181,10 @@ fn step<'gc>(call: &mut Call<'_, 'gc>, lax: bool) -> Result<Action, Error<'gc>> 
         return call.return_none();
     }
     match decode(&text[position..], lax) {
-        Some((code, length)) if !continues(position + length) => {
-            call.return_values(&[Value::Integer(position as i64 + 1), Value::Integer(i64::from(code))])
-        }
+        Some((code, length)) if !continues(position + length) => call.return_values(&[
+            Value::Integer(position as i64 + 1),
+            Value::Integer(i64::from(code)),
+        ]),
         _ => Err(call.error("invalid UTF-8 code")),
     }
 }

@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 
 /// An opening that has not been answered in this time counts as blocked. IndexedDB tells nothing while an earlier request for
 /// the same database (its deletion, say) waits for a tab that does not close.
-const PATIENCE_MS: i32 = 15_000;
+const PATIENCE_MS: i32 = 10_000;
 
 #[wasm_bindgen]
 extern "C" {
@@ -51,8 +51,15 @@ impl Connection {
                 Ok(Connection::new(database.unchecked_into()))
             }
             Answer::Failure => {
-                let error = request.error().ok().flatten();
-                Err(open_error(&error.map_or(JsValue::UNDEFINED, JsValue::from)))
+                let error = request
+                    .error()
+                    .ok()
+                    .flatten()
+                    .map_or(JsValue::UNDEFINED, JsValue::from);
+                if describe(&error).0 == "VersionError" {
+                    return Err(newer_version(name).await);
+                }
+                Err(open_error(&error))
             }
             Answer::Blocked => {
                 // The request lives on. When it succeeds later, its connection must not stand in anybody's way.
@@ -112,6 +119,26 @@ impl Drop for Connection {
         self.database.set_onclose(None);
         self.database.close();
     }
+}
+
+/// The error that says which version the stores have.
+async fn newer_version(name: &str) -> Error {
+    // Opening without a version opens what is there.
+    let found = async {
+        let request = factory().ok()?.open(name).ok()?;
+        let Answer::Success = answer(&request).await else {
+            return None;
+        };
+        let database: IdbDatabase = request.result().ok()?.unchecked_into();
+        database.close();
+        Some(database.version() as u32)
+    };
+    let found = found.await.unwrap_or(VERSION + 1);
+    cu_storage::Error::NewerVersion {
+        found,
+        supported: VERSION,
+    }
+    .into()
 }
 
 enum Answer {
@@ -175,7 +202,6 @@ fn factory() -> Result<IdbFactory> {
 fn open_error(thrown: &JsValue) -> Error {
     let (name, message) = describe(thrown);
     match name.as_str() {
-        "VersionError" => Error::NewerVersion,
         // Refused by settings, in a sandboxed frame, or in a private window.
         "SecurityError" | "NotAllowedError" | "InvalidStateError" | "NotSupportedError" => {
             Error::Unavailable(message)

@@ -1,7 +1,7 @@
 //! `table.sort`: the quicksort of PUC Lua 5.4, decision by decision, so that comparators are called with the same arguments in the
 //! same order and items that compare equal end up in the same places.
 //!
-//! Two forms of the same algorithm. [`sort_values`] sorts plain numbers or strings in one go. The other is a state machine whose
+//! Two forms of the same algorithm. `plain_sort` sorts plain numbers or strings in one go. The other, here, is a state machine whose
 //! every read, store and comparison may call Lua code: what it works on stays in the table, where it stands in [`Sorter`],
 //! which is kept in slots during calls.
 //!
@@ -9,18 +9,15 @@
 //! `high - 1`, exchanges items between from both sides, and puts the pivot back where they meet. The smaller part is sorted
 //! first, the larger one waits in a slot; so there are never more than 31 waiting.
 
-use std::cmp::Ordering;
-
-use crate::arithmetic::compare_integer_float;
+use super::plain_sort::sort_plain;
 use crate::call::{Action, Call};
 use crate::error::Error;
-use crate::heap::table::Table;
 use crate::heap::value::Value;
 use crate::library::steps::{Step, plain_table, step};
 use crate::metamethod::Metamethod::{Index, Len, NewIndex};
 
 /// Up to this many items the pivot is always the middle one.
-const MIDDLE_PIVOT_MAX: usize = 100;
+const MIDDLE_PIVOT_MAX: u32 = 100;
 /// Scratch slots: where the sorter stands (three), values being compared and exchanged, waiting parts, calls.
 const SLOT_PLACES: usize = 0;
 const SLOT_LEFT: usize = 3;
@@ -77,7 +74,14 @@ struct Sorter {
 
 impl Sorter {
     fn new(high: u32) -> Self {
-        Sorter { low: 1, high, left: 0, right: 0, waiting: 0, random: 0 }
+        Sorter {
+            low: 1,
+            high,
+            left: 0,
+            right: 0,
+            waiting: 0,
+            random: 0,
+        }
     }
 
     fn load(call: &Call<'_, '_>, base: usize) -> Self {
@@ -86,13 +90,26 @@ impl Sorter {
             _ => (0, 0),
         };
         let ((low, high), (left, right), (waiting, random)) = (pair(0), pair(1), pair(2));
-        Sorter { low, high, left, right, waiting, random }
+        Sorter {
+            low,
+            high,
+            left,
+            right,
+            waiting,
+            random,
+        }
     }
 
-    fn save(&self, call: &mut Call<'_, '_>, base: usize) {
-        call.set_slot(base, pack_pair(self.low, self.high));
-        call.set_slot(base + 1, pack_pair(self.left, self.right));
-        call.set_slot(base + 2, pack_pair(self.waiting, self.random));
+    /// Saves what changes within a round.
+    #[inline]
+    fn save_places(&self, call: &mut Call<'_, '_>, base: usize) {
+        call.set_slot(base + SLOT_PLACES + 1, pack_pair(self.left, self.right));
+    }
+
+    /// Saves what changes between rounds.
+    fn save_part(&self, call: &mut Call<'_, '_>, base: usize) {
+        call.set_slot(base + SLOT_PLACES, pack_pair(self.low, self.high));
+        call.set_slot(base + SLOT_PLACES + 2, pack_pair(self.waiting, self.random));
     }
 
     /// The position of the pivot.
@@ -106,13 +123,20 @@ impl Sorter {
         let (low, high, pivot) = (self.low, self.high, self.left);
         let lower = (low, pivot - 1);
         let upper = (pivot + 1, high);
-        let (smaller, larger) = if pivot - low < high - pivot { (lower, upper) } else { (upper, lower) };
+        let (smaller, larger) = if pivot - low < high - pivot {
+            (lower, upper)
+        } else {
+            (upper, lower)
+        };
         let smaller_size = (pivot - low).min(high - pivot);
         if (larger.1 - larger.0) / 128 > smaller_size {
             self.random = next_random(self.random);
         }
         if smaller.0 < smaller.1 {
-            call.set_slot(base + SLOT_WAITING + self.waiting as usize, pack_pair(larger.0, larger.1));
+            call.set_slot(
+                base + SLOT_WAITING + self.waiting as usize,
+                pack_pair(larger.0, larger.1),
+            );
             self.waiting += 1;
             (self.low, self.high) = smaller;
         } else {
@@ -143,8 +167,8 @@ fn unpack_pair(pair: i64) -> (u32, u32) {
     ((pair as u64 >> 32) as u32, pair as u32)
 }
 
-fn choose_pivot(low: u32, high: u32, random: u32) -> u32 {
-    if (high - low) < MIDDLE_PIVOT_MAX as u32 || random == 0 {
+pub(super) fn choose_pivot(low: u32, high: u32, random: u32) -> u32 {
+    if (high - low) < MIDDLE_PIVOT_MAX || random == 0 {
         return low + (high - low) / 2;
     }
     // Somewhere in the two middle quarters.
@@ -153,8 +177,11 @@ fn choose_pivot(low: u32, high: u32, random: u32) -> u32 {
 }
 
 /// PUC Lua asks clock and address here; any numbers will do that break the pattern of the items.
-fn next_random(random: u32) -> u32 {
-    (random ^ 0x9e37_79b9).wrapping_mul(1_664_525).wrapping_add(1_013_904_223).max(1)
+pub(super) fn next_random(random: u32) -> u32 {
+    (random ^ 0x9e37_79b9)
+        .wrapping_mul(1_664_525)
+        .wrapping_add(1_013_904_223)
+        .max(1)
 }
 
 pub(super) fn sort<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
@@ -186,11 +213,13 @@ pub(super) fn sort<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
     } else {
         call.check_function(2)?;
     }
-    Sorter::new(length as u32).save(call, base);
+    let sorter = Sorter::new(length as u32);
+    sorter.save_places(call, base);
+    sorter.save_part(call, base);
     run(call, base, ROUND)
 }
 
-fn invalid_order<'gc>(call: &Call<'_, 'gc>) -> Error<'gc> {
+pub(super) fn invalid_order<'gc>(call: &Call<'_, 'gc>) -> Error<'gc> {
     call.error("invalid order function for sorting")
 }
 
@@ -212,9 +241,14 @@ fn read<'gc>(
             return Ok(None);
         }
     }
-    sorter.save(call, base);
+    sorter.save_places(call, base);
     // The result of a handler comes to the slot of its call; see `received`.
-    let step = call.read(base + SLOT_CALL, object, Value::Integer(key), next | RECEIVE * (slot as u32))?;
+    let step = call.read(
+        base + SLOT_CALL,
+        object,
+        Value::Integer(key),
+        next + RECEIVE * slot as u32,
+    )?;
     if step.is_none() {
         let value = call.slot(base + SLOT_CALL);
         call.set_slot(base + slot, value);
@@ -243,7 +277,7 @@ fn store<'gc>(
     {
         return Ok(None);
     }
-    sorter.save(call, base);
+    sorter.save_places(call, base);
     call.assign(base + SLOT_CALL, object, Value::Integer(key), value, next)
 }
 
@@ -259,10 +293,12 @@ fn less<'gc>(
     let base = call.scratch();
     let (left, right) = (call.slot(base + left), call.slot(base + right));
     call.charge(1);
-    sorter.save(call, base);
+    sorter.save_places(call, base);
     match call.arg(2) {
         Value::Nil => call.less(base + SLOT_CALL, left, right, next),
-        comparator => call.call_unyieldable(base + SLOT_CALL, comparator, &[left, right], 1, next).map(Some),
+        comparator => call
+            .call_unyieldable(base + SLOT_CALL, comparator, &[left, right], 1, next)
+            .map(Some),
     }
 }
 
@@ -283,6 +319,7 @@ fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action,
                 if !s.next_part(call, base) {
                     return call.return_none();
                 }
+                s.save_part(call, base);
                 step!(read(call, s, SLOT_LEFT, s.low, ENDS_READ_LOW));
                 ENDS_READ_LOW
             }
@@ -423,150 +460,5 @@ fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action,
                 ROUND
             }
         };
-    }
-}
-
-/// Sorts a table of numbers or of strings in one go; `None` if it holds anything else, or if it takes suspiciously many
-/// comparisons, for which the driver should be able to stop.
-fn sort_plain<'gc>(call: &mut Call<'_, 'gc>, table: Table<'gc>, length: usize) -> Option<Result<(), Error<'gc>>> {
-    if call.context().accounting().check(length * 16).is_err() {
-        return None;
-    }
-    let mut values = Vec::new();
-    let (mut integers, mut numbers, mut strings) = (true, true, true);
-    for position in 1..=length {
-        let value = table.get_integer(position as i64);
-        integers &= matches!(value, Value::Integer(_));
-        numbers &= matches!(value, Value::Integer(_) | Value::Float(_));
-        strings &= matches!(value, Value::String(_));
-        if !numbers && !strings {
-            return None;
-        }
-        values.push(value);
-    }
-    let expected = length * (usize::BITS - length.leading_zeros()) as usize;
-    call.charge(expected / 2);
-    let limit = expected * 4;
-    let outcome = if integers {
-        sort_values(&mut values, limit, integer_less)
-    } else if numbers {
-        sort_values(&mut values, limit, number_less)
-    } else {
-        let bytes: usize = values.iter().map(|value| string_bytes(value).len().min(64)).sum();
-        call.charge(bytes / 16);
-        sort_values(&mut values, limit, |a, b| string_bytes(a) < string_bytes(b))
-    };
-    for (index, value) in values.iter().enumerate() {
-        table.replace_integer(index as i64 + 1, *value);
-    }
-    match outcome {
-        Outcome::Sorted => Some(Ok(())),
-        Outcome::InvalidOrder => Some(Err(invalid_order(call))),
-        Outcome::TooSlow => None,
-    }
-}
-
-fn integer_less(a: &Value<'_>, b: &Value<'_>) -> bool {
-    matches!((a, b), (Value::Integer(a), Value::Integer(b)) if a < b)
-}
-
-fn number_less(a: &Value<'_>, b: &Value<'_>) -> bool {
-    match (a, b) {
-        (Value::Integer(a), Value::Integer(b)) => a < b,
-        (Value::Float(a), Value::Float(b)) => a < b,
-        (Value::Integer(a), Value::Float(b)) => compare_integer_float(*a, *b) == Some(Ordering::Less),
-        (Value::Float(a), Value::Integer(b)) => compare_integer_float(*b, *a) == Some(Ordering::Greater),
-        _ => false,
-    }
-}
-
-fn string_bytes<'gc>(value: &Value<'gc>) -> &'gc [u8] {
-    match value {
-        Value::String(string) => string.as_bytes(),
-        _ => &[],
-    }
-}
-
-enum Outcome {
-    Sorted,
-    InvalidOrder,
-    /// More comparisons than allowed; the values are permuted somehow.
-    TooSlow,
-}
-
-/// The algorithm of the state machine, on a slice. `limit` bounds the comparisons, roughly.
-fn sort_values<'gc>(
-    values: &mut [Value<'gc>],
-    limit: usize,
-    less: impl Fn(&Value<'gc>, &Value<'gc>) -> bool,
-) -> Outcome {
-    let mut waiting = Vec::new();
-    let mut random = 0;
-    let mut spent = 0;
-    let (mut low, mut high) = (0, values.len() - 1);
-    loop {
-        while low >= high {
-            match waiting.pop() {
-                Some(part) => (low, high) = part,
-                None => return Outcome::Sorted,
-            }
-        }
-        spent += high - low;
-        if spent > limit {
-            return Outcome::TooSlow;
-        }
-        if less(&values[high], &values[low]) {
-            values.swap(low, high);
-        }
-        if high - low == 1 {
-            low = high;
-            continue;
-        }
-        let middle = choose_pivot(low as u32, high as u32, random) as usize;
-        if less(&values[middle], &values[low]) {
-            values.swap(middle, low);
-        } else if less(&values[high], &values[middle]) {
-            values.swap(middle, high);
-        }
-        if high - low == 2 {
-            low = high;
-            continue;
-        }
-        let pivot = values[middle];
-        values.swap(middle, high - 1);
-        let (mut left, mut right) = (low, high - 1);
-        loop {
-            left += 1;
-            while less(&values[left], &pivot) {
-                if left == high - 1 {
-                    return Outcome::InvalidOrder;
-                }
-                left += 1;
-            }
-            right -= 1;
-            while less(&pivot, &values[right]) {
-                if right < left {
-                    return Outcome::InvalidOrder;
-                }
-                right -= 1;
-            }
-            if right < left {
-                break;
-            }
-            values.swap(left, right);
-        }
-        values.swap(high - 1, left);
-        let (below, above) = (left - low, high - left);
-        let (lower, upper) = ((low, left - 1), (left + 1, high));
-        let (smaller, larger) = if below < above { (lower, upper) } else { (upper, lower) };
-        if (below.max(above) - 1) / 128 > below.min(above) {
-            random = next_random(random);
-        }
-        if smaller.0 < smaller.1 {
-            waiting.push(larger);
-            (low, high) = smaller;
-        } else {
-            (low, high) = larger;
-        }
     }
 }
