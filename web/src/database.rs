@@ -7,8 +7,8 @@
 use std::rc::Rc;
 
 use cu_storage::{
-    Backend, BatchOptions, Direction, Document, IndexKind, MemoryBackend, Operation, Outcome,
-    Query, encode_outcomes, encode_query_result, parse_batch, parse_query,
+    Backend, BatchOptions, Direction, Document, IndexKind, MemoryBackend, Operation, Outcome, Query, encode_outcomes,
+    encode_query_result, parse_batch, parse_query,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -34,13 +34,9 @@ impl Database {
             _ => Durability::Strict,
         };
         let shared = options.choice("storage", &["indexeddb", "memory"])? == "indexeddb";
-        let backend: Rc<dyn Backend> = if shared {
-            Rc::new(IndexedDb::open(&name, durability).await?)
-        } else {
-            Rc::new(MemoryBackend::new())
-        };
-        let database =
-            cu_storage::Database::open_shared(backend, cu_storage::Options::default()).await?;
+        let backend: Rc<dyn Backend> =
+            if shared { Rc::new(IndexedDb::open(&name, durability).await?) } else { Rc::new(MemoryBackend::new()) };
+        let database = cu_storage::Database::open_shared(backend, cu_storage::Options::default()).await?;
         Ok(Database { database, shared })
     }
 
@@ -50,10 +46,7 @@ impl Database {
         if operations.iter().all(only_reads) {
             self.refresh().await?;
         }
-        let mut outcomes = self
-            .database
-            .batch(&operations, &BatchOptions::default())
-            .await?;
+        let mut outcomes = self.database.batch(&operations, &BatchOptions::default()).await?;
         for (operation, outcome) in operations.iter().zip(&mut outcomes) {
             if let Operation::Update { .. } = operation {
                 *outcome = Outcome::Done;
@@ -66,10 +59,7 @@ impl Database {
     pub async fn query(&self, query: Vec<u8>) -> Result<Vec<u8>> {
         let query = read_query(&query)?;
         self.refresh().await?;
-        Ok(encode_query_result(
-            &self.database.query(&query).await?,
-            true,
-        )?)
+        Ok(encode_query_result(&self.database.query(&query).await?, true)?)
     }
 
     /// Defines an index, in place of one on the same field.
@@ -94,10 +84,7 @@ impl Database {
         let collections = self.database.collections().await?;
         let entries = collections.into_iter().map(|collection| {
             let count = i64::try_from(collection.count).unwrap_or(i64::MAX);
-            Document::map([
-                ("name", Document::text(&collection.name)),
-                ("count", Document::Integer(count)),
-            ])
+            Document::map([("name", Document::text(&collection.name)), ("count", Document::Integer(count))])
         });
         Ok(Document::Array(entries.collect()).encode()?)
     }
@@ -126,16 +113,12 @@ fn only_reads(operation: &Operation) -> bool {
 /// Reads a batch. TypeScript calls an increment's amount `by`.
 fn read_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
     let mut operations = parse_batch(bytes)?;
-    if operations
-        .iter()
-        .any(|operation| matches!(operation, Operation::Increment { .. }))
-    {
+    if operations.iter().any(|operation| matches!(operation, Operation::Increment { .. })) {
         let Document::Array(requests) = Document::decode(bytes)? else {
             return Ok(operations);
         };
         for (operation, request) in operations.iter_mut().zip(&requests) {
-            if let (Operation::Increment { amount, .. }, Some(by)) = (operation, request.get("by"))
-            {
+            if let (Operation::Increment { amount, .. }, Some(by)) = (operation, request.get("by")) {
                 *amount = by.clone();
             }
         }

@@ -39,10 +39,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid(argument: &str, reason: &str) -> Error {
-        Error::InvalidInput {
-            argument: argument.to_owned(),
-            reason: reason.to_owned(),
-        }
+        Error::InvalidInput { argument: argument.to_owned(), reason: reason.to_owned() }
     }
 
     /// The code that JavaScript sees.
@@ -87,8 +84,7 @@ fn storage_code(error: &cu_storage::Error) -> &'static str {
 
 fn persist_code(error: &cu_persist::Error) -> &'static str {
     use cu_persist::Error::{
-        Corrupt, Limit, NotAFunction, NotPersistable, UnknownFunction, UnknownPermanent, Verify,
-        Version,
+        Corrupt, Limit, NotAFunction, NotPersistable, UnknownFunction, UnknownPermanent, Verify, Version,
     };
     match error {
         Corrupt { .. } | Verify { .. } => "corrupt",

@@ -25,11 +25,7 @@ struct Stopwatch {
 
 impl PageHost {
     pub fn new(output: Output, now: Option<f64>) -> PageHost {
-        PageHost {
-            output,
-            now,
-            stopwatch: Stopwatch::start(),
-        }
+        PageHost { output, now, stopwatch: Stopwatch::start() }
     }
 }
 
@@ -57,10 +53,7 @@ impl cu_vm::Host for PageHost {
 
 impl Stopwatch {
     fn start() -> Stopwatch {
-        let mut stopwatch = Stopwatch {
-            performance: performance(),
-            started: 0.0,
-        };
+        let mut stopwatch = Stopwatch { performance: performance(), started: 0.0 };
         stopwatch.started = stopwatch.milliseconds();
         stopwatch
     }
@@ -79,9 +72,6 @@ impl Stopwatch {
 
 fn performance() -> Option<(JsValue, Function)> {
     let performance = Reflect::get(&js_sys::global(), &JsValue::from_str("performance")).ok()?;
-    let now = Reflect::get(&performance, &JsValue::from_str("now"))
-        .ok()?
-        .dyn_into()
-        .ok()?;
+    let now = Reflect::get(&performance, &JsValue::from_str("now")).ok()?.dyn_into().ok()?;
     Some((performance, now))
 }

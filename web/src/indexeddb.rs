@@ -11,8 +11,8 @@
 //!
 //! Each call of [`Backend`] is one transaction. All its requests are made at once, in one turn, because a transaction
 //! without requests commits by itself; the counters are read first, and when they turn out not to be as expected, the
-//! transaction is aborted, which undoes the writes requested behind them. A call resolves on the transaction's `complete`
-//! and never earlier.
+//! transaction is aborted, which undoes the writes requested behind them. A writing call
+//! resolves on the transaction's `complete` and never earlier.
 //!
 //! A connection can be lost at any time: another tab wants a newer version or to delete the database (the connection is
 //! given up at once, so that nobody waits for this one), the user clears the site's data, Safari ends its storage process.
@@ -69,11 +69,7 @@ impl IndexedDb {
     pub async fn open(name: &str, durability: Durability) -> Result<IndexedDb> {
         let name = format!("cu:{name}");
         let connection = Rc::new(Connection::open(&name).await?);
-        Ok(IndexedDb {
-            name,
-            durability,
-            connection: RefCell::new(State::Open(connection)),
-        })
+        Ok(IndexedDb { name, durability, connection: RefCell::new(State::Open(connection)) })
     }
 
     fn connection(&self) -> cu_storage::Result<Rc<Connection>> {
@@ -131,8 +127,7 @@ impl IndexedDb {
 
     /// Notes that the connection is lost when a result says so.
     fn watch<T>(&self, result: cu_storage::Result<T>) -> cu_storage::Result<T> {
-        if let (Err(cu_storage::Error::ConnectionLost), State::Open(connection)) =
-            (&result, &*self.connection.borrow())
+        if let (Err(cu_storage::Error::ConnectionLost), State::Open(connection)) = (&result, &*self.connection.borrow())
         {
             connection.give_up();
         }
@@ -146,48 +141,31 @@ impl Backend for IndexedDb {
             let requests = transaction.request(|transaction| {
                 let (meta, log) = (transaction.store(META)?, transaction.store(LOG)?);
                 let tail = IdbKeyRange::lower_bound_with_open(&number(after), true)?;
-                Ok((
-                    get(&meta, ROOT)?,
-                    Counters::request(&meta)?,
-                    log.get_all_with_key(&tail)?,
-                ))
+                Ok((get(&meta, ROOT)?, Counters::request(&meta)?, log.get_all_with_key(&tail)?))
             });
-            let (root, counters, log) = transaction.complete(requests).await?;
+            let (root, counters, log) = transaction.answered(requests, |(_, _, log)| log).await?;
             let counters = counters.read()?;
             let root = root.result().map_err(transaction::backend_error)?;
             let log = Array::from(&log.result().map_err(transaction::backend_error)?);
             Ok(Stored {
-                root: if root.is_undefined() {
-                    None
-                } else {
-                    Some(bytes_of(&root, "root record")?)
-                },
+                root: if root.is_undefined() { None } else { Some(bytes_of(&root, "root record")?) },
                 checkpoint: counters.checkpoint,
                 sequence: counters.sequence,
-                log: log
-                    .iter()
-                    .map(|record| bytes_of(&record, "log record"))
-                    .collect::<cu_storage::Result<_>>()?,
+                log: log.iter().map(|record| bytes_of(&record, "log record")).collect::<cu_storage::Result<_>>()?,
             })
         }))
     }
 
-    fn read_pages(
-        &self,
-        checkpoint: u64,
-        pages: Vec<PageId>,
-    ) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
+    fn read_pages(&self, checkpoint: u64, pages: Vec<PageId>) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
         Box::pin(self.read(&[META, PAGES], async move |transaction| {
             let requests = transaction.request(|transaction| {
                 let (meta, stored) = (transaction.store(META)?, transaction.store(PAGES)?);
                 let counter = get(&meta, CHECKPOINT)?;
-                let pages: std::result::Result<Vec<IdbRequest>, JsValue> = pages
-                    .iter()
-                    .map(|page| stored.get(&page_key(*page)))
-                    .collect();
+                let pages: std::result::Result<Vec<IdbRequest>, JsValue> =
+                    pages.iter().map(|page| stored.get(&page_key(*page))).collect();
                 Ok((counter, pages?))
             });
-            let (counter, pages) = transaction.complete(requests).await?;
+            let (counter, pages) = transaction.answered(requests, last_of).await?;
             if count_of(&counter)? != checkpoint {
                 return Err(cu_storage::Error::Conflict);
             }
@@ -221,12 +199,7 @@ impl Backend for IndexedDb {
 
     fn checkpoint(&self, checkpoint: Checkpoint) -> BackendFuture<'_, ()> {
         Box::pin(self.write(&[META, LOG, PAGES], async move |transaction| {
-            let Checkpoint {
-                expected_checkpoint,
-                expected_sequence,
-                root,
-                pages,
-            } = checkpoint;
+            let Checkpoint { expected_checkpoint, expected_sequence, root, pages } = checkpoint;
             let requests = transaction.request(|transaction| {
                 let (meta, log) = (transaction.store(META)?, transaction.store(LOG)?);
                 let stored = transaction.store(PAGES)?;
@@ -235,10 +208,7 @@ impl Backend for IndexedDb {
                     stored.put_with_key(&Uint8Array::from(&bytes[..]), &page_key(*page))?;
                 }
                 meta.put_with_key(&Uint8Array::from(&root[..]), &JsValue::from_str(ROOT))?;
-                meta.put_with_key(
-                    &number(expected_checkpoint + 1),
-                    &JsValue::from_str(CHECKPOINT),
-                )?;
+                meta.put_with_key(&number(expected_checkpoint + 1), &JsValue::from_str(CHECKPOINT))?;
                 log.clear()?;
                 Ok(counters)
             });
@@ -257,6 +227,10 @@ impl Backend for IndexedDb {
             Ok(())
         })
     }
+}
+
+fn last_of((counter, pages): &(IdbRequest, Vec<IdbRequest>)) -> &IdbRequest {
+    pages.last().unwrap_or(counter)
 }
 
 /// Waits until a writing transaction is complete, or aborts it with `Conflict` when the counters are not as expected.
@@ -288,10 +262,7 @@ struct CounterRequests {
 
 impl Counters {
     fn request(meta: &IdbObjectStore) -> std::result::Result<CounterRequests, JsValue> {
-        Ok(CounterRequests {
-            checkpoint: get(meta, CHECKPOINT)?,
-            sequence: get(meta, SEQUENCE)?,
-        })
+        Ok(CounterRequests { checkpoint: get(meta, CHECKPOINT)?, sequence: get(meta, SEQUENCE)? })
     }
 }
 
@@ -303,10 +274,7 @@ impl CounterRequests {
     }
 
     fn read(&self) -> cu_storage::Result<Counters> {
-        Ok(Counters {
-            checkpoint: count_of(&self.checkpoint)?,
-            sequence: count_of(&self.sequence)?,
-        })
+        Ok(Counters { checkpoint: count_of(&self.checkpoint)?, sequence: count_of(&self.sequence)? })
     }
 }
 

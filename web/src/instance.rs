@@ -10,9 +10,7 @@
 //! that *returns* such a value has run well, so among the results themselves a function that cannot be saved and a coroutine
 //! come as nil.
 
-use cu_persist::{
-    FunctionPolicy, Functions, Limits, Save, compile_function, from_document, to_document,
-};
+use cu_persist::{FunctionPolicy, Functions, Limits, Save, compile_function, from_document, to_document};
 use cu_storage::Document;
 use cu_vm::{Context, Handle, RunError, Step, Value, Vm};
 use js_sys::{ArrayBuffer, WebAssembly};
@@ -79,12 +77,7 @@ impl Instance {
         });
         // Set afterwards, so that a limit below what the library takes gives runs that fail instead of no state.
         vm.set_heap_limit(heap_limit);
-        Ok(Instance {
-            vm,
-            functions: Functions::new(),
-            output,
-            run: Run::None,
-        })
+        Ok(Instance { vm, functions: Functions::new(), output, run: Run::None })
     }
 
     /// Compiles a chunk and prepares to run it; `args` is an array. A syntax error shows at the first step.
@@ -108,9 +101,7 @@ impl Instance {
             let (collection, name) = (table.to_owned(), name.to_owned());
             return Err(cu_persist::Error::UnknownFunction { collection, name }.into());
         };
-        let function = self
-            .vm
-            .enter(|context| context.stash(context.fetch(function)));
+        let function = self.vm.enter(|context| context.stash(context.fetch(function)));
         let started = self.start_run(&function, &args, None);
         self.vm.enter(|context| context.release(function));
         started
@@ -122,10 +113,7 @@ impl Instance {
     pub fn start_define(&mut self, table: &str, name: &str, source: &[u8]) -> Result<()> {
         match compile_function(&self.vm, source, &format!("={table}.{name}")) {
             Ok(definition) => {
-                let defines = FunctionName {
-                    table: table.to_owned(),
-                    name: name.to_owned(),
-                };
+                let defines = FunctionName { table: table.to_owned(), name: name.to_owned() };
                 let started = self.start_run(&definition, &[], Some(defines));
                 self.vm.enter(|context| context.release(definition));
                 started
@@ -224,17 +212,13 @@ impl Instance {
     /// Makes a saved function live. After an error all is as it was.
     #[wasm_bindgen(js_name = loadFunction)]
     pub fn load_function(&mut self, table: &str, name: &str, blob: &[u8]) -> Result<()> {
-        Ok(self
-            .functions
-            .load(&mut self.vm, table, name, blob, &Limits::default())?)
+        Ok(self.functions.load(&mut self.vm, table, name, blob, &Limits::default())?)
     }
 
     /// A live function with its upvalues as a blob.
     #[wasm_bindgen(js_name = saveFunction)]
     pub fn save_function(&self, table: &str, name: &str) -> Result<Vec<u8>> {
-        Ok(self
-            .functions
-            .save(&self.vm, table, name, &Save::default())?)
+        Ok(self.functions.save(&self.vm, table, name, &Save::default())?)
     }
 
     /// Drops a live function, if there is one.
@@ -250,10 +234,7 @@ impl Instance {
         self.with_memory(|context| {
             let value = from_document(context, &value, &functions()).map_err(value_error)?;
             let name = Value::String(context.string(name.as_bytes()));
-            context
-                .globals()
-                .set(context, name, value)
-                .map_err(|_| Error::OutOfMemory)
+            context.globals().set(context, name, value).map_err(|_| Error::OutOfMemory)
         })
     }
 
@@ -261,9 +242,7 @@ impl Instance {
     #[wasm_bindgen(js_name = getGlobal)]
     pub fn get_global(&self, name: &str) -> Result<Vec<u8>> {
         let document = self.vm.enter(|context| {
-            let value = context
-                .globals()
-                .get_string(context.string(name.as_bytes()));
+            let value = context.globals().get_string(context.string(name.as_bytes()));
             to_document(context, name, value, &functions()).map_err(value_error)
         })?;
         Ok(document.encode()?)
@@ -291,27 +270,14 @@ impl Instance {
 }
 
 impl Instance {
-    fn start_run(
-        &mut self,
-        function: &Handle,
-        args: &[Document],
-        defines: Option<FunctionName>,
-    ) -> Result<()> {
+    fn start_run(&mut self, function: &Handle, args: &[Document], defines: Option<FunctionName>) -> Result<()> {
         let values = self.with_memory(|context| {
-            let values = args
-                .iter()
-                .map(|arg| from_document(context, arg, &functions()));
-            let values = values
-                .collect::<cu_persist::Result<Vec<_>>>()
-                .map_err(value_error)?;
-            Ok(values
-                .into_iter()
-                .map(|value| context.stash(value))
-                .collect::<Vec<Handle>>())
+            let values = args.iter().map(|arg| from_document(context, arg, &functions()));
+            let values = values.collect::<cu_persist::Result<Vec<_>>>().map_err(value_error)?;
+            Ok(values.into_iter().map(|value| context.stash(value)).collect::<Vec<Handle>>())
         })?;
         if self.is_full() {
-            self.vm
-                .enter(|context| values.into_iter().for_each(|value| context.release(value)));
+            self.vm.enter(|context| values.into_iter().for_each(|value| context.release(value)));
             let message = Document::text(OUT_OF_MEMORY);
             self.run = Run::Failed(error_map("heap", OUT_OF_MEMORY, message, "", None));
             return Ok(());
@@ -320,8 +286,7 @@ impl Instance {
             let args = values.iter().map(|value| context.fetch(value)).collect();
             (context.fetch(function), args)
         });
-        self.vm
-            .enter(|context| values.into_iter().for_each(|value| context.release(value)));
+        self.vm.enter(|context| values.into_iter().for_each(|value| context.release(value)));
         started?;
         self.run = Run::Running(defines);
         Ok(())
@@ -340,20 +305,12 @@ impl Instance {
         let Run::Running(Some(defines)) = std::mem::replace(&mut self.run, Run::Finished) else {
             return Ok(status::FINISHED);
         };
-        let adopted = self
-            .functions
-            .adopt_result(&self.vm, &defines.table, &defines.name);
+        let adopted = self.functions.adopt_result(&self.vm, &defines.table, &defines.name);
         self.vm.abort();
         self.run = Run::None;
         if let Err(error) = adopted {
             let error = Error::from(error);
-            self.run = Run::Failed(error_map(
-                error.code(),
-                &error.to_string(),
-                Document::Nil,
-                "",
-                None,
-            ));
+            self.run = Run::Failed(error_map(error.code(), &error.to_string(), Document::Nil, "", None));
             return Ok(status::FAILED);
         }
         Ok(status::FINISHED)
@@ -390,9 +347,7 @@ fn without_first_comment(source: &[u8]) -> &[u8] {
         return source;
     }
     let end = source.iter().position(|byte| *byte == b'\n');
-    source
-        .get(end.unwrap_or(source.len())..)
-        .unwrap_or_default()
+    source.get(end.unwrap_or(source.len())..).unwrap_or_default()
 }
 
 /// What starting a run takes in the heap, at most.
@@ -439,43 +394,19 @@ fn engine_error(error: &RunError, value: Document) -> Document {
     match error {
         RunError::Syntax { message, line, .. } => {
             // The message begins with the chunk's name as Lua shows it.
-            let chunk = message
-                .find(&format!(":{line}: "))
-                .and_then(|end| message.get(..end));
-            error_map(
-                "syntax",
-                message,
-                value,
-                "",
-                chunk.map(|chunk| (chunk, *line)),
-            )
+            let chunk = message.find(&format!(":{line}: ")).and_then(|end| message.get(..end));
+            error_map("syntax", message, value, "", chunk.map(|chunk| (chunk, *line)))
         }
-        RunError::Lua {
-            message,
-            traceback,
-            position,
-        } => {
-            let code = if value.as_text() == Some(OUT_OF_MEMORY) {
-                "heap"
-            } else {
-                "runtime"
-            };
-            let position = position
-                .as_ref()
-                .map(|(chunk, line)| (chunk.as_str(), *line));
+        RunError::Lua { message, traceback, position } => {
+            let code = if value.as_text() == Some(OUT_OF_MEMORY) { "heap" } else { "runtime" };
+            let position = position.as_ref().map(|(chunk, line)| (chunk.as_str(), *line));
             error_map(code, message, value, traceback, position)
         }
         other => error_map("runtime", &other.to_string(), value, "", None),
     }
 }
 
-fn error_map(
-    code: &str,
-    message: &str,
-    value: Document,
-    traceback: &str,
-    position: Option<(&str, u32)>,
-) -> Document {
+fn error_map(code: &str, message: &str, value: Document, traceback: &str, position: Option<(&str, u32)>) -> Document {
     let (chunk, line) = match position {
         Some((chunk, line)) => (Document::text(chunk), Document::Integer(i64::from(line))),
         None => (Document::Nil, Document::Nil),

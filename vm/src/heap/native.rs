@@ -42,8 +42,10 @@ pub(crate) enum Role {
     Next,
     /// The iterator of `ipairs`: likewise.
     SequenceStep,
-    /// Errors in what it calls come back to it instead of unwinding further (`pcall`).
+    /// Errors in what it calls come back to it instead of unwinding further.
     Protected,
+    /// Likewise; it is `pcall`, which the interpreter enters and leaves by itself where it can.
+    ProtectedCall,
     /// Likewise, after the message handler in its slot 1 has seen them (`xpcall`).
     Handled,
 }

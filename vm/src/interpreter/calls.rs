@@ -7,7 +7,7 @@ use crate::call::{Action, Call};
 use crate::error::Error;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Callee, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN};
-use crate::heap::native::Native;
+use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
 
@@ -136,6 +136,65 @@ impl<'gc> Machine<'gc> {
             .map(|frame| frame as *mut Frame<'gc>);
         self.fuel -= CALL_FUEL;
         frame
+    }
+
+    /// Enters `pcall` and the Lua function it is to call in one step, when nothing has to grow: the function's frame. `pcall`
+    /// itself is left as if it had asked for the call.
+    #[inline]
+    pub(crate) fn try_enter_protected(
+        &mut self,
+        native: Native<'gc>,
+        function: usize,
+        args: usize,
+        want: i32,
+    ) -> Option<(*mut Frame<'gc>, Closure<'gc>)> {
+        let state = self.state_mut();
+        if args == 0 || state.frames.len() + 2 > state.frames.capacity() {
+            return None;
+        }
+        let Value::Closure(called) = state.stack[function + 1] else { return None };
+        state.frames.push(Frame {
+            callee: Callee::Native(native),
+            pc: std::ptr::null(),
+            function: function as u32,
+            base: function as u32 + 1,
+            top: (function + 1 + args) as u32,
+            want,
+            state: 1,
+            extra: args as u32,
+            results: 0,
+            flags: 0,
+        });
+        match self.try_enter_lua(called, function + 1, args - 1, WANT_ALL) {
+            Some(frame) => {
+                self.fuel -= CALL_FUEL;
+                Some((frame, called))
+            }
+            None => {
+                self.state_mut().frames.pop();
+                None
+            }
+        }
+    }
+
+    /// Returns at most one value through `pcall` to the Lua function that called it, if that is where the top frame returns to.
+    #[inline]
+    pub(crate) fn leave_protected(&mut self, value: Option<Value<'gc>>) -> Option<Closure<'gc>> {
+        let state = self.state_mut();
+        let count = state.frames.len();
+        let [caller, protected, _] = state.frames.get(count.wrapping_sub(3)..)? else { return None };
+        let (Callee::Lua(caller), Callee::Native(native)) = (caller.callee, protected.callee) else { return None };
+        if native.role() != Role::ProtectedCall || protected.state != 1 || protected.want < 0 {
+            return None;
+        }
+        let (function, want) = (protected.function as usize, protected.want as usize);
+        state.stack[function] = Value::Boolean(true);
+        state.stack[function + 1] = value.unwrap_or(Value::Nil);
+        for position in function + 2..function + want {
+            state.stack[position] = Value::Nil;
+        }
+        state.frames.truncate(count - 2);
+        Some(caller)
     }
 
     /// The closure of the frame below the top one, if it is a Lua function's.

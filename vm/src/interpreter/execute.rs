@@ -131,20 +131,14 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 };
             }
 
-            // Pops the top frame and goes on in the Lua function below it.
-            macro_rules! leave_to {
-                ($caller:expr) => {{
-                    let caller = $caller;
-                    machine.state_mut().frames.pop();
+            // Goes on in the Lua function of the top frame.
+            macro_rules! go_on_in {
+                ($closure:expr) => {{
+                    closure = $closure;
                     frame = machine.top_frame_mut();
-                    closure = caller;
                     constants = closure.proto().0.constants.as_ptr();
                     pc = (*frame).pc;
-                    base = machine
-                        .state_mut()
-                        .stack
-                        .as_mut_ptr()
-                        .add((*frame).base as usize);
+                    base = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
                 }};
             }
 
@@ -671,6 +665,22 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                                 continue;
                             }
                             Value::Native(called) => {
+                                if called.role() == Role::ProtectedCall
+                                    && let Some((entered, inner)) =
+                                        machine.try_enter_protected(called, function, args, want)
+                                {
+                                    if machine.fuel < 0 {
+                                        machine.stop = Stop::OutOfFuel;
+                                        return;
+                                    }
+                                    frame = entered;
+                                    closure = inner;
+                                    let proto = inner.proto().0;
+                                    constants = proto.constants.as_ptr();
+                                    pc = proto.code.as_ptr();
+                                    base = base.add(i.a() + 2);
+                                    continue;
+                                }
                                 flow!(machine.call_native(called, function, args, want));
                                 safe_point!();
                                 if machine.fuel < 0 {
@@ -724,7 +734,10 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         if (*frame).want == 0
                             && let Some(caller) = machine.lua_caller()
                         {
-                            leave_to!(caller);
+                            machine.state_mut().frames.pop();
+                            go_on_in!(caller);
+                        } else if let Some(caller) = machine.leave_protected(None) {
+                            go_on_in!(caller);
                         } else {
                             flow!(machine.leave((*frame).function as usize, 0, 0, (*frame).want));
                         }
@@ -734,21 +747,15 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                             && let Some(caller) = machine.lua_caller()
                         {
                             // A vararg function's registers are not right above its slot.
-                            let slot = machine
-                                .state_mut()
-                                .stack
-                                .as_mut_ptr()
-                                .add((*frame).function as usize);
+                            let slot = machine.state_mut().stack.as_mut_ptr().add((*frame).function as usize);
                             *slot = a!();
-                            leave_to!(caller);
+                            machine.state_mut().frames.pop();
+                            go_on_in!(caller);
+                        } else if let Some(caller) = machine.leave_protected(Some(a!())) {
+                            go_on_in!(caller);
                         } else {
                             let first = position!(i.a());
-                            flow!(machine.leave(
-                                (*frame).function as usize,
-                                first,
-                                1,
-                                (*frame).want
-                            ));
+                            flow!(machine.leave((*frame).function as usize, first, 1, (*frame).want));
                         }
                     }
                     Opcode::ForPrep => {

@@ -76,7 +76,7 @@ impl<'gc> Machine<'gc> {
             .rev()
             .find(|&index| match frames[index].callee {
                 Callee::Native(native)
-                    if matches!(native.role(), Role::Protected | Role::Handled) =>
+                    if matches!(native.role(), Role::Protected | Role::ProtectedCall | Role::Handled) =>
                 {
                     index + 1 < frames.len() || frames[index].state != 0
                 }

@@ -12,7 +12,7 @@ use crate::metamethod::Metamethod;
 
 pub(super) fn open(context: Context<'_>) {
     let functions = [
-        (NativeDefinition { name: "pcall", code: pcall }, Role::Protected),
+        (NativeDefinition { name: "pcall", code: pcall }, Role::ProtectedCall),
         (NativeDefinition { name: "xpcall", code: xpcall }, Role::Handled),
         (NativeDefinition { name: "load", code: load }, Role::Protected),
     ];

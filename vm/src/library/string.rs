@@ -7,10 +7,11 @@ mod format;
 mod pack;
 mod pieces;
 
-use super::{Functions, set_field};
+use super::{Functions, name_permanent, set_field};
 use crate::call::{Action, Call};
 use crate::context::Context;
 use crate::error::Error;
+use crate::heap::native::Native;
 use crate::heap::string::SHORT_STRING_MAX;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -42,6 +43,8 @@ pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
     let metatable = Table::new(context, 0, 1);
     set_field(context, metatable, "__index", Value::Table(library));
     context.update_registered(|registered| registered.string_metatable = Some(metatable));
+    // The iterator of `gmatch`, so that saved state can refer to its code.
+    name_permanent(context, find::GMATCH_STEP.name, Value::Native(Native::new(context, find::GMATCH_STEP, &[])));
 }
 
 /// A start position as an offset from 1 up; `length + 2` stands for all positions beyond the one behind the end.

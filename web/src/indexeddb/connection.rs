@@ -41,9 +41,7 @@ pub struct Connection {
 impl Connection {
     /// Opens the database, making its stores if it is new.
     pub async fn open(name: &str) -> Result<Connection> {
-        let request = factory()?
-            .open_with_u32(name, VERSION)
-            .map_err(|thrown| open_error(&thrown))?;
+        let request = factory()?.open_with_u32(name, VERSION).map_err(|thrown| open_error(&thrown))?;
         let upgrade = on_upgrade(&request);
         match answer(&request).await {
             Answer::Success => {
@@ -51,11 +49,7 @@ impl Connection {
                 Ok(Connection::new(database.unchecked_into()))
             }
             Answer::Failure => {
-                let error = request
-                    .error()
-                    .ok()
-                    .flatten()
-                    .map_or(JsValue::UNDEFINED, JsValue::from);
+                let error = request.error().ok().flatten().map_or(JsValue::UNDEFINED, JsValue::from);
                 if describe(&error).0 == "VersionError" {
                     return Err(newer_version(name).await);
                 }
@@ -90,11 +84,7 @@ impl Connection {
         let handler: &Function = on_end.as_ref().unchecked_ref();
         database.set_onversionchange(Some(handler));
         database.set_onclose(Some(handler));
-        Connection {
-            database,
-            lost,
-            _on_end: on_end,
-        }
+        Connection { database, lost, _on_end: on_end }
     }
 
     pub fn database(&self) -> &IdbDatabase {
@@ -134,11 +124,7 @@ async fn newer_version(name: &str) -> Error {
         Some(database.version() as u32)
     };
     let found = found.await.unwrap_or(VERSION + 1);
-    cu_storage::Error::NewerVersion {
-        found,
-        supported: VERSION,
-    }
-    .into()
+    cu_storage::Error::NewerVersion { found, supported: VERSION }.into()
 }
 
 enum Answer {
@@ -203,9 +189,7 @@ fn open_error(thrown: &JsValue) -> Error {
     let (name, message) = describe(thrown);
     match name.as_str() {
         // Refused by settings, in a sandboxed frame, or in a private window.
-        "SecurityError" | "NotAllowedError" | "InvalidStateError" | "NotSupportedError" => {
-            Error::Unavailable(message)
-        }
+        "SecurityError" | "NotAllowedError" | "InvalidStateError" | "NotSupportedError" => Error::Unavailable(message),
         _ => backend_error(thrown.clone()).into(),
     }
 }

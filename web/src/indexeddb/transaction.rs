@@ -1,7 +1,7 @@
 //! One IndexedDB transaction: making it, waiting for its end, and why it failed.
 //!
-//! `complete` and `abort` are the only ends, and one of them comes for certain; what a request says before that is not
-//! final. JavaScript's resolve and reject functions are the event handlers, so that no Rust closure can outlive its
+//! `complete` and `abort` are the only ends, and one of them comes for certain; what a writing request says before that is
+//! not final. JavaScript's resolve and reject functions are the event handlers, so that no Rust closure can outlive its
 //! caller or be lost with it.
 
 use cu_storage::Error;
@@ -20,14 +20,16 @@ extern "C" {
     #[wasm_bindgen(extends = IdbDatabase)]
     type Durable;
 
+    /// `IDBTransaction`, for its method that web-sys lists as deprecated.
+    #[wasm_bindgen(extends = IdbTransaction)]
+    type Committing;
+
+    #[wasm_bindgen(method, catch)]
+    fn commit(this: &Committing) -> Result<(), JsValue>;
+
     /// Browsers that do not know the options ignore them.
     #[wasm_bindgen(method, catch)]
-    fn transaction(
-        this: &Durable,
-        stores: &Array,
-        mode: &str,
-        options: &JsValue,
-    ) -> Result<IdbTransaction, JsValue>;
+    fn transaction(this: &Durable, stores: &Array, mode: &str, options: &JsValue) -> Result<IdbTransaction, JsValue>;
 }
 
 #[derive(Clone, Copy)]
@@ -47,32 +49,20 @@ pub struct Transaction {
 
 impl Transaction {
     /// Begins a transaction. `ConnectionLost` means that nothing was begun.
-    pub fn begin(
-        connection: &Connection,
-        stores: &[&str],
-        mode: Mode,
-    ) -> Result<Transaction, Error> {
-        let names: Array = stores
-            .iter()
-            .map(|store| JsValue::from_str(store))
-            .collect();
+    pub fn begin(connection: &Connection, stores: &[&str], mode: Mode) -> Result<Transaction, Error> {
+        let names: Array = stores.iter().map(|store| JsValue::from_str(store)).collect();
         let database: &Durable = connection.database().unchecked_ref();
         let (mode, durability) = match mode {
             Mode::Read => ("readonly", "default"),
             Mode::Write(Durability::Strict) => ("readwrite", "strict"),
             Mode::Write(Durability::Relaxed) => ("readwrite", "relaxed"),
         };
-        let transaction = database
-            .transaction(&names, mode, &options(durability))
-            .map_err(backend_error)?;
+        let transaction = database.transaction(&names, mode, &options(durability)).map_err(backend_error)?;
         let promise = Promise::new(&mut |resolve, reject| {
             transaction.set_oncomplete(Some(&resolve));
             transaction.set_onabort(Some(&reject));
         });
-        Ok(Transaction {
-            transaction,
-            end: JsFuture::from(promise),
-        })
+        Ok(Transaction { transaction, end: JsFuture::from(promise) })
     }
 
     pub fn store(&self, name: &str) -> Result<IdbObjectStore, JsValue> {
@@ -91,6 +81,23 @@ impl Transaction {
 
     /// Waits for the end and gives the requests, all of which are answered then.
     pub async fn complete<T>(self, requests: Requested<T>) -> Result<T, Error> {
+        if requests.is_ok() {
+            // No more requests will come. Browsers that do not know the method find out by themselves.
+            let _ = self.transaction.unchecked_ref::<Committing>().commit();
+        }
+        self.ended(requests).await
+    }
+
+    /// Waits for the answer to `last`, with which all requests before it are answered too. Enough for a transaction that
+    /// only reads.
+    pub async fn answered<T>(self, requests: Requested<T>, last: impl FnOnce(&T) -> &IdbRequest) -> Result<T, Error> {
+        match requests {
+            Ok(requests) if answered(last(&requests)).await => Ok(requests),
+            requests => self.ended(requests).await,
+        }
+    }
+
+    async fn ended<T>(self, requests: Requested<T>) -> Result<T, Error> {
         let end = self.end.await;
         match (end, requests) {
             (Ok(_), Ok(requests)) => Ok(requests),
@@ -124,11 +131,7 @@ pub async fn answered(request: &IdbRequest) -> bool {
 fn options(durability: &str) -> JsValue {
     let options = js_sys::Object::new();
     // Setting a property of a new, ordinary object does not fail.
-    let _ = js_sys::Reflect::set(
-        &options,
-        &JsValue::from_str("durability"),
-        &JsValue::from_str(durability),
-    );
+    let _ = js_sys::Reflect::set(&options, &JsValue::from_str("durability"), &JsValue::from_str(durability));
     options.into()
 }
 
@@ -139,9 +142,7 @@ pub fn backend_error(thrown: JsValue) -> Error {
         "QuotaExceededError" => Error::Quota,
         // The connection is closed or closing; Safari tells of its lost storage process in the message alone.
         "InvalidStateError" => Error::ConnectionLost,
-        _ if message.contains("Connection to Indexed Database server lost") => {
-            Error::ConnectionLost
-        }
+        _ if message.contains("Connection to Indexed Database server lost") => Error::ConnectionLost,
         "AbortError" => Error::ConnectionLost,
         _ => Error::Backend(format!("{name}: {message}")),
     }
@@ -154,6 +155,6 @@ pub fn describe(thrown: &JsValue) -> (String, String) {
     }
     match thrown.dyn_ref::<js_sys::Error>() {
         Some(error) => (error.name().into(), error.message().into()),
-        None => ("Error".to_owned(), format!("{thrown:?}")),
+        None => ("Error".to_owned(), thrown.as_string().unwrap_or_default()),
     }
 }

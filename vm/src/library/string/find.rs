@@ -140,7 +140,7 @@ fn find_or_match<'gc>(call: &mut Call<'_, 'gc>, find: bool) -> Result<Action, Er
 }
 
 /// What `gmatch` returns. Its values: source, pattern, and where its cursor stands.
-const GMATCH_STEP: NativeDefinition = NativeDefinition {
+pub(super) const GMATCH_STEP: NativeDefinition = NativeDefinition {
     name: "string.gmatch.step",
     code: gmatch_step,
 };
