@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 /// `float` as an integer if it has an exact integer representation.
-#[inline]
+#[inline(always)]
 pub fn float_to_integer(float: f64) -> Option<i64> {
     // 2^63 as a float; -2^63 itself fits.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
@@ -19,7 +19,7 @@ pub fn float_to_integer(float: f64) -> Option<i64> {
 }
 
 /// Floor division; `None` for a zero divisor.
-#[inline]
+#[inline(always)]
 pub fn integer_floor_divide(a: i64, b: i64) -> Option<i64> {
     match b {
         0 => None,
@@ -36,7 +36,7 @@ pub fn integer_floor_divide(a: i64, b: i64) -> Option<i64> {
 }
 
 /// The remainder of floor division; it has the divisor's sign. `None` for a zero divisor.
-#[inline]
+#[inline(always)]
 pub fn integer_modulo(a: i64, b: i64) -> Option<i64> {
     match b {
         0 => None,
@@ -64,7 +64,7 @@ fn divide(a: i64, b: i64) -> (i64, i64) {
 }
 
 /// Float modulo: `a - floor(a / b) * b`, computed so that it does not overflow.
-#[inline]
+#[inline(always)]
 pub fn float_modulo(a: f64, b: f64) -> f64 {
     let remainder = a % b;
     if remainder != 0.0 && (remainder < 0.0) != (b < 0.0) {
@@ -74,7 +74,7 @@ pub fn float_modulo(a: f64, b: f64) -> f64 {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub fn float_floor_divide(a: f64, b: f64) -> f64 {
     (a / b).floor()
 }
@@ -85,7 +85,7 @@ pub fn power(a: f64, b: f64) -> f64 {
 }
 
 /// Shift left by `count`, right when it is negative; vacated bits are zero.
-#[inline]
+#[inline(always)]
 pub fn shift_left(value: i64, count: i64) -> i64 {
     match count {
         0..=63 => ((value as u64) << count) as i64,
@@ -95,7 +95,7 @@ pub fn shift_left(value: i64, count: i64) -> i64 {
 }
 
 /// Shift right by `count`, left when it is negative.
-#[inline]
+#[inline(always)]
 pub fn shift_right(value: i64, count: i64) -> i64 {
     match count {
         0..=63 => ((value as u64) >> count) as i64,

@@ -130,6 +130,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     }
 
     /// Makes slots up to (not including) `end` usable; new ones are nil. They stay until the function returns.
+    #[inline(never)]
     pub fn reserve(&mut self, end: usize) -> Result<(), Error<'gc>> {
         let end = self.function + end;
         self.machine.ensure_stack(end)?;
@@ -162,6 +163,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         Ok(Action::Return { first: 0, count: 1 })
     }
 
+    #[inline(never)]
     pub fn return_values(&mut self, values: &[Value<'gc>]) -> Result<Action, Error<'gc>> {
         self.reserve(values.len())?;
         for (slot, value) in values.iter().enumerate() {
@@ -174,6 +176,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     }
 
     /// Returns the arguments from `index` on.
+    #[inline(never)]
     pub fn return_args_from(&self, index: usize) -> Result<Action, Error<'gc>> {
         let count = (self.args + 1).saturating_sub(index);
         Ok(Action::Return {
@@ -185,6 +188,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     // Calls
 
     /// Puts `function` and `args` into the slots from `at` on and calls it.
+    #[inline(never)]
     pub fn call(
         &mut self,
         at: usize,
@@ -207,6 +211,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     }
 
     /// As [`Self::call`], and `coroutine.yield` is refused until the call is over, as for a C function that is not a continuation.
+    #[inline(never)]
     pub fn call_unyieldable(
         &mut self,
         at: usize,
@@ -236,6 +241,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     // Arguments with their checks (the messages of PUC's auxiliary library)
 
     /// Argument `index`, which must be there, nil included.
+    #[inline(never)]
     pub fn check_any(&self, index: usize) -> Result<Value<'gc>, Error<'gc>> {
         if index > self.args {
             return Err(self.arg_error(index, "value expected"));
@@ -252,6 +258,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     }
 
     #[cold]
+    #[inline(never)]
     fn integer_error(&self, index: usize) -> Error<'gc> {
         if self.arg(index).to_number().is_some() {
             self.arg_error(index, "number has no integer representation")
@@ -260,6 +267,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         }
     }
 
+    #[inline(never)]
     pub fn opt_integer(&self, index: usize, default: i64) -> Result<i64, Error<'gc>> {
         if self.arg(index).is_nil() {
             Ok(default)
@@ -268,7 +276,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     pub fn check_float(&self, index: usize) -> Result<f64, Error<'gc>> {
         self.arg(index)
             .to_float()
@@ -276,7 +284,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     }
 
     /// Argument `index` as an integer or float value.
-    #[inline]
+    #[inline(never)]
     pub fn check_number(&self, index: usize) -> Result<Value<'gc>, Error<'gc>> {
         self.arg(index)
             .to_number()
@@ -284,7 +292,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     }
 
     /// A string argument; a number is converted.
-    #[inline]
+    #[inline(never)]
     pub fn check_string(&self, index: usize) -> Result<LuaString<'gc>, Error<'gc>> {
         match self.arg(index) {
             Value::String(string) => Ok(string),
@@ -295,6 +303,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         }
     }
 
+    #[inline(never)]
     pub fn opt_string(&self, index: usize) -> Result<Option<LuaString<'gc>>, Error<'gc>> {
         if self.arg(index).is_nil() {
             Ok(None)
@@ -303,7 +312,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     pub fn check_table(&self, index: usize) -> Result<Table<'gc>, Error<'gc>> {
         match self.arg(index) {
             Value::Table(table) => Ok(table),
@@ -311,6 +320,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         }
     }
 
+    #[inline(never)]
     pub fn check_function(&self, index: usize) -> Result<Value<'gc>, Error<'gc>> {
         match self.arg(index) {
             function @ (Value::Closure(_) | Value::Native(_)) => Ok(function),
@@ -329,12 +339,14 @@ impl<'a, 'gc> Call<'a, 'gc> {
 
     /// "bad argument #i to 'f' (message)", with the position of the caller.
     #[cold]
+    #[inline(never)]
     pub fn arg_error(&self, index: usize, message: &str) -> Error<'gc> {
         self.machine.arg_error(index, message.as_bytes())
     }
 
     /// "T expected, got U".
     #[cold]
+    #[inline(never)]
     pub fn type_error(&self, index: usize, expected: &str) -> Error<'gc> {
         let actual = if index > self.args {
             b"no value".to_vec()
@@ -348,12 +360,14 @@ impl<'a, 'gc> Call<'a, 'gc> {
 
     /// An error with this message and the position of the caller.
     #[cold]
+    #[inline(never)]
     pub fn error(&self, message: impl AsRef<[u8]>) -> Error<'gc> {
         self.machine.error_at_level(1, message.as_ref())
     }
 
     /// A table's refusal as an error.
     #[cold]
+    #[inline(never)]
     pub fn table_error(&self, error: TableError) -> Error<'gc> {
         match error {
             TableError::OutOfMemory => Error::OutOfMemory,
@@ -362,6 +376,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     }
 
     /// `table[key] = value` without metamethods.
+    #[inline(never)]
     pub fn set_raw(
         &self,
         table: Table<'gc>,
@@ -374,6 +389,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     }
 
     /// A new string of `bytes`, if the heap limit allows it.
+    #[inline(never)]
     pub fn new_string(&self, bytes: Vec<u8>) -> Result<Value<'gc>, Error<'gc>> {
         self.context().accounting().check(bytes.len())?;
         Ok(Value::String(self.context().string_from(bytes)))

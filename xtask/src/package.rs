@@ -54,17 +54,23 @@ fn artefacts(root: &Path) -> PathBuf {
 
 /// Compiles the crate and gives the path of its wasm file.
 fn compile(root: &Path) -> Result<PathBuf> {
-    process::run(process::cargo(root).args([
-        "build",
-        "--profile=wasm",
-        "-p",
-        CRATE,
-        "--target",
-        WASM_TARGET,
-    ]))?;
+    let remaps: Vec<String> = source_folders(root).iter().map(|folder| format!("'--remap-path-prefix={folder}='")).collect();
+    let flags = format!("target.{WASM_TARGET}.rustflags=[{}]", remaps.join(","));
+    let arguments = ["build", "--profile=wasm", "-p", CRATE, "--target", WASM_TARGET, "--config", &flags];
+    process::run(process::cargo(root).args(arguments))?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), |folder| root.join(folder));
     Ok(target.join(WASM_TARGET).join("wasm").join(CRATE_FILE))
+}
+
+/// Where sources lie on this machine. Panic messages hold their paths, and a package must not depend on the machine.
+fn source_folders(root: &Path) -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let registries = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
+    let registries = registries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders = registries.chain([root.to_path_buf()]);
+    folders.filter_map(|folder| Some(format!("{}/", folder.to_str()?))).filter(|folder| !folder.contains('\'')).collect()
 }
 
 /// Writes `cu.wasm` and its declarations to `artefacts`, and the glue to `dist/bindings.js`.

@@ -75,7 +75,7 @@ const fn long_bytes(len: usize) -> usize {
 
 impl<'gc> LuaString<'gc> {
     /// The string's bytes.
-    #[inline]
+    #[inline(always)]
     pub fn as_bytes(self) -> &'gc [u8] {
         let header = self.0.as_ref();
         let len = header.len as usize;
@@ -90,7 +90,7 @@ impl<'gc> LuaString<'gc> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn len(self) -> usize {
         self.0.len as usize
     }
@@ -258,6 +258,7 @@ fn short_string<'gc, const N: usize>(
 }
 
 /// Multiply-and-fold over eight bytes at a time. Its value is never visible to Lua code; the seed comes from the host.
+#[inline(always)]
 fn hash_bytes(bytes: &[u8], seed: u64) -> u32 {
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
     let fold = |hash: u64, word: u64| {

@@ -56,12 +56,14 @@ fn is_trailing_word(code: &[std::cell::Cell<u32>], pc: usize) -> bool {
 impl<'gc> Machine<'gc> {
     /// An error with the position of the running Lua function.
     #[cold]
+    #[inline(never)]
     pub(crate) fn runtime_error(&self, message: &[u8]) -> Error<'gc> {
         self.error_at_level(0, message)
     }
 
     /// An error with the position of the function `level` frames below the top one.
     #[cold]
+    #[inline(never)]
     pub(crate) fn error_at_level(&self, level: usize, message: &[u8]) -> Error<'gc> {
         let mut text = self.position(level);
         text.extend_from_slice(message);
@@ -100,18 +102,21 @@ impl<'gc> Machine<'gc> {
 
     /// "attempt to index a T value (name)".
     #[cold]
+    #[inline(never)]
     pub(crate) fn index_error(&self, object: Value<'gc>, _key: Value<'gc>) -> Error<'gc> {
         self.operation_error("index", object)
     }
 
     /// "attempt to OPERATION a T value (name)".
     #[cold]
+    #[inline(never)]
     pub(crate) fn operation_error(&self, operation: &str, culprit: Value<'gc>) -> Error<'gc> {
         self.type_error(operation, culprit, self.name_of_operand(culprit))
     }
 
     /// As [`Self::operation_error`] for the value in a stack slot.
     #[cold]
+    #[inline(never)]
     pub(crate) fn slot_error(&self, operation: &str, position: usize) -> Error<'gc> {
         let name = self.name_of_register(self.top_frame(), position);
         self.type_error(operation, self.slot(position), name)
@@ -119,6 +124,7 @@ impl<'gc> Machine<'gc> {
 
     /// "attempt to call a T value (name)".
     #[cold]
+    #[inline(never)]
     pub(crate) fn call_error(&self, function: usize, value: Value<'gc>) -> Error<'gc> {
         let frame = self.top_frame();
         let name = self
@@ -142,6 +148,7 @@ impl<'gc> Machine<'gc> {
 
     /// "number(name) has no integer representation".
     #[cold]
+    #[inline(never)]
     pub(crate) fn no_integer_error(&self, left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
         let culprit = if left.to_integer().is_none() {
             left
@@ -155,6 +162,7 @@ impl<'gc> Machine<'gc> {
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn comparison_error(&self, left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
         let (left, right) = (self.type_name_of(left), self.type_name_of(right));
         let mut message = b"attempt to compare ".to_vec();
@@ -172,6 +180,7 @@ impl<'gc> Machine<'gc> {
 
     /// "bad argument #n to 'f' (message)" for the native function of the top frame.
     #[cold]
+    #[inline(never)]
     pub(crate) fn arg_error(&self, index: usize, message: &[u8]) -> Error<'gc> {
         let frames = &self.state().frames;
         let native_name = match self.top_frame().callee {

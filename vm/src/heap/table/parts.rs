@@ -90,7 +90,7 @@ impl<'gc> Parts<'gc> {
         self.probe(key.hash(), matches)
     }
 
-    #[inline]
+    #[inline(always)]
     fn probe(&self, hash: u32, matches: impl Fn(&Entry<'gc>) -> bool) -> Option<usize> {
         let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
