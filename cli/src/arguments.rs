@@ -111,13 +111,8 @@ impl Arguments {
                     arguments.script_arguments = rest.iter().map(bytes).collect();
                     arguments.script_index = command_line.len() - rest.len() - 1;
                     // `-- -` is a file of that name.
-                    let is_stdin =
-                        script == "-" && command_line[arguments.script_index - 1] != "--";
-                    arguments.program = if is_stdin {
-                        Program::Stdin
-                    } else {
-                        Program::File(script.into())
-                    };
+                    let is_stdin = script == "-" && command_line[arguments.script_index - 1] != "--";
+                    arguments.program = if is_stdin { Program::Stdin } else { Program::File(script.into()) };
                     break;
                 }
             }
@@ -131,9 +126,7 @@ fn usage(error: lexopt::Error) -> Error {
 }
 
 fn value(parser: &mut Parser, option: &str) -> Result<OsString, Error> {
-    parser
-        .value()
-        .map_err(|_| Error::Usage(format!("'{option}' needs argument")))
+    parser.value().map_err(|_| Error::Usage(format!("'{option}' needs argument")))
 }
 
 fn fuel(text: &OsString) -> Result<u64, Error> {
@@ -147,10 +140,7 @@ fn fuel(text: &OsString) -> Result<u64, Error> {
 fn heap_size(text: &OsString) -> Result<usize, Error> {
     parse_size(&text.to_string_lossy()).ok_or_else(|| Error::OptionValue {
         option: "--heap",
-        problem: format!(
-            "'{}' is not a size (bytes, or with K, M or G)",
-            text.to_string_lossy()
-        ),
+        problem: format!("'{}' is not a size (bytes, or with K, M or G)", text.to_string_lossy()),
     })
 }
 
@@ -174,8 +164,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &[&str]) -> Arguments {
-        Arguments::parse(["cu"].iter().chain(line).map(OsString::from))
-            .expect("a good command line")
+        Arguments::parse(["cu"].iter().chain(line).map(OsString::from)).expect("a good command line")
     }
 
     #[test]
@@ -205,26 +194,13 @@ mod tests {
             (&["-i"], Program::None, 0, &[]),
             (&["-"], Program::Stdin, 1, &[]),
             (&["--", "-"], Program::File("-".into()), 2, &[]),
-            (
-                &["a.lua", "-v", "--", "x"],
-                Program::File("a.lua".into()),
-                1,
-                &["-v", "--", "x"],
-            ),
-            (
-                &["-e", "x=1", "--", "-b.lua", "-"],
-                Program::File("-b.lua".into()),
-                4,
-                &["-"],
-            ),
+            (&["a.lua", "-v", "--", "x"], Program::File("a.lua".into()), 1, &["-v", "--", "x"]),
+            (&["-e", "x=1", "--", "-b.lua", "-"], Program::File("-b.lua".into()), 4, &["-"]),
         ] {
             let arguments = parse(line);
             assert_eq!(arguments.program, program, "{line:?}");
             assert_eq!(arguments.script_index, index, "{line:?}");
-            let expected: Vec<&[u8]> = script_arguments
-                .iter()
-                .map(|text| text.as_bytes())
-                .collect();
+            let expected: Vec<&[u8]> = script_arguments.iter().map(|text| text.as_bytes()).collect();
             assert_eq!(arguments.script_arguments, expected, "{line:?}");
         }
     }

@@ -10,8 +10,5 @@ use crate::error::Error;
 pub fn open(path: &Path) -> Result<Database, Error> {
     FileBackend::open(path)
         .and_then(|backend| block_on(Database::open(backend, Options::default())))
-        .map_err(|source| Error::Database {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| Error::Database { path: path.to_owned(), source })
 }

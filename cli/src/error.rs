@@ -12,21 +12,11 @@ pub enum Error {
     Usage(String),
     /// A value of an option is wrong.
     #[error("{option}: {problem}")]
-    OptionValue {
-        option: &'static str,
-        problem: String,
-    },
+    OptionValue { option: &'static str, problem: String },
     #[error("cannot {action} {}: {reason}", path.display())]
-    File {
-        action: &'static str,
-        path: PathBuf,
-        reason: String,
-    },
+    File { action: &'static str, path: PathBuf, reason: String },
     #[error("cannot open database '{}': {source}", path.display())]
-    Database {
-        path: PathBuf,
-        source: cu_storage::Error,
-    },
+    Database { path: PathBuf, source: cu_storage::Error },
     /// A syntax error, or an error that Lua code did not catch: message and traceback as bytes, since a message may be
     /// any string.
     #[error("{}", String::from_utf8_lossy(.0))]

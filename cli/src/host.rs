@@ -71,10 +71,7 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn new(output: Output) -> Terminal {
-        Terminal {
-            output,
-            start: Instant::now(),
-        }
+        Terminal { output, start: Instant::now() }
     }
 }
 

@@ -22,8 +22,7 @@ use run::{Runner, source_of_file, source_of_stdin};
 
 fn main() -> ExitCode {
     let output = Output::new();
-    let result =
-        Arguments::parse(std::env::args_os()).and_then(|arguments| run(&arguments, &output));
+    let result = Arguments::parse(std::env::args_os()).and_then(|arguments| run(&arguments, &output));
     let result = result.and_then(|()| output.flush());
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,11 +39,7 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
         return Ok(());
     }
     // Kept open to the end of the run.
-    let _database = arguments
-        .database
-        .as_deref()
-        .map(database::open)
-        .transpose()?;
+    let _database = arguments.database.as_deref().map(database::open).transpose()?;
     let mut runner = Runner::new(arguments, output.clone());
     let result = run_chunks(arguments, &mut runner, output);
     if let Err(error) = &result
@@ -77,16 +72,11 @@ fn run_chunks(arguments: &Arguments, runner: &mut Runner, output: &Output) -> Re
             runner.run(&source, &chunk_name, &arguments.script_arguments)?;
         }
         Program::Stdin => runner.run(&source_of_stdin()?, "=stdin", &arguments.script_arguments)?,
-        Program::None
-            if arguments.interactive || !arguments.code.is_empty() || arguments.version => {}
+        Program::None if arguments.interactive || !arguments.code.is_empty() || arguments.version => {}
         Program::None if std::io::stdin().is_terminal() => return repl::run(runner, output),
         Program::None => runner.run(&source_of_stdin()?, "=stdin", &[])?,
     }
-    if arguments.interactive {
-        repl::run(runner, output)
-    } else {
-        Ok(())
-    }
+    if arguments.interactive { repl::run(runner, output) } else { Ok(()) }
 }
 
 /// Writes an error to the standard error stream, after all output so far.

@@ -39,11 +39,7 @@ pub fn run(runner: &mut Runner, output: &Output) -> Result<(), Error> {
     result
 }
 
-fn read_and_run(
-    runner: &mut Runner,
-    output: &Output,
-    editor: &mut DefaultEditor,
-) -> Result<(), Error> {
+fn read_and_run(runner: &mut Runner, output: &Output, editor: &mut DefaultEditor) -> Result<(), Error> {
     loop {
         output.flush()?;
         let function = match read_chunk(runner, editor) {
@@ -124,14 +120,10 @@ fn print_results(runner: &mut Runner) -> Result<(), Error> {
         return Ok(());
     }
     let print = runner.enter(|context| {
-        let print = context
-            .globals()
-            .get(Value::String(context.string(b"print")));
+        let print = context.globals().get(Value::String(context.string(b"print")));
         context.stash(print)
     });
-    let printed = runner.call(&print, |context| {
-        results.iter().map(|result| context.fetch(result)).collect()
-    });
+    let printed = runner.call(&print, |context| results.iter().map(|result| context.fetch(result)).collect());
     runner.enter(|context| {
         for handle in results.into_iter().chain([print]) {
             context.release(handle);

@@ -32,47 +32,20 @@ impl Runner {
         } else {
             Box::new(Terminal::new(output.clone()))
         };
-        let seed = if arguments.deterministic {
-            0
-        } else {
-            random_seed()
-        };
-        let vm = Vm::new(Options {
-            heap_limit: arguments.heap_limit,
-            seed,
-            host,
-        });
+        let seed = if arguments.deterministic { 0 } else { random_seed() };
+        let vm = Vm::new(Options { heap_limit: arguments.heap_limit, seed, host });
         vm.enter(|context| {
             let table = argument_table(context, arguments);
-            set(
-                context,
-                context.globals(),
-                string(context, b"arg"),
-                Value::Table(table),
-            );
+            set(context, context.globals(), string(context, b"arg"), Value::Table(table));
         });
-        Runner {
-            vm,
-            output,
-            fuel_limit: arguments.fuel,
-            fuel_left: arguments.fuel.unwrap_or(u64::MAX),
-        }
+        Runner { vm, output, fuel_limit: arguments.fuel, fuel_left: arguments.fuel.unwrap_or(u64::MAX) }
     }
 
     /// Compiles a chunk and runs it.
-    pub fn run(
-        &mut self,
-        source: &[u8],
-        chunk_name: &str,
-        arguments: &[Vec<u8>],
-    ) -> Result<(), Error> {
+    pub fn run(&mut self, source: &[u8], chunk_name: &str, arguments: &[Vec<u8>]) -> Result<(), Error> {
         let function = self.load(source, chunk_name).map_err(syntax_error)?;
-        let result = self.call(&function, |context| {
-            arguments
-                .iter()
-                .map(|argument| string(context, argument))
-                .collect()
-        });
+        let result =
+            self.call(&function, |context| arguments.iter().map(|argument| string(context, argument)).collect());
         self.vm.enter(|context| context.release(function));
         result
     }
@@ -88,17 +61,13 @@ impl Runner {
         function: &Handle,
         arguments: impl for<'gc> FnOnce(Context<'gc>) -> Vec<Value<'gc>>,
     ) -> Result<(), Error> {
-        self.vm
-            .start(|context| (context.fetch(function), arguments(context)))
-            .map_err(usage_error)?;
+        self.vm.start(|context| (context.fetch(function), arguments(context))).map_err(usage_error)?;
         self.finish()
     }
 
     /// The values that the last call returned.
     pub fn results(&self) -> Vec<Handle> {
-        self.vm.take_results(|context, values| {
-            values.iter().map(|value| context.stash(*value)).collect()
-        })
+        self.vm.take_results(|context, values| values.iter().map(|value| context.stash(*value)).collect())
     }
 
     /// Access to the heap.
@@ -116,10 +85,7 @@ impl Runner {
     fn finish(&mut self) -> Result<(), Error> {
         let mut used_before = 0;
         loop {
-            let step = self
-                .vm
-                .step(self.fuel_left.min(SLICE))
-                .map_err(usage_error)?;
+            let step = self.vm.step(self.fuel_left.min(SLICE)).map_err(usage_error)?;
             let used = self.vm.fuel_used();
             if self.fuel_limit.is_some() {
                 self.fuel_left = self.fuel_left.saturating_sub(used - used_before);
@@ -151,10 +117,7 @@ impl Runner {
 
     /// The error of the run that failed, with its traceback where `lua` shows one.
     fn lua_error(&self) -> Error {
-        let RunError::Lua {
-            message, traceback, ..
-        } = self.vm.take_error()
-        else {
+        let RunError::Lua { message, traceback, .. } = self.vm.take_error() else {
             return usage_error(self.vm.take_error());
         };
         // The error value has the message's bytes, if it is a string. One from `__tostring` is shown as it is.
@@ -165,8 +128,7 @@ impl Runner {
             }
             other => {
                 let default = format!("(error object is a {} value)", other.type_name());
-                let is_shown =
-                    matches!(other, Value::Integer(_) | Value::Float(_)) || message == default;
+                let is_shown = matches!(other, Value::Integer(_) | Value::Float(_)) || message == default;
                 (message.into_bytes(), is_shown)
             }
         });
@@ -181,31 +143,22 @@ impl Runner {
 
 /// A script and the name of its chunk.
 pub fn source_of_file(path: &Path) -> Result<(Vec<u8>, String), Error> {
-    let failure = |action, error: &std::io::Error| Error::File {
-        action,
-        path: path.to_owned(),
-        reason: system_reason(error),
-    };
+    let failure =
+        |action, error: &std::io::Error| Error::File { action, path: path.to_owned(), reason: system_reason(error) };
     let mut file = std::fs::File::open(path).map_err(|error| failure("open", &error))?;
     let mut source = Vec::new();
-    file.read_to_end(&mut source)
-        .map_err(|error| failure("read", &error))?;
-    Ok((
-        without_first_comment(source),
-        format!("@{}", path.display()),
-    ))
+    file.read_to_end(&mut source).map_err(|error| failure("read", &error))?;
+    Ok((without_first_comment(source), format!("@{}", path.display())))
 }
 
 /// All of the standard input stream.
 pub fn source_of_stdin() -> Result<Vec<u8>, Error> {
     let mut source = Vec::new();
-    std::io::stdin()
-        .read_to_end(&mut source)
-        .map_err(|error| Error::File {
-            action: "read",
-            path: "stdin".into(),
-            reason: system_reason(&error),
-        })?;
+    std::io::stdin().read_to_end(&mut source).map_err(|error| Error::File {
+        action: "read",
+        path: "stdin".into(),
+        reason: system_reason(&error),
+    })?;
     Ok(without_first_comment(source))
 }
 
@@ -217,10 +170,7 @@ fn without_first_comment(mut source: Vec<u8>) -> Vec<u8> {
         source.drain(..BYTE_ORDER_MARK.len());
     }
     if source.first() == Some(&b'#') {
-        let end = source
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .unwrap_or(source.len());
+        let end = source.iter().position(|&byte| byte == b'\n').unwrap_or(source.len());
         source.drain(..end);
     }
     source
@@ -231,12 +181,7 @@ fn argument_table<'gc>(context: Context<'gc>, arguments: &Arguments) -> Table<'g
     let table = context.table();
     for (index, argument) in arguments.all.iter().enumerate() {
         let index = index as i64 - arguments.script_index as i64;
-        set(
-            context,
-            table,
-            Value::Integer(index),
-            string(context, argument),
-        );
+        set(context, table, Value::Integer(index), string(context, argument));
     }
     table
 }

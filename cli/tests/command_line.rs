@@ -17,55 +17,23 @@ struct Case {
 }
 
 /// A run that succeeds without a word on stderr.
-const fn prints(
-    arguments: &'static [&'static str],
-    stdin: &'static str,
-    stdout: &'static str,
-) -> Case {
-    Case {
-        arguments,
-        stdin,
-        stdout,
-        stderr: "",
-        code: 0,
-    }
+const fn prints(arguments: &'static [&'static str], stdin: &'static str, stdout: &'static str) -> Case {
+    Case { arguments, stdin, stdout, stderr: "", code: 0 }
 }
 
 /// A run that fails.
-const fn fails(
-    arguments: &'static [&'static str],
-    stdout: &'static str,
-    stderr: &'static str,
-) -> Case {
-    Case {
-        arguments,
-        stdin: "",
-        stdout,
-        stderr,
-        code: 1,
-    }
+const fn fails(arguments: &'static [&'static str], stdout: &'static str, stderr: &'static str) -> Case {
+    Case { arguments, stdin: "", stdout, stderr, code: 1 }
 }
 
 const FILES: &[(&str, &str)] = &[
-    (
-        "arguments.lua",
-        "print(...) for i = -4, 3 do print(i, arg[i]) end",
-    ),
+    ("arguments.lua", "print(...) for i = -4, 3 do print(i, arg[i]) end"),
     ("shebang.lua", "#!/usr/bin/env cu\nerror('second line')"),
     ("mark.lua", "\u{feff}# comment\nprint('after the mark')"),
     ("syntax.lua", "local x = 1\nx = = 2\n"),
-    (
-        "runtime.lua",
-        "local function f()\n  local t\n  print('before')\n  t.x = 1\nend\nf()\n",
-    ),
-    (
-        "finalizer.lua",
-        "t = setmetatable({}, { __gc = function() print('finalized') end }) print('end')",
-    ),
-    (
-        "failing_finalizer.lua",
-        "t = setmetatable({}, { __gc = function() print('finalized') end }) error('stop', 0)",
-    ),
+    ("runtime.lua", "local function f()\n  local t\n  print('before')\n  t.x = 1\nend\nf()\n"),
+    ("finalizer.lua", "t = setmetatable({}, { __gc = function() print('finalized') end }) print('end')"),
+    ("failing_finalizer.lua", "t = setmetatable({}, { __gc = function() print('finalized') end }) error('stop', 0)"),
     (
         "random.lua",
         "print(math.random(1000000), math.random(1000000), tostring({}), os.getenv('PATH'), pcall(os.time))",
@@ -91,11 +59,7 @@ fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
         .spawn()
         .expect("cu starts");
     // A run that reads no input may have ended already.
-    let _ = child
-        .stdin
-        .take()
-        .expect("stdin is piped")
-        .write_all(stdin.as_bytes());
+    let _ = child.stdin.take().expect("stdin is piped").write_all(stdin.as_bytes());
     child.wait_with_output().expect("cu ends")
 }
 
@@ -104,8 +68,7 @@ fn check(cases: &[Case]) {
     for case in cases {
         let output = run(folder.path(), case.arguments, case.stdin);
         // The program's name in `arg` is where this test has it.
-        let stdout =
-            String::from_utf8_lossy(&output.stdout).replace(env!("CARGO_BIN_EXE_cu"), "cu");
+        let stdout = String::from_utf8_lossy(&output.stdout).replace(env!("CARGO_BIN_EXE_cu"), "cu");
         let stderr = String::from_utf8_lossy(&output.stderr);
         let ran = format!("{:?} with input {:?}", case.arguments, case.stdin);
         assert_eq!(stdout, case.stdout, "stdout of {ran}; stderr: {stderr}");
@@ -130,11 +93,7 @@ fn code_and_scripts() {
             "p\t-v\n-4\tnil\n-3\tcu\n-2\t-e\n-1\tx = 1\n0\targuments.lua\n1\tp\n2\t-v\n3\tnil\n",
         ),
         prints(&["-e", "print(#arg, arg[0], arg[1])"], "", "2\tcu\t-e\n"),
-        prints(
-            &["-v"],
-            "",
-            concat!("Cu ", env!("CARGO_PKG_VERSION"), "  (Lua 5.4)\n"),
-        ),
+        prints(&["-v"], "", concat!("Cu ", env!("CARGO_PKG_VERSION"), "  (Lua 5.4)\n")),
         prints(&["finalizer.lua"], "", "end\nfinalized\n"),
     ]);
 }
@@ -142,11 +101,7 @@ fn code_and_scripts() {
 #[test]
 fn errors_of_lua_code() {
     check(&[
-        fails(
-            &["syntax.lua"],
-            "",
-            "cu: syntax.lua:2: unexpected symbol near '='\n",
-        ),
+        fails(&["syntax.lua"], "", "cu: syntax.lua:2: unexpected symbol near '='\n"),
         fails(
             &["runtime.lua"],
             "before\n",
@@ -175,10 +130,7 @@ fn errors_of_lua_code() {
              \t[C]: in ?\n",
         ),
         fails(
-            &[
-                "-e",
-                "error(setmetatable({}, { __tostring = function() return 'my error' end }))",
-            ],
+            &["-e", "error(setmetatable({}, { __tostring = function() return 'my error' end }))"],
             "",
             "cu: my error\n",
         ),
@@ -191,16 +143,8 @@ fn errors_of_lua_code() {
              \tfailing_finalizer.lua:1: in main chunk\n\
              \t[C]: in ?\n",
         ),
-        fails(
-            &["-e", "x =", "-e", "print('not reached')"],
-            "",
-            "cu: (command line):1: unexpected symbol near <eof>\n",
-        ),
-        fails(
-            &["missing.lua"],
-            "",
-            "cu: cannot open missing.lua: No such file or directory\n",
-        ),
+        fails(&["-e", "x =", "-e", "print('not reached')"], "", "cu: (command line):1: unexpected symbol near <eof>\n"),
+        fails(&["missing.lua"], "", "cu: cannot open missing.lua: No such file or directory\n"),
     ]);
 }
 
@@ -208,10 +152,7 @@ fn errors_of_lua_code() {
 fn warnings() {
     let stderr = "Lua warning: one two\n";
     check(&[
-        Case {
-            stderr,
-            ..prints(&["-W", "-e", "warn('one ', 'two')"], "", "")
-        },
+        Case { stderr, ..prints(&["-W", "-e", "warn('one ', 'two')"], "", "") },
         prints(&["-e", "warn('one ', 'two')"], "", ""),
     ]);
 }
@@ -221,32 +162,16 @@ fn wrong_command_lines() {
     let folder = folder();
     for (arguments, first_line, has_usage) in [
         (&["-x"][..], "cu: unrecognized option '-x'", true),
-        (
-            &["--what", "arguments.lua"],
-            "cu: unrecognized option '--what'",
-            true,
-        ),
+        (&["--what", "arguments.lua"], "cu: unrecognized option '--what'", true),
         (&["-e"], "cu: '-e' needs argument", true),
         (&["--heap"], "cu: '--heap' needs argument", true),
-        (
-            &["--heap", "many"],
-            "cu: --heap: 'many' is not a size (bytes, or with K, M or G)",
-            false,
-        ),
-        (
-            &["--fuel", "-1"],
-            "cu: --fuel: '-1' is not a number of units",
-            false,
-        ),
+        (&["--heap", "many"], "cu: --heap: 'many' is not a size (bytes, or with K, M or G)", false),
+        (&["--fuel", "-1"], "cu: --fuel: '-1' is not a number of units", false),
     ] {
         let output = run(folder.path(), arguments, "");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(stderr.lines().next(), Some(first_line), "{arguments:?}");
-        assert_eq!(
-            stderr.contains("\nusage: cu [options] [script [args]]\n"),
-            has_usage,
-            "{arguments:?}"
-        );
+        assert_eq!(stderr.contains("\nusage: cu [options] [script [args]]\n"), has_usage, "{arguments:?}");
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
@@ -261,73 +186,25 @@ fn limits() {
             "cu: out of fuel (limit 10000)\n",
         ),
         fails(
-            &[
-                "--fuel",
-                "10000",
-                "-e",
-                "pcall(function() while true do end end) print('caught')",
-            ],
+            &["--fuel", "10000", "-e", "pcall(function() while true do end end) print('caught')"],
             "",
             "cu: out of fuel (limit 10000)\n",
         ),
         // The limit is for all chunks together.
         fails(
-            &[
-                "--fuel",
-                "10000",
-                "-e",
-                "for i = 1, 6000 do end",
-                "-e",
-                "for i = 1, 6000 do end",
-            ],
+            &["--fuel", "10000", "-e", "for i = 1, 6000 do end", "-e", "for i = 1, 6000 do end"],
             "",
             "cu: out of fuel (limit 10000)\n",
         ),
+        prints(&["--fuel", "10000", "-e", "print('enough')"], "", "enough\n"),
+        fails(&["--heap", "256K", "-e", "local t = {} for i = 1, 1e9 do t[i] = {} end"], "", "cu: not enough memory\n"),
         prints(
-            &["--fuel", "10000", "-e", "print('enough')"],
-            "",
-            "enough\n",
-        ),
-        fails(
-            &[
-                "--heap",
-                "256K",
-                "-e",
-                "local t = {} for i = 1, 1e9 do t[i] = {} end",
-            ],
-            "",
-            "cu: not enough memory\n",
-        ),
-        prints(
-            &[
-                "--heap",
-                "1M",
-                "-e",
-                "print(pcall(function() local s = 'x' while true do s = s .. s end end))",
-            ],
+            &["--heap", "1M", "-e", "print(pcall(function() local s = 'x' while true do s = s .. s end end))"],
             "",
             "false\tnot enough memory\n",
         ),
-        prints(
-            &[
-                "--heap",
-                "64M",
-                "-e",
-                "local t = {} for i = 1, 1e5 do t[i] = {} end print(#t)",
-            ],
-            "",
-            "100000\n",
-        ),
-        fails(
-            &[
-                "--heap",
-                "0",
-                "-e",
-                "local t = {} for i = 1, 1e6 do t[i] = i end",
-            ],
-            "",
-            "cu: not enough memory\n",
-        ),
+        prints(&["--heap", "64M", "-e", "local t = {} for i = 1, 1e5 do t[i] = {} end print(#t)"], "", "100000\n"),
+        fails(&["--heap", "0", "-e", "local t = {} for i = 1, 1e6 do t[i] = i end"], "", "cu: not enough memory\n"),
     ]);
 }
 
@@ -339,16 +216,9 @@ fn deterministic_runs_are_equal() {
     assert_eq!(first, second);
     let stdout = String::from_utf8_lossy(&first.stdout);
     let fields: Vec<&str> = stdout.trim_end().split('\t').collect();
-    assert_eq!(
-        fields[3..5],
-        ["nil", "false"],
-        "no environment and no time in {stdout:?}"
-    );
+    assert_eq!(fields[3..5], ["nil", "false"], "no environment and no time in {stdout:?}");
     let other = run(folder.path(), &["random.lua"], "");
-    assert_ne!(
-        first.stdout, other.stdout,
-        "an ordinary run has a seed of its own"
-    );
+    assert_ne!(first.stdout, other.stdout, "an ordinary run has a seed of its own");
 }
 
 #[test]
@@ -356,25 +226,14 @@ fn databases() {
     let folder = folder();
     let path = folder.path().join("data.cu");
     for _ in 0..2 {
-        let output = run(
-            folder.path(),
-            &["--db", "data.cu", "-e", "print('open')"],
-            "",
-        );
+        let output = run(folder.path(), &["--db", "data.cu", "-e", "print('open')"], "");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         assert_eq!(output.stdout, b"open\n");
         assert!(path.exists());
     }
-    let output = run(
-        folder.path(),
-        &["--db", "runtime.lua", "-e", "print('not reached')"],
-        "",
-    );
+    let output = run(folder.path(), &["--db", "runtime.lua", "-e", "print('not reached')"], "");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        stderr.starts_with("cu: cannot open database 'runtime.lua': "),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with("cu: cannot open database 'runtime.lua': "), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
 }
@@ -389,41 +248,22 @@ fn interactive_mode() {
         ("x = 7\nx\n", "7\n", ""),
         ("for i = 1, 2 do\nprint(i)\nend\n", "1\n2\n", ""),
         ("return\n", "", ""),
-        (
-            "x = = 1\nprint('on')\n",
-            "on\n",
-            "stdin:1: unexpected symbol near '='\n",
-        ),
+        ("x = = 1\nprint('on')\n", "on\n", "stdin:1: unexpected symbol near '='\n"),
         (
             "local t = nil; t.x = 1\nprint('on')\n",
             "on\n",
             "stdin:1: attempt to index a nil value (local 't')\n\
              stack traceback:\n\tstdin:1: in main chunk\n\t[C]: in ?\n",
         ),
-        (
-            "print = nil\n1\n",
-            "",
-            "error calling 'print' (attempt to call a nil value)\n",
-        ),
+        ("print = nil\n1\n", "", "error calling 'print' (attempt to call a nil value)\n"),
         ("if\n", "", "stdin:1: unexpected symbol near <eof>\n"),
     ] {
         let output = run(folder.path(), &["-i"], lines);
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            format!("{BANNER}{stdout}"),
-            "{lines:?}"
-        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{BANNER}{stdout}"), "{lines:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), stderr, "{lines:?}");
         assert_eq!(output.status.code(), Some(0), "{lines:?}");
     }
-    let output = run(
-        folder.path(),
-        &["--fuel", "1000", "-i"],
-        "while true do end\nprint('not reached')\n",
-    );
-    assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
-        "cu: out of fuel (limit 1000)\n"
-    );
+    let output = run(folder.path(), &["--fuel", "1000", "-i"], "while true do end\nprint('not reached')\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "cu: out of fuel (limit 1000)\n");
     assert_eq!(output.status.code(), Some(1));
 }

@@ -32,13 +32,9 @@ pub fn save_function(vm: &Vm, function: &Handle, save: &Save) -> Result<Vec<u8>>
 /// As for [`save_function`].
 pub fn save_functions(vm: &Vm, functions: &[(&str, &Handle)], save: &Save) -> Result<Vec<u8>> {
     vm.enter(|context| {
-        let values: Vec<(&str, Value<'_>)> = functions
-            .iter()
-            .map(|(name, handle)| (*name, context.fetch(handle)))
-            .collect();
-        values
-            .iter()
-            .try_for_each(|(_, value)| check_function(*value))?;
+        let values: Vec<(&str, Value<'_>)> =
+            functions.iter().map(|(name, handle)| (*name, context.fetch(handle))).collect();
+        values.iter().try_for_each(|(_, value)| check_function(*value))?;
         save_values(context, &values, save)
     })
 }
@@ -56,11 +52,7 @@ pub fn load_function(vm: &mut Vm, bytes: &[u8], limits: &Limits) -> Result<Handl
         (last, _) => {
             functions.extend(last);
             let found = format!("{} functions", functions.len());
-            vm.enter(|context| {
-                functions
-                    .into_iter()
-                    .for_each(|function| context.release(function))
-            });
+            vm.enter(|context| functions.into_iter().for_each(|function| context.release(function)));
             Err(Error::NotAFunction { found })
         }
     }
@@ -86,19 +78,14 @@ pub fn load_functions(vm: &mut Vm, bytes: &[u8], limits: &Limits) -> Result<Vec<
     vm.enter(|context| {
         let values = blob.build(context)?;
         values.iter().try_for_each(|value| check_function(*value))?;
-        Ok(values
-            .into_iter()
-            .map(|value| context.stash(value))
-            .collect())
+        Ok(values.into_iter().map(|value| context.stash(value)).collect())
     })
 }
 
 pub(crate) fn check_function(value: Value<'_>) -> Result<()> {
     match value {
         Value::Closure(_) | Value::Native(_) => Ok(()),
-        _ => Err(Error::NotAFunction {
-            found: described(value),
-        }),
+        _ => Err(Error::NotAFunction { found: described(value) }),
     }
 }
 
@@ -144,12 +131,7 @@ impl Blob {
         let mut reader = Reader::at(&payload, 0);
         let counts = read_counts(&mut reader, limits)?;
         let (layout, functions) = Scan::new(&payload, counts, limits).run(&mut reader)?;
-        Ok(Blob {
-            payload,
-            counts,
-            layout,
-            functions,
-        })
+        Ok(Blob { payload, counts, layout, functions })
     }
 
     /// An upper estimate of the heap that building takes, in nominal bytes.
@@ -170,16 +152,7 @@ impl Blob {
 
 fn read_counts(reader: &mut Reader<'_>, limits: &Limits) -> Result<Counts> {
     let counts: Counts = reader.take()?;
-    let Counts {
-        strings,
-        permanents,
-        functions,
-        tables,
-        upvalues,
-        closures,
-        natives,
-        roots,
-    } = counts;
+    let Counts { strings, permanents, functions, tables, upvalues, closures, natives, roots } = counts;
     // The fewest bytes that one of each takes, in this order.
     let each = [
         (strings, 1),
@@ -196,9 +169,7 @@ fn read_counts(reader: &mut Reader<'_>, limits: &Limits) -> Result<Counts> {
         total = total.saturating_add(reader.check_count(count, bytes)?);
     }
     if total > limits.objects {
-        return Err(Error::Limit {
-            what: "object count",
-        });
+        return Err(Error::Limit { what: "object count" });
     }
     Ok(counts)
 }
@@ -213,11 +184,7 @@ mod nominal {
     /// Parts of a table grow to powers of two; a key has its place in the index besides its entry.
     pub fn table(items: usize, pairs: usize) -> usize {
         let capacity = |count: usize| {
-            if count == 0 {
-                0
-            } else {
-                count.next_power_of_two().max(4)
-            }
+            if count == 0 { 0 } else { count.next_power_of_two().max(4) }
         };
         let entries = if pairs == 0 { 0 } else { capacity(pairs + 1) };
         64 + capacity(items) * 16 + entries * 40
@@ -254,36 +221,30 @@ impl<'a> Scan<'a> {
         self.scan_permanents(reader)?;
         for number in 0..self.counts.functions {
             let scanned = self.source().scan(reader.offset());
-            let (entry, end) =
-                scanned.map_err(|error| error.within(|| format!("function {number}")))?;
+            let (entry, end) = scanned.map_err(|error| error.within(|| format!("function {number}")))?;
             *reader = Reader::at(self.payload, end);
             self.entries.push(entry);
         }
         self.layout.tables = reader.offset();
         for number in 0..self.counts.tables {
-            self.scan_table(reader)
-                .map_err(|error| error.within(|| format!("table {number}")))?;
+            self.scan_table(reader).map_err(|error| error.within(|| format!("table {number}")))?;
         }
         self.layout.upvalues = reader.offset();
         for number in 0..self.counts.upvalues {
-            self.scan_value(reader)
-                .map_err(|error| error.within(|| format!("upvalue {number}")))?;
+            self.scan_value(reader).map_err(|error| error.within(|| format!("upvalue {number}")))?;
         }
         self.layout.heap_bytes += self.counts.upvalues as usize * nominal::UPVALUE;
         self.layout.closures = reader.offset();
         for number in 0..self.counts.closures {
-            self.scan_closure(reader)
-                .map_err(|error| error.within(|| format!("closure {number}")))?;
+            self.scan_closure(reader).map_err(|error| error.within(|| format!("closure {number}")))?;
         }
         self.layout.natives = reader.offset();
         for number in 0..self.counts.natives {
-            self.scan_native(reader)
-                .map_err(|error| error.within(|| format!("native {number}")))?;
+            self.scan_native(reader).map_err(|error| error.within(|| format!("native {number}")))?;
         }
         self.layout.roots = reader.offset();
         for number in 0..self.counts.roots {
-            self.scan_value(reader)
-                .map_err(|error| error.within(|| format!("root {number}")))?;
+            self.scan_value(reader).map_err(|error| error.within(|| format!("root {number}")))?;
         }
         reader.finish()?;
         let functions = self.verify_functions()?;
@@ -291,22 +252,14 @@ impl<'a> Scan<'a> {
     }
 
     fn source(&self) -> FunctionSource<'_> {
-        FunctionSource {
-            payload: self.payload,
-            strings: &self.strings,
-            functions: &self.entries,
-        }
+        FunctionSource { payload: self.payload, strings: &self.strings, functions: &self.entries }
     }
 
     fn scan_strings(&mut self, reader: &mut Reader<'a>) -> Result<()> {
         for number in 0..self.counts.strings {
-            let bytes: &[u8] = reader
-                .take()
-                .map_err(|error| error.within(|| format!("string {number}")))?;
+            let bytes: &[u8] = reader.take().map_err(|error| error.within(|| format!("string {number}")))?;
             self.strings.push(bytes);
-            self.layout
-                .strings
-                .push(reader.offset() - bytes.len()..reader.offset());
+            self.layout.strings.push(reader.offset() - bytes.len()..reader.offset());
             self.layout.heap_bytes += nominal::STRING + bytes.len();
         }
         Ok(())
@@ -400,43 +353,23 @@ impl<'a> Scan<'a> {
 
     /// Expands and verifies the functions that closures are made of.
     fn verify_functions(&mut self) -> Result<Vec<Option<Verified>>> {
-        let called = || {
-            (0u32..)
-                .zip(&self.entries)
-                .zip(&self.called)
-                .filter(|(_, called)| **called)
-                .map(|(entry, _)| entry)
-        };
-        let bytes = called().fold(0u64, |sum, (_, entry)| {
-            sum.saturating_add(entry.expanded_bytes)
-        });
+        let called =
+            || (0u32..).zip(&self.entries).zip(&self.called).filter(|(_, called)| **called).map(|(entry, _)| entry);
+        let bytes = called().fold(0u64, |sum, (_, entry)| sum.saturating_add(entry.expanded_bytes));
         match usize::try_from(bytes) {
             Ok(bytes) if bytes <= self.limits.function_bytes => {
                 self.layout.heap_bytes = self.layout.heap_bytes.saturating_add(bytes);
             }
             _ => {
-                return Err(Error::Limit {
-                    what: "function size",
-                });
+                return Err(Error::Limit { what: "function size" });
             }
         }
         let mut functions: Vec<Option<Verified>> = Vec::new();
         functions.resize_with(self.entries.len(), || None);
-        let source = FunctionSource {
-            payload: self.payload,
-            strings: &self.strings,
-            functions: &self.entries,
-        };
-        for (number, function) in functions
-            .iter_mut()
-            .enumerate()
-            .filter(|(number, _)| self.called[*number])
-        {
+        let source = FunctionSource { payload: self.payload, strings: &self.strings, functions: &self.entries };
+        for (number, function) in functions.iter_mut().enumerate().filter(|(number, _)| self.called[*number]) {
             let parts = source.expand(number as u32)?;
-            *function = Some(verify(parts).map_err(|source| Error::Verify {
-                function: number,
-                source,
-            })?);
+            *function = Some(verify(parts).map_err(|source| Error::Verify { function: number, source })?);
         }
         Ok(functions)
     }

@@ -35,9 +35,7 @@ impl Blob {
         builder.make_objects(functions)?;
         builder.fill()?;
         let mut reader = Reader::at(&self.payload, self.layout.roots);
-        let roots = (0..self.counts.roots)
-            .map(|_| builder.value(&mut reader))
-            .collect();
+        let roots = (0..self.counts.roots).map(|_| builder.value(&mut reader)).collect();
         for (table, metatable) in &builder.metatables {
             context.set_metatable(*table, Some(*metatable));
         }
@@ -45,11 +43,7 @@ impl Blob {
     }
 
     fn string(&self, number: u32) -> &[u8] {
-        self.layout
-            .strings
-            .get(number as usize)
-            .and_then(|range| self.payload.get(range.clone()))
-            .unwrap_or_default()
+        self.layout.strings.get(number as usize).and_then(|range| self.payload.get(range.clone())).unwrap_or_default()
     }
 
     fn resolve_permanents<'gc>(&self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
@@ -61,27 +55,14 @@ impl Blob {
             let is_wrong = (uses.is_metatable && !matches!(permanent, Value::Table(_)))
                 || (uses.is_code && !matches!(permanent, Value::Native(_)));
             if permanent.is_nil() {
-                Err(Error::UnknownPermanent {
-                    name: String::from_utf8_lossy(name).into_owned(),
-                    path: place,
-                })
+                Err(Error::UnknownPermanent { name: String::from_utf8_lossy(name).into_owned(), path: place })
             } else if is_wrong {
-                Err(Error::Corrupt {
-                    kind: CorruptKind::Kind,
-                    offset: self.layout.tables,
-                    path: place,
-                })
+                Err(Error::Corrupt { kind: CorruptKind::Kind, offset: self.layout.tables, path: place })
             } else {
                 Ok(permanent)
             }
         };
-        let permanents: Result<Vec<Value<'gc>>> = self
-            .layout
-            .permanents
-            .iter()
-            .enumerate()
-            .map(resolve)
-            .collect();
+        let permanents: Result<Vec<Value<'gc>>> = self.layout.permanents.iter().enumerate().map(resolve).collect();
         let permanents = permanents?;
         self.check_natives()?;
         Ok(permanents)
@@ -92,11 +73,7 @@ impl Blob {
         let mut reader = Reader::at(&self.payload, self.layout.natives);
         for number in 0..self.counts.natives {
             let head: NativeHead = reader.take()?;
-            let name = self
-                .layout
-                .permanents
-                .get(head.permanent as usize)
-                .map_or(&[][..], |name| self.string(*name));
+            let name = self.layout.permanents.get(head.permanent as usize).map_or(&[][..], |name| self.string(*name));
             let offset = reader.offset();
             let mut values = Vec::new();
             for _ in 0..head.values {
@@ -107,11 +84,7 @@ impl Blob {
                 });
             }
             if !stateful::fits(name, &values) {
-                return Err(Error::Corrupt {
-                    kind: CorruptKind::Kind,
-                    offset,
-                    path: format!("native {number}"),
-                });
+                return Err(Error::Corrupt { kind: CorruptKind::Kind, offset, path: format!("native {number}") });
             }
         }
         Ok(())
@@ -140,15 +113,11 @@ impl<'gc, 'a> Builder<'gc, 'a> {
         let Blob { counts, layout, .. } = self.blob;
         let context = self.context;
         for number in 0..counts.strings {
-            self.strings
-                .push(Value::String(context.string(self.blob.string(number))));
+            self.strings.push(Value::String(context.string(self.blob.string(number))));
         }
-        self.tables
-            .extend((0..counts.tables).map(|_| context.table()));
-        self.upvalues
-            .extend((0..counts.upvalues).map(|_| Upvalue::new(context, Value::Nil)));
-        let proto =
-            |function: Option<Verified>| function.map(|function| Proto::new(context, function));
+        self.tables.extend((0..counts.tables).map(|_| context.table()));
+        self.upvalues.extend((0..counts.upvalues).map(|_| Upvalue::new(context, Value::Nil)));
+        let proto = |function: Option<Verified>| function.map(|function| Proto::new(context, function));
         let protos: Vec<Option<Proto<'gc>>> = functions.into_iter().map(proto).collect();
         let mut reader = self.reader(layout.closures);
         for _ in 0..counts.closures {
@@ -170,8 +139,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             for _ in 0..head.values {
                 reader.take::<wire::Value>()?;
             }
-            self.natives
-                .push(code.with_values(context, &vec![Value::Nil; head.values as usize]));
+            self.natives.push(code.with_values(context, &vec![Value::Nil; head.values as usize]));
         }
         Ok(())
     }
@@ -200,9 +168,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
         let head: TableHead = reader.take()?;
         match head.metatable {
             wire::Metatable::None => {}
-            wire::Metatable::Table(number) => self
-                .metatables
-                .push((table, pick(&self.tables, number, reader)?)),
+            wire::Metatable::Table(number) => self.metatables.push((table, pick(&self.tables, number, reader)?)),
             wire::Metatable::Permanent(number) => match pick(&self.permanents, number, reader)? {
                 Value::Table(metatable) => self.metatables.push((table, metatable)),
                 _ => return Err(reader.corrupt(CorruptKind::Kind)),
@@ -214,22 +180,14 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             let value = self.value(reader)?;
             has_holes |= value.is_nil();
             // A hole takes a place that is emptied when the array part is complete.
-            let value = if value.is_nil() {
-                Value::Boolean(false)
-            } else {
-                value
-            };
-            table
-                .set_integer(self.context, key, value)
-                .map_err(refusal)?;
+            let value = if value.is_nil() { Value::Boolean(false) } else { value };
+            table.set_integer(self.context, key, value).map_err(refusal)?;
         }
         if has_holes {
             let mut reader = first_item;
             for key in 1..=i64::from(head.items) {
                 if self.value(&mut reader)?.is_nil() {
-                    table
-                        .set_integer(self.context, key, Value::Nil)
-                        .map_err(refusal)?;
+                    table.set_integer(self.context, key, Value::Nil).map_err(refusal)?;
                 }
             }
         }
@@ -261,22 +219,14 @@ impl<'gc, 'a> Builder<'gc, 'a> {
         // A key that no blob can hold.
         let place = |number: usize| Value::LightUserdata(number as u64);
         for number in 0..capacity {
-            table
-                .set(self.context, place(number), Value::Boolean(true))
-                .map_err(refusal)?;
+            table.set(self.context, place(number), Value::Boolean(true)).map_err(refusal)?;
         }
         for number in 0..capacity {
-            table
-                .set(self.context, place(number), Value::Nil)
-                .map_err(refusal)?;
+            table.set(self.context, place(number), Value::Nil).map_err(refusal)?;
         }
         // The table is full of removed keys: one more makes it drop them and keep its size.
-        table
-            .set(self.context, place(capacity), Value::Boolean(true))
-            .map_err(refusal)?;
-        table
-            .set(self.context, place(capacity), Value::Nil)
-            .map_err(refusal)
+        table.set(self.context, place(capacity), Value::Boolean(true)).map_err(refusal)?;
+        table.set(self.context, place(capacity), Value::Nil).map_err(refusal)
     }
 
     fn value(&self, reader: &mut Reader<'a>) -> Result<Value<'gc>> {
@@ -297,10 +247,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
 }
 
 fn pick<T: Copy>(objects: &[T], number: u32, reader: &Reader<'_>) -> Result<T> {
-    objects
-        .get(number as usize)
-        .copied()
-        .ok_or_else(|| reader.corrupt(CorruptKind::Reference))
+    objects.get(number as usize).copied().ok_or_else(|| reader.corrupt(CorruptKind::Reference))
 }
 
 /// Keys were checked, so the heap's limit is what a table may still refuse for.

@@ -37,14 +37,11 @@ pub(crate) fn seal(payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let length = match u32::try_from(payload.len()) {
         Ok(length) if payload.len() <= limits.payload_bytes => length,
         _ => {
-            return Err(Error::Limit {
-                what: "payload size",
-            });
+            return Err(Error::Limit { what: "payload size" });
         }
     };
     let deflated = if payload.len() > UNCOMPRESSED_MAX {
-        Some(compress_to_vec(payload, COMPRESSION_LEVEL))
-            .filter(|deflated| deflated.len() <= payload.len() / 10 * 9)
+        Some(compress_to_vec(payload, COMPRESSION_LEVEL)).filter(|deflated| deflated.len() <= payload.len() / 10 * 9)
     } else {
         None
     };
@@ -67,14 +64,7 @@ pub(crate) fn open(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let corrupt = |kind, offset| Err(Error::corrupt(kind, offset));
     if !bytes.starts_with(&MAGIC) {
         let is_prefix = bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes);
-        return corrupt(
-            if is_prefix {
-                CorruptKind::Truncated
-            } else {
-                CorruptKind::Magic
-            },
-            0,
-        );
+        return corrupt(if is_prefix { CorruptKind::Truncated } else { CorruptKind::Magic }, 0);
     }
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return corrupt(CorruptKind::Truncated, bytes.len());
@@ -95,16 +85,10 @@ pub(crate) fn open(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     }
     let length = u32::from_le_bytes(length) as usize;
     if length > limits.payload_bytes {
-        return Err(Error::Limit {
-            what: "payload size",
-        });
+        return Err(Error::Limit { what: "payload size" });
     }
     if flags & FLAG_DEFLATED == 0 {
-        return if body.len() == length {
-            Ok(body.to_vec())
-        } else {
-            corrupt(CorruptKind::Truncated, 6)
-        };
+        return if body.len() == length { Ok(body.to_vec()) } else { corrupt(CorruptKind::Truncated, 6) };
     }
     match decompress_to_vec_with_limit(body, length) {
         Ok(payload) if payload.len() == length => Ok(payload),
@@ -132,16 +116,11 @@ mod tests {
         let mut state = 1u64;
         let noise: Vec<u8> = (0..5_000)
             .map(|_| {
-                state = state
-                    .wrapping_mul(6364136223846793005)
-                    .wrapping_add(1442695040888963407);
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 (state >> 56) as u8
             })
             .collect();
-        assert_eq!(
-            seal(&noise, &Limits::default()).unwrap().len(),
-            HEADER_BYTES + 5_000 + CHECKSUM_BYTES
-        );
+        assert_eq!(seal(&noise, &Limits::default()).unwrap().len(), HEADER_BYTES + 5_000 + CHECKSUM_BYTES);
     }
 
     /// A stream that inflates to more than it declares stops at the declared length.
@@ -155,19 +134,9 @@ mod tests {
             out.extend_from_slice(&declared.to_le_bytes());
             out.extend_from_slice(&bomb);
             out.extend_from_slice(&xxh64(&out, 0).to_le_bytes());
-            let limits = Limits {
-                payload_bytes: limit,
-                ..Limits::default()
-            };
+            let limits = Limits { payload_bytes: limit, ..Limits::default() };
             let error = open(&out, &limits).unwrap_err();
-            assert_eq!(
-                error.code(),
-                if declared as usize > limit {
-                    "limit"
-                } else {
-                    "corrupt"
-                }
-            );
+            assert_eq!(error.code(), if declared as usize > limit { "limit" } else { "corrupt" });
         }
     }
 
@@ -175,21 +144,12 @@ mod tests {
     fn versions_and_flags_of_the_future_are_refused() {
         let mut sealed = seal(b"payload", &Limits::default()).unwrap();
         sealed[4] = 2;
-        assert_eq!(
-            open(&sealed, &Limits::default()),
-            Err(Error::Version { found: 2 })
-        );
+        assert_eq!(open(&sealed, &Limits::default()), Err(Error::Version { found: 2 }));
         sealed[4] = 1;
         sealed[5] = 2;
         let covered = sealed.len() - CHECKSUM_BYTES;
         let checksum = xxh64(&sealed[..covered], 0).to_le_bytes();
         sealed[covered..].copy_from_slice(&checksum);
-        assert!(matches!(
-            open(&sealed, &Limits::default()),
-            Err(Error::Corrupt {
-                kind: CorruptKind::Flags,
-                ..
-            })
-        ));
+        assert!(matches!(open(&sealed, &Limits::default()), Err(Error::Corrupt { kind: CorruptKind::Flags, .. })));
     }
 }

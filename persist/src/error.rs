@@ -135,11 +135,7 @@ impl Error {
     }
 
     pub(crate) fn corrupt(kind: CorruptKind, offset: usize) -> Error {
-        Error::Corrupt {
-            kind,
-            offset,
-            path: String::new(),
-        }
+        Error::Corrupt { kind, offset, path: String::new() }
     }
 
     /// The same error, told where it is if it does not know yet.

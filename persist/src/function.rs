@@ -7,9 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use cu_vm::bytecode::function::{
-    Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription,
-};
+use cu_vm::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription};
 
 use crate::error::{CorruptKind, Error, Result};
 use crate::reader::Reader;
@@ -52,11 +50,7 @@ pub(crate) struct FunctionTable {
 impl FunctionTable {
     /// Writes a function after its children, and returns its number. Recursion is bounded by the verifier's nesting limit.
     pub(crate) fn number(&mut self, parts: &FunctionParts, strings: &mut StringTable) -> u32 {
-        let children: Vec<u32> = parts
-            .functions
-            .iter()
-            .map(|child| self.number(child, strings))
-            .collect();
+        let children: Vec<u32> = parts.functions.iter().map(|child| self.number(child, strings)).collect();
         let mut entry = Writer::default();
         write_function(parts, &children, strings, &mut entry);
         if let Some(number) = self.numbers.get(entry.as_bytes()) {
@@ -73,12 +67,7 @@ impl FunctionTable {
     }
 }
 
-fn write_function(
-    parts: &FunctionParts,
-    children: &[u32],
-    strings: &mut StringTable,
-    out: &mut Writer,
-) {
+fn write_function(parts: &FunctionParts, children: &[u32], strings: &mut StringTable, out: &mut Writer) {
     out.put(&FunctionHead {
         chunk_name: strings.number(&parts.chunk_name),
         line_defined: parts.line_defined,
@@ -108,36 +97,21 @@ fn write_function(
     }
     for upvalue in &parts.upvalues {
         let name = strings.number(&upvalue.name);
-        out.put(&wire::UpvalueDescription {
-            in_stack: upvalue.in_stack,
-            index: upvalue.index,
-            name,
-        });
+        out.put(&wire::UpvalueDescription { in_stack: upvalue.in_stack, index: upvalue.index, name });
     }
     for child in children {
         out.put(child);
     }
-    let mut previous = LineEntry {
-        pc: 0,
-        line: parts.line_defined,
-    };
+    let mut previous = LineEntry { pc: 0, line: parts.line_defined };
     for entry in &parts.lines {
         let lines = i64::from(entry.line) - i64::from(previous.line);
-        out.put(&wire::Line {
-            instructions: entry.pc.wrapping_sub(previous.pc),
-            lines,
-        });
+        out.put(&wire::Line { instructions: entry.pc.wrapping_sub(previous.pc), lines });
         previous = *entry;
     }
     for local in &parts.locals {
         let name = strings.number(&local.name);
         let length = local.end_pc.wrapping_sub(local.start_pc);
-        out.put(&wire::Local {
-            name,
-            register: local.register,
-            start: local.start_pc,
-            length,
-        });
+        out.put(&wire::Local { name, register: local.register, start: local.start_pc, length });
     }
 }
 
@@ -176,20 +150,12 @@ pub(crate) struct FunctionSource<'a> {
 
 impl<'a> FunctionSource<'a> {
     fn string(&self, reader: &Reader<'_>, number: u32) -> Result<&'a [u8]> {
-        self.strings
-            .get(number as usize)
-            .copied()
-            .ok_or_else(|| reader.corrupt(CorruptKind::Reference))
+        self.strings.get(number as usize).copied().ok_or_else(|| reader.corrupt(CorruptKind::Reference))
     }
 
     /// Checks the function at `offset`; `self` holds the ones before it. Gives the offset behind it too.
     pub(crate) fn scan(&self, offset: usize) -> Result<(FunctionEntry, usize)> {
-        let mut entry = FunctionEntry {
-            offset,
-            upvalues: 0,
-            depth: 1,
-            expanded_bytes: 0,
-        };
+        let mut entry = FunctionEntry { offset, upvalues: 0, depth: 1, expanded_bytes: 0 };
         let reader = &mut Reader::at(self.payload, offset);
         let mut own_bytes = 128u64;
         let head = self.read(reader, |part| match part {
@@ -213,11 +179,7 @@ impl<'a> FunctionSource<'a> {
     }
 
     /// Calls `visit` with every part of the function at `reader`, in order.
-    fn read(
-        &self,
-        reader: &mut Reader<'a>,
-        mut visit: impl FnMut(Part<'a>),
-    ) -> Result<FunctionHead> {
+    fn read(&self, reader: &mut Reader<'a>, mut visit: impl FnMut(Part<'a>)) -> Result<FunctionHead> {
         let head: FunctionHead = reader.take()?;
         self.string(reader, head.chunk_name)?;
         let code_bytes = reader.check_count(head.code_words, 4)? * 4;
@@ -244,40 +206,23 @@ impl<'a> FunctionSource<'a> {
         for _ in 0..head.children {
             let number: u32 = reader.take()?;
             // While functions are scanned only the ones before are known, which keeps the list free of cycles.
-            let child = self
-                .functions
-                .get(number as usize)
-                .ok_or_else(|| reader.corrupt(CorruptKind::Reference))?;
+            let child = self.functions.get(number as usize).ok_or_else(|| reader.corrupt(CorruptKind::Reference))?;
             visit(Part::Child(child));
         }
         reader.check_count(head.lines, 2)?;
-        let mut previous = LineEntry {
-            pc: 0,
-            line: head.line_defined,
-        };
+        let mut previous = LineEntry { pc: 0, line: head.line_defined };
         for _ in 0..head.lines {
             let step: wire::Line = reader.take()?;
             let malformed = || reader.corrupt(CorruptKind::Malformed);
-            let line = i64::from(previous.line)
-                .checked_add(step.lines)
-                .and_then(|line| u32::try_from(line).ok());
-            let pc = previous
-                .pc
-                .checked_add(step.instructions)
-                .ok_or_else(malformed)?;
-            previous = LineEntry {
-                pc,
-                line: line.ok_or_else(malformed)?,
-            };
+            let line = i64::from(previous.line).checked_add(step.lines).and_then(|line| u32::try_from(line).ok());
+            let pc = previous.pc.checked_add(step.instructions).ok_or_else(malformed)?;
+            previous = LineEntry { pc, line: line.ok_or_else(malformed)? };
             visit(Part::Line(previous));
         }
         reader.check_count(head.locals, 4)?;
         for _ in 0..head.locals {
             let local: wire::Local = reader.take()?;
-            let end_pc = local
-                .start
-                .checked_add(local.length)
-                .ok_or_else(|| reader.corrupt(CorruptKind::Malformed))?;
+            let end_pc = local.start.checked_add(local.length).ok_or_else(|| reader.corrupt(CorruptKind::Malformed))?;
             let name = self.string(reader, local.name)?;
             visit(Part::Local(local.register, local.start..end_pc, name));
         }
@@ -288,50 +233,36 @@ impl<'a> FunctionSource<'a> {
     /// `expanded_bytes`.
     pub(crate) fn expand(&self, number: u32) -> Result<FunctionParts> {
         let no_function = || Error::corrupt(CorruptKind::Reference, 0);
-        let entry = self
-            .functions
-            .get(number as usize)
-            .ok_or_else(no_function)?;
+        let entry = self.functions.get(number as usize).ok_or_else(no_function)?;
         self.expand_entry(entry, None)
     }
 
     /// Nested functions have their chunk's name from outside if it is the same.
-    fn expand_entry(
-        &self,
-        entry: &FunctionEntry,
-        outer_name: Option<&Rc<[u8]>>,
-    ) -> Result<FunctionParts> {
+    fn expand_entry(&self, entry: &FunctionEntry, outer_name: Option<&Rc<[u8]>>) -> Result<FunctionParts> {
         let mut parts = FunctionParts::default();
         let mut children = Vec::new();
-        let head = self.read(
-            &mut Reader::at(self.payload, entry.offset),
-            |part| match part {
-                Part::Code(bytes) => {
-                    let (words, _) = bytes.as_chunks::<4>();
-                    parts.code = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
-                }
-                Part::Text(bytes) => parts.constants.push(Constant::String(bytes.into())),
-                Part::Constant(constant) => parts.constants.push(constant),
-                Part::Upvalue(upvalue, name) => parts.upvalues.push(UpvalueDescription {
-                    in_stack: upvalue.in_stack,
-                    index: upvalue.index,
-                    name: name.into(),
-                }),
-                Part::Child(child) => children.push(*child),
-                Part::Line(entry) => parts.lines.push(entry),
-                Part::Local(register, range, name) => parts.locals.push(LocalVariable {
-                    name: name.into(),
-                    register,
-                    start_pc: range.start,
-                    end_pc: range.end,
-                }),
-            },
-        )?;
-        let name = self
-            .strings
-            .get(head.chunk_name as usize)
-            .copied()
-            .unwrap_or_default();
+        let head = self.read(&mut Reader::at(self.payload, entry.offset), |part| match part {
+            Part::Code(bytes) => {
+                let (words, _) = bytes.as_chunks::<4>();
+                parts.code = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+            }
+            Part::Text(bytes) => parts.constants.push(Constant::String(bytes.into())),
+            Part::Constant(constant) => parts.constants.push(constant),
+            Part::Upvalue(upvalue, name) => parts.upvalues.push(UpvalueDescription {
+                in_stack: upvalue.in_stack,
+                index: upvalue.index,
+                name: name.into(),
+            }),
+            Part::Child(child) => children.push(*child),
+            Part::Line(entry) => parts.lines.push(entry),
+            Part::Local(register, range, name) => parts.locals.push(LocalVariable {
+                name: name.into(),
+                register,
+                start_pc: range.start,
+                end_pc: range.end,
+            }),
+        })?;
+        let name = self.strings.get(head.chunk_name as usize).copied().unwrap_or_default();
         parts.chunk_name = match outer_name {
             Some(outer) if **outer == *name => outer.clone(),
             _ => Rc::from(name),

@@ -13,10 +13,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            payload_bytes: 64 << 20,
-            objects: 8_000_000,
-            function_bytes: 32 << 20,
-        }
+        Limits { payload_bytes: 64 << 20, objects: 8_000_000, function_bytes: 32 << 20 }
     }
 }

@@ -15,11 +15,7 @@ pub(crate) fn push_key(path: &mut String, key: Value<'_>) {
         Value::String(text) => {
             let bytes = text.as_bytes();
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(KEY_BYTES_MAX)]);
-            let dots = if bytes.len() > KEY_BYTES_MAX {
-                "..."
-            } else {
-                ""
-            };
+            let dots = if bytes.len() > KEY_BYTES_MAX { "..." } else { "" };
             path.push_str(&format!("[{shown:?}{dots}]"));
         }
         Value::Integer(integer) => path.push_str(&format!("[{integer}]")),
@@ -31,15 +27,8 @@ pub(crate) fn push_key(path: &mut String, key: Value<'_>) {
 
 /// Appends the step to pair `position` of a table, or to its key.
 pub(crate) fn push_pair(path: &mut String, table: Table<'_>, position: usize, is_key: bool) {
-    let key = table
-        .pairs()
-        .get(position)
-        .map_or(Value::Nil, |pair| pair.0);
-    if is_key {
-        path.push_str(".key")
-    } else {
-        push_key(path, key)
-    }
+    let key = table.pairs().get(position).map_or(Value::Nil, |pair| pair.0);
+    if is_key { path.push_str(".key") } else { push_key(path, key) }
 }
 
 /// Appends the step to an upvalue, counted from 0.
@@ -66,7 +55,5 @@ pub(crate) fn described(value: Value<'_>) -> String {
 fn is_identifier(name: &[u8]) -> bool {
     name.first().is_some_and(|first| !first.is_ascii_digit())
         && name.len() <= KEY_BYTES_MAX
-        && name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }

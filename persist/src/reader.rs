@@ -15,10 +15,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader at `offset`, which must not lie behind the end.
     pub(crate) fn at(bytes: &'a [u8], offset: usize) -> Self {
-        Reader {
-            bytes,
-            offset: offset.min(bytes.len()),
-        }
+        Reader { bytes, offset: offset.min(bytes.len()) }
     }
 
     pub(crate) fn offset(&self) -> usize {
@@ -72,18 +69,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn check_number(&self, number: u32, limit: u32) -> Result<u32> {
-        if number < limit {
-            Ok(number)
-        } else {
-            Err(self.corrupt(CorruptKind::Reference))
-        }
+        if number < limit { Ok(number) } else { Err(self.corrupt(CorruptKind::Reference)) }
     }
 
     pub(crate) fn finish(&self) -> Result<()> {
-        if self.rest().is_empty() {
-            Ok(())
-        } else {
-            Err(self.corrupt(CorruptKind::TrailingBytes))
-        }
+        if self.rest().is_empty() { Ok(()) } else { Err(self.corrupt(CorruptKind::TrailingBytes)) }
     }
 }

@@ -21,22 +21,15 @@ pub struct Functions {
 /// # Errors
 ///
 /// [`RunError::Syntax`], of the expression if it looks like one, otherwise of the chunk.
-pub fn compile_function(
-    vm: &Vm,
-    source: &[u8],
-    chunk_name: &str,
-) -> std::result::Result<Handle, RunError> {
+pub fn compile_function(vm: &Vm, source: &[u8], chunk_name: &str) -> std::result::Result<Handle, RunError> {
     let expression = [b"return ", source].concat();
-    vm.load(&expression, chunk_name)
-        .or_else(|expression_error| {
-            vm.load(source, chunk_name).map_err(|chunk_error| {
-                if is_function_expression(source) {
-                    expression_error
-                } else {
-                    chunk_error
-                }
-            })
-        })
+    vm.load(&expression, chunk_name).or_else(|expression_error| {
+        vm.load(source, chunk_name).map_err(
+            |chunk_error| {
+                if is_function_expression(source) { expression_error } else { chunk_error }
+            },
+        )
+    })
 }
 
 /// Whether the text begins with `function (`.
@@ -69,9 +62,7 @@ impl Functions {
         });
         match checked {
             Ok(function) => {
-                let previous = self
-                    .live
-                    .insert((collection.to_owned(), name.to_owned()), function);
+                let previous = self.live.insert((collection.to_owned(), name.to_owned()), function);
                 if let Some(previous) = previous {
                     vm.enter(|context| context.release(previous));
                 }
@@ -87,9 +78,8 @@ impl Functions {
     ///
     /// [`Error::NotAFunction`].
     pub fn adopt_result(&mut self, vm: &Vm, collection: &str, name: &str) -> Result<()> {
-        let function = vm.take_results(|context, results| {
-            context.stash(results.first().copied().unwrap_or(cu_vm::Value::Nil))
-        });
+        let function =
+            vm.take_results(|context, results| context.stash(results.first().copied().unwrap_or(cu_vm::Value::Nil)));
         self.adopt(vm, collection, name, function)
     }
 
@@ -106,10 +96,7 @@ impl Functions {
     pub fn save(&self, vm: &Vm, collection: &str, name: &str, save: &Save) -> Result<Vec<u8>> {
         let function = self
             .get(collection, name)
-            .ok_or_else(|| Error::UnknownFunction {
-                collection: collection.to_owned(),
-                name: name.to_owned(),
-            })?;
+            .ok_or_else(|| Error::UnknownFunction { collection: collection.to_owned(), name: name.to_owned() })?;
         save_functions(vm, &[(&format!("function '{name}'"), function)], save)
     }
 
@@ -118,14 +105,7 @@ impl Functions {
     /// # Errors
     ///
     /// What [`load_function`] gives; the registry is unchanged then.
-    pub fn load(
-        &mut self,
-        vm: &mut Vm,
-        collection: &str,
-        name: &str,
-        bytes: &[u8],
-        limits: &Limits,
-    ) -> Result<()> {
+    pub fn load(&mut self, vm: &mut Vm, collection: &str, name: &str, bytes: &[u8], limits: &Limits) -> Result<()> {
         let function = load_function(vm, bytes, limits)?;
         self.adopt(vm, collection, name, function)
     }
@@ -143,8 +123,6 @@ impl Functions {
 
     /// Collections and names of all functions, in order.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.live
-            .keys()
-            .map(|(collection, name)| (collection.as_str(), name.as_str()))
+        self.live.keys().map(|(collection, name)| (collection.as_str(), name.as_str()))
     }
 }

@@ -34,19 +34,11 @@ pub struct Save {
 /// # Errors
 ///
 /// [`Error::NotPersistable`] with the path to what cannot be saved; [`Error::Limit`].
-pub fn save_values<'gc>(
-    context: Context<'gc>,
-    values: &[(&str, Value<'gc>)],
-    save: &Save,
-) -> Result<Vec<u8>> {
+pub fn save_values<'gc>(context: Context<'gc>, values: &[(&str, Value<'gc>)], save: &Save) -> Result<Vec<u8>> {
     envelope::seal(&payload(context, values, save)?, &save.limits)
 }
 
-fn payload<'gc>(
-    context: Context<'gc>,
-    roots: &[(&str, Value<'gc>)],
-    save: &Save,
-) -> Result<Vec<u8>> {
+fn payload<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save) -> Result<Vec<u8>> {
     let mut saver = Saver {
         context,
         save,
@@ -56,10 +48,7 @@ fn payload<'gc>(
         known_protos: ByAddress::default(),
         upvalue_numbers: ByAddress::default(),
         found: Vec::new(),
-        counts: Counts {
-            roots: roots.len() as u32,
-            ..Counts::default()
-        },
+        counts: Counts { roots: roots.len() as u32, ..Counts::default() },
         strings: StringTable::default(),
         functions: FunctionTable::default(),
         permanents: Writer::default(),
@@ -147,16 +136,12 @@ impl<'gc> Saver<'gc, '_> {
             Value::Boolean(false) => wire::Value::False,
             Value::Boolean(true) => wire::Value::True,
             Value::Integer(integer) => wire::Value::Integer(integer),
-            Value::Float(float) if float.is_nan() => {
-                wire::Value::Float(f64::from_bits(0x7ff8_0000_0000_0000))
-            }
+            Value::Float(float) if float.is_nan() => wire::Value::Float(f64::from_bits(0x7ff8_0000_0000_0000)),
             Value::Float(float) => wire::Value::Float(float),
             Value::String(string) => {
                 let strings = &mut self.strings;
-                let number = self
-                    .known_strings
-                    .entry(address(value))
-                    .or_insert_with(|| strings.number(string.as_bytes()));
+                let number =
+                    self.known_strings.entry(address(value)).or_insert_with(|| strings.number(string.as_bytes()));
                 wire::Value::String(*number)
             }
             _ => match self.known.get(&address(value)) {
@@ -173,18 +158,11 @@ impl<'gc> Saver<'gc, '_> {
         } else {
             let counts = &mut self.counts;
             let (object, reference) = match value {
-                Value::Table(table) => (
-                    Object::Table(table),
-                    wire::Value::Table(next(&mut counts.tables)),
-                ),
-                Value::Closure(closure) => (
-                    Object::Closure(closure),
-                    wire::Value::Closure(next(&mut counts.closures)),
-                ),
-                Value::Native(native) if is_saveable(self.context, native) => (
-                    Object::Native(native),
-                    wire::Value::Native(next(&mut counts.natives)),
-                ),
+                Value::Table(table) => (Object::Table(table), wire::Value::Table(next(&mut counts.tables))),
+                Value::Closure(closure) => (Object::Closure(closure), wire::Value::Closure(next(&mut counts.closures))),
+                Value::Native(native) if is_saveable(self.context, native) => {
+                    (Object::Native(native), wire::Value::Native(next(&mut counts.natives)))
+                }
                 _ => return Err(self.not_persistable(value, step)),
             };
             self.push_found(object, step)?;
@@ -196,9 +174,7 @@ impl<'gc> Saver<'gc, '_> {
 
     fn push_found(&mut self, object: Object<'gc>, step: Step) -> Result<()> {
         if self.found.len() >= self.save.limits.objects {
-            return Err(Error::Limit {
-                what: "object count",
-            });
+            return Err(Error::Limit { what: "object count" });
         }
         self.found.push(Found { object, step });
         Ok(())
@@ -209,9 +185,7 @@ impl<'gc> Saver<'gc, '_> {
         if let Some(number) = self.permanent_numbers.get(&address(name)) {
             return *number;
         }
-        let Value::String(text) = name else {
-            unreachable!("permanents are named by strings")
-        };
+        let Value::String(text) = name else { unreachable!("permanents are named by strings") };
         let number = next(&mut self.counts.permanents);
         self.permanent_numbers.insert(address(name), number);
         let string = self.strings.number(text.as_bytes());
@@ -265,11 +239,7 @@ impl<'gc> Saver<'gc, '_> {
             }
             position += 1;
         }
-        let head = TableHead {
-            metatable,
-            items: border as u32,
-            pairs,
-        };
+        let head = TableHead { metatable, items: border as u32, pairs };
         self.tables.put(&head);
         self.tables.append(self.items.as_bytes());
         self.tables.append(self.pairs.as_bytes());
@@ -310,10 +280,7 @@ impl<'gc> Saver<'gc, '_> {
         let name = self.context.string(native.name().as_bytes());
         let permanent = self.permanent(Value::String(name));
         let values = native.values();
-        self.natives.put(&NativeHead {
-            permanent,
-            values: values.len() as u32,
-        });
+        self.natives.put(&NativeHead { permanent, values: values.len() as u32 });
         for (index, value) in values.iter().enumerate() {
             let content = self.value(value.get(), Step::NativeValue(place, index as u32))?;
             self.natives.put(&content);
@@ -327,21 +294,11 @@ impl<'gc> Saver<'gc, '_> {
             + self.closures.as_bytes().len()
             + self.strings.out.as_bytes().len()
             + self.functions.out.as_bytes().len();
-        if written > self.save.limits.payload_bytes {
-            Err(Error::Limit {
-                what: "payload size",
-            })
-        } else {
-            Ok(())
-        }
+        if written > self.save.limits.payload_bytes { Err(Error::Limit { what: "payload size" }) } else { Ok(()) }
     }
 
     fn finish(self, root_values: &Writer) -> Result<Vec<u8>> {
-        let counts = Counts {
-            strings: self.strings.len(),
-            functions: self.functions.len(),
-            ..self.counts
-        };
+        let counts = Counts { strings: self.strings.len(), functions: self.functions.len(), ..self.counts };
         let mut out = Writer::default();
         out.put(&counts);
         let sections = [
@@ -361,10 +318,7 @@ impl<'gc> Saver<'gc, '_> {
     }
 
     fn not_persistable(&self, value: Value<'gc>, step: Step) -> Error {
-        Error::NotPersistable {
-            path: self.path(step),
-            what: described(value),
-        }
+        Error::NotPersistable { path: self.path(step), what: described(value) }
     }
 
     /// The way from a root to the end of `last`.
@@ -379,9 +333,7 @@ impl<'gc> Saver<'gc, '_> {
         for step in steps.iter().rev() {
             let start = step.start().map(|place| self.found[place as usize].object);
             match (*step, start) {
-                (Step::Root(index), _) => {
-                    path.push_str(self.names.get(index as usize).copied().unwrap_or_default())
-                }
+                (Step::Root(index), _) => path.push_str(self.names.get(index as usize).copied().unwrap_or_default()),
                 (Step::Metatable(_), _) => path.push_str(".metatable"),
                 (Step::Item(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index))),
                 (Step::Key(_, position), Some(Object::Table(table))) => {
@@ -394,9 +346,7 @@ impl<'gc> Saver<'gc, '_> {
                     let name = &closure.proto().upvalue_descriptions()[usize::from(index)].name;
                     push_upvalue(&mut path, name, usize::from(index));
                 }
-                (Step::NativeValue(_, index), _) => {
-                    push_key(&mut path, Value::Integer(i64::from(index) + 1))
-                }
+                (Step::NativeValue(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index) + 1)),
                 _ => {}
             }
         }

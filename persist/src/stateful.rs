@@ -11,10 +11,8 @@ enum Kind {
     Position,
 }
 
-const STATEFUL: &[(&str, &[Kind])] = &[(
-    "string.gmatch.step",
-    &[Kind::String, Kind::String, Kind::Position, Kind::Position],
-)];
+const STATEFUL: &[(&str, &[Kind])] =
+    &[("string.gmatch.step", &[Kind::String, Kind::String, Kind::Position, Kind::Position])];
 
 /// As much of a value as the check looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +33,9 @@ pub(crate) fn fits(name: &[u8], values: &[Summary]) -> bool {
         _ => -1,
     };
     kinds.len() == values.len()
-        && kinds
-            .iter()
-            .zip(values)
-            .all(|(kind, value)| match (kind, value) {
-                (Kind::String, Summary::String(_)) => true,
-                (Kind::Position, Summary::Integer(position)) => {
-                    (-1..=position_max).contains(position)
-                }
-                _ => false,
-            })
+        && kinds.iter().zip(values).all(|(kind, value)| match (kind, value) {
+            (Kind::String, Summary::String(_)) => true,
+            (Kind::Position, Summary::Integer(position)) => (-1..=position_max).contains(position),
+            _ => false,
+        })
 }

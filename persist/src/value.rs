@@ -45,13 +45,7 @@ pub fn to_document<'gc>(
     value: Value<'gc>,
     functions: &FunctionPolicy,
 ) -> Result<Document> {
-    let mut encoder = Encoder {
-        context,
-        functions,
-        name,
-        keys: Vec::new(),
-        tables: ByAddress::default(),
-    };
+    let mut encoder = Encoder { context, functions, name, keys: Vec::new(), tables: ByAddress::default() };
     encoder.document(value)
 }
 
@@ -87,10 +81,7 @@ impl<'gc> Encoder<'gc, '_> {
     }
 
     fn refuse(&self, what: impl Into<String>) -> Error {
-        Error::NotPersistable {
-            path: self.path(),
-            what: what.into(),
-        }
+        Error::NotPersistable { path: self.path(), what: what.into() }
     }
 
     /// Recursion is bounded by [`DEPTH_MAX`].
@@ -113,19 +104,14 @@ impl<'gc> Encoder<'gc, '_> {
             FunctionPolicy::Refuse => Err(Error::FunctionRefused { path }),
             FunctionPolicy::Allow(save) => {
                 let bytes = save_values(self.context, &[(&path, value)], save)?;
-                Ok(Document::Blob {
-                    kind: FUNCTION_BLOB,
-                    bytes,
-                })
+                Ok(Document::Blob { kind: FUNCTION_BLOB, bytes })
             }
         }
     }
 
     fn container(&mut self, table: Table<'gc>) -> Result<Document> {
         if self.keys.len() >= DEPTH_MAX {
-            return Err(Error::Limit {
-                what: "document depth",
-            });
+            return Err(Error::Limit { what: "document depth" });
         }
         let place = address(Value::Table(table));
         match self.tables.insert(place, true) {
@@ -205,16 +191,11 @@ impl<'gc> Decoder<'gc, '_> {
             Document::Float(float) => Value::Float(*float),
             Document::String(bytes) => Value::String(context.string(bytes)),
             Document::Array(_) | Document::Map(_) if depth >= DEPTH_MAX => {
-                return Err(Error::Limit {
-                    what: "document depth",
-                });
+                return Err(Error::Limit { what: "document depth" });
             }
             Document::Array(elements) => self.array(elements, depth)?,
             Document::Map(entries) => self.map(entries, depth)?,
-            Document::Blob {
-                kind: FUNCTION_BLOB,
-                bytes,
-            } => self.function(bytes)?,
+            Document::Blob { kind: FUNCTION_BLOB, bytes } => self.function(bytes)?,
             Document::Blob { .. } => return Err(Error::corrupt(CorruptKind::BlobKind, 0)),
         })
     }
@@ -223,9 +204,7 @@ impl<'gc> Decoder<'gc, '_> {
         let table = self.context.table();
         for (index, element) in (1..).zip(elements) {
             let value = self.value(element, depth + 1)?;
-            table
-                .set_integer(self.context, index, value)
-                .map_err(refusal)?;
+            table.set_integer(self.context, index, value).map_err(refusal)?;
         }
         Ok(Value::Table(table))
     }
@@ -234,10 +213,9 @@ impl<'gc> Decoder<'gc, '_> {
         let table = self.context.table();
         for (key, value) in entries {
             let key = match key {
-                Document::Boolean(_)
-                | Document::Integer(_)
-                | Document::Float(_)
-                | Document::String(_) => self.value(key, depth + 1)?,
+                Document::Boolean(_) | Document::Integer(_) | Document::Float(_) | Document::String(_) => {
+                    self.value(key, depth + 1)?
+                }
                 _ => return Err(Error::corrupt(CorruptKind::Kind, 0)),
             };
             let value = self.value(value, depth + 1)?;
@@ -248,16 +226,12 @@ impl<'gc> Decoder<'gc, '_> {
 
     fn function(&self, bytes: &[u8]) -> Result<Value<'gc>> {
         let FunctionPolicy::Allow(save) = self.functions else {
-            return Err(Error::FunctionRefused {
-                path: "function blob".into(),
-            });
+            return Err(Error::FunctionRefused { path: "function blob".into() });
         };
         let values = Blob::read(bytes, &save.limits)?.build(self.context)?;
         match values[..] {
             [function] => check_function(function).map(|()| function),
-            _ => Err(Error::NotAFunction {
-                found: format!("{} values", values.len()),
-            }),
+            _ => Err(Error::NotAFunction { found: format!("{} values", values.len()) }),
         }
     }
 }

@@ -127,10 +127,7 @@ pub(crate) struct Local {
 pub(crate) struct Bytes<'a>(pub &'a [u8]);
 
 impl Serialize for Bytes<'_> {
-    fn serialize<S: serde::Serializer>(
-        &self,
-        serializer: S,
-    ) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self.0)
     }
 }
@@ -143,11 +140,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn put(&mut self, part: &impl Serialize) {
-        let mut serializer = Serializer {
-            output: Sink(&mut self.bytes),
-        };
-        part.serialize(&mut serializer)
-            .expect("parts have known lengths and the sink takes everything");
+        let mut serializer = Serializer { output: Sink(&mut self.bytes) };
+        part.serialize(&mut serializer).expect("parts have known lengths and the sink takes everything");
     }
 
     pub(crate) fn append(&mut self, bytes: &[u8]) {

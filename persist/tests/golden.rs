@@ -47,13 +47,12 @@ fn blobs_of_version_1_load_and_run() {
         if std::env::var_os("CU_WRITE_FIXTURES").is_some() {
             write_missing(&source);
         }
-        let blob = fs::read(source.with_extension("blob"))
-            .unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        let blob =
+            fs::read(source.with_extension("blob")).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         let expected = fs::read_to_string(source.with_extension("expected")).unwrap();
         assert_eq!(blob[4], 1, "format version");
         let mut vm = vm();
-        let functions =
-            load(&mut vm, &blob).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        let functions = load(&mut vm, &blob).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         let lines = transcript(&mut vm, &functions).join("\n");
         assert_eq!(lines + "\n", expected, "{}", source.display());
     }

@@ -25,15 +25,7 @@ fn sample() -> Vec<u8> {
     let mut vm = vm();
     let functions = run(&mut vm, SOURCE);
     transcript(&mut vm, &functions);
-    let bytes = save_with(
-        &vm,
-        &functions,
-        &Save {
-            strip_debug: true,
-            ..Save::default()
-        },
-    )
-    .unwrap();
+    let bytes = save_with(&vm, &functions, &Save { strip_debug: true, ..Save::default() }).unwrap();
     assert_eq!(bytes[5], 0, "the sample is small enough not to be deflated");
     bytes
 }
@@ -61,11 +53,7 @@ struct Outcomes {
 
 /// Loads a blob and, if that works, calls what it holds.
 fn attempt(vm: &mut Vm, blob: &[u8], outcomes: &mut Outcomes) {
-    let limits = Limits {
-        payload_bytes: 1 << 20,
-        objects: 10_000,
-        function_bytes: 1 << 20,
-    };
+    let limits = Limits { payload_bytes: 1 << 20, objects: 10_000, function_bytes: 1 << 20 };
     match load_functions(vm, blob, &limits) {
         Err(error) => {
             assert!(!error.code().is_empty() && !error.to_string().is_empty());
@@ -89,10 +77,7 @@ struct Target {
 
 impl Target {
     fn new() -> Self {
-        Target {
-            vm: vm_with_heap(4 << 20),
-            uses: 0,
-        }
+        Target { vm: vm_with_heap(4 << 20), uses: 0 }
     }
 
     fn attempt(&mut self, blob: &[u8], outcomes: &mut Outcomes) {
@@ -108,9 +93,7 @@ impl Target {
 
     fn check_alive(&mut self) {
         let chunk = self.vm.load(b"return 6 * 7", "=alive").unwrap();
-        let answer = self
-            .vm
-            .run(&chunk, FUEL, |_, results| results[0].to_integer());
+        let answer = self.vm.run(&chunk, FUEL, |_, results| results[0].to_integer());
         assert_eq!(answer, Ok(Some(42)));
     }
 }
@@ -160,10 +143,7 @@ fn every_byte_of_the_payload_to_several_values() {
             target.attempt(&seal(&damaged), &mut outcomes);
         }
     }
-    assert!(
-        outcomes.refused > 1000 && outcomes.loaded > 1000,
-        "{outcomes:?}"
-    );
+    assert!(outcomes.refused > 1000 && outcomes.loaded > 1000, "{outcomes:?}");
     target.check_alive();
 }
 
@@ -196,11 +176,7 @@ fn random_splices() {
             let length = (1 + random.below(16)).min(body.len() - from);
             let replaced = random.below(17).min(damaged.len() - to);
             // Mostly without a change of length, which would move everything behind it.
-            let replaced = if random.below(4) == 0 {
-                replaced
-            } else {
-                length.min(damaged.len() - to)
-            };
+            let replaced = if random.below(4) == 0 { replaced } else { length.min(damaged.len() - to) };
             damaged.splice(to..to + replaced, body[from..from + length].iter().copied());
             if damaged.is_empty() {
                 damaged.push(0);
@@ -220,12 +196,7 @@ fn lengths_blown_up() {
     let mut outcomes = Outcomes::default();
     let mut target = Target::new();
     for position in 0..body.len() {
-        for huge in [
-            &b"\xff\xff\xff\xff\x0f"[..],
-            b"\xff\xff\xff\x7f",
-            b"\xff\x7f",
-            b"\x80\x80\x80\x80\x10",
-        ] {
+        for huge in [&b"\xff\xff\xff\xff\x0f"[..], b"\xff\xff\xff\x7f", b"\xff\x7f", b"\x80\x80\x80\x80\x10"] {
             let mut damaged = body[..position].to_vec();
             damaged.extend_from_slice(huge);
             damaged.extend_from_slice(&body[position + 1..]);
@@ -258,16 +229,7 @@ fn counts_that_the_bytes_cannot_hold() {
         let mut counts = [0; 8];
         counts[position] = u32::MAX;
         let error = load(&mut vm(), &seal(&with_counts(counts, &[0; 100]))).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Corrupt {
-                    kind: CorruptKind::Count,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Corrupt { kind: CorruptKind::Count, .. }), "{error}");
     }
 }
 
@@ -277,20 +239,7 @@ fn a_function_bomb_is_refused() {
     let mut rest = vec![0]; // The empty string.
     for number in 0..100u32 {
         // chunk name, lines, parameters, vararg, registers, code, constants, upvalues, children, lines, locals
-        rest.extend_from_slice(&[
-            0,
-            0,
-            0,
-            0,
-            0,
-            2,
-            0,
-            0,
-            0,
-            if number == 0 { 0 } else { 2 },
-            0,
-            0,
-        ]);
+        rest.extend_from_slice(&[0, 0, 0, 0, 0, 2, 0, 0, 0, if number == 0 { 0 } else { 2 }, 0, 0]);
         if number > 0 {
             varint(&mut rest, number - 1);
             varint(&mut rest, number - 1);
@@ -298,17 +247,8 @@ fn a_function_bomb_is_refused() {
     }
     rest.push(99); // The closure's function.
     rest.extend_from_slice(&[7, 0]); // The root: closure 0.
-    let error = load(
-        &mut vm(),
-        &seal(&with_counts([1, 0, 100, 0, 0, 1, 0, 1], &rest)),
-    )
-    .unwrap_err();
-    assert_eq!(
-        error,
-        Error::Limit {
-            what: "function size"
-        }
-    );
+    let error = load(&mut vm(), &seal(&with_counts([1, 0, 100, 0, 0, 1, 0, 1], &rest))).unwrap_err();
+    assert_eq!(error, Error::Limit { what: "function size" });
 }
 
 /// One long string, named by many constants.
@@ -324,17 +264,8 @@ fn a_string_bomb_is_refused() {
         rest.extend_from_slice(&[5, 0]); // A constant: string 0.
     }
     rest.extend_from_slice(&[0, 7, 0]);
-    let error = load(
-        &mut vm(),
-        &seal(&with_counts([1, 0, 1, 0, 0, 1, 0, 1], &rest)),
-    )
-    .unwrap_err();
-    assert_eq!(
-        error,
-        Error::Limit {
-            what: "function size"
-        }
-    );
+    let error = load(&mut vm(), &seal(&with_counts([1, 0, 1, 0, 0, 1, 0, 1], &rest))).unwrap_err();
+    assert_eq!(error, Error::Limit { what: "function size" });
 }
 
 /// A function that is deeper than the verifier allows costs no stack before it is refused.
@@ -349,21 +280,8 @@ fn functions_nested_too_deeply_are_refused() {
     }
     varint(&mut rest, 4999);
     rest.extend_from_slice(&[7, 0]);
-    let error = load(
-        &mut vm(),
-        &seal(&with_counts([1, 0, 5000, 0, 0, 1, 0, 1], &rest)),
-    )
-    .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Corrupt {
-                kind: CorruptKind::Count,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let error = load(&mut vm(), &seal(&with_counts([1, 0, 5000, 0, 0, 1, 0, 1], &rest))).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { kind: CorruptKind::Count, .. }), "{error}");
 }
 
 /// Permanents where something else is needed, and natives with values their code does not expect.
@@ -372,21 +290,9 @@ fn permanents_in_the_wrong_place_are_refused() {
     let name = b"\x05print";
     let metatable = [&name[..], &[0], &[2, 0, 0, 0], &[6, 0]].concat();
     let code = [&name[..], &[0], &[0, 1, 0], &[8, 0]].concat();
-    for (counts, rest) in [
-        ([1, 1, 0, 1, 0, 0, 0, 1], metatable),
-        ([1, 1, 0, 0, 0, 0, 1, 1], code),
-    ] {
+    for (counts, rest) in [([1, 1, 0, 1, 0, 0, 0, 1], metatable), ([1, 1, 0, 0, 0, 0, 1, 1], code)] {
         let error = load(&mut vm(), &seal(&with_counts(counts, &rest))).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Corrupt {
-                    kind: CorruptKind::Kind,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Corrupt { kind: CorruptKind::Kind, .. }), "{error}");
     }
 }
 

@@ -2,9 +2,7 @@
 
 mod harness;
 
-use cu_persist::{
-    Blob, Error, Functions, Limits, Save, compile_function, load_function, save_function,
-};
+use cu_persist::{Blob, Error, Functions, Limits, Save, compile_function, load_function, save_function};
 use cu_vm::{Native, NativeDefinition, Value};
 use harness::*;
 
@@ -178,16 +176,9 @@ fn loaded_functions_go_on_as_the_saved_ones() {
         let estimate = Blob::read(&bytes, &Limits::default()).unwrap().heap_bytes();
         let loaded = load(&mut elsewhere, &bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
         let taken = elsewhere.heap_bytes().used - used;
-        assert!(
-            taken <= estimate,
-            "{name}: {taken} bytes taken, {estimate} expected"
-        );
+        assert!(taken <= estimate, "{name}: {taken} bytes taken, {estimate} expected");
         elsewhere.collect();
-        assert_eq!(
-            transcript(&mut elsewhere, &loaded),
-            transcript(&mut stayed, &functions),
-            "{name}"
-        );
+        assert_eq!(transcript(&mut elsewhere, &loaded), transcript(&mut stayed, &functions), "{name}");
     }
 }
 
@@ -195,36 +186,21 @@ fn loaded_functions_go_on_as_the_saved_ones() {
 fn saving_again_gives_the_same_bytes() {
     for (name, source) in PROGRAMS {
         for strip_debug in [false, true] {
-            let options = Save {
-                strip_debug,
-                ..Save::default()
-            };
+            let options = Save { strip_debug, ..Save::default() };
             let mut first = vm();
             let functions = run(&mut first, source);
             transcript(&mut first, &functions);
             let bytes = save_with(&first, &functions, &options).unwrap();
-            assert_eq!(
-                save_with(&first, &functions, &options).unwrap(),
-                bytes,
-                "{name}: saved twice"
-            );
+            assert_eq!(save_with(&first, &functions, &options).unwrap(), bytes, "{name}: saved twice");
 
             let mut second = vm();
             let loaded = load(&mut second, &bytes).unwrap();
-            assert_eq!(
-                save_with(&second, &loaded, &options).unwrap(),
-                bytes,
-                "{name}: saved, loaded, saved"
-            );
+            assert_eq!(save_with(&second, &loaded, &options).unwrap(), bytes, "{name}: saved, loaded, saved");
 
             let mut third = vm();
             let functions = run(&mut third, source);
             transcript(&mut third, &functions);
-            assert_eq!(
-                save_with(&third, &functions, &options).unwrap(),
-                bytes,
-                "{name}: the same program again"
-            );
+            assert_eq!(save_with(&third, &functions, &options).unwrap(), bytes, "{name}: the same program again");
         }
     }
 }
@@ -236,23 +212,11 @@ fn stripped_functions_run_alike() {
         let mut stayed = vm();
         let functions = run(&mut stayed, source);
         let full = save(&stayed, &functions).unwrap();
-        let stripped = save_with(
-            &stayed,
-            &functions,
-            &Save {
-                strip_debug: true,
-                ..Save::default()
-            },
-        )
-        .unwrap();
+        let stripped = save_with(&stayed, &functions, &Save { strip_debug: true, ..Save::default() }).unwrap();
         assert!(stripped.len() < full.len(), "{name}");
         let mut elsewhere = vm();
         let loaded = load(&mut elsewhere, &stripped).unwrap();
-        assert_eq!(
-            transcript(&mut elsewhere, &loaded),
-            transcript(&mut stayed, &functions),
-            "{name}"
-        );
+        assert_eq!(transcript(&mut elsewhere, &loaded), transcript(&mut stayed, &functions), "{name}");
     }
 }
 
@@ -273,11 +237,7 @@ fn random_tables_keep_their_order() {
                 1 => format!("{}.5", random.below(3)),
                 _ => (random.below(20) as i64 - 2).to_string(),
             };
-            let value = if random.below(4) == 0 {
-                "nil".into()
-            } else {
-                step.to_string()
-            };
+            let value = if random.below(4) == 0 { "nil".into() } else { step.to_string() };
             body.push_str(&format!("t[{key}] = {value}\n"));
         }
         body.push_str(
@@ -327,18 +287,10 @@ fn a_deep_list_needs_no_stack() {
         drop(first);
         let mut second = vm_with_heap(1 << 30);
         let loaded = load(&mut second, &bytes).unwrap();
-        assert_eq!(
-            second.run(&loaded[0], 1 << 40, |_, results| results[0].to_integer()),
-            Ok(Some(DEPTH as i64))
-        );
+        assert_eq!(second.run(&loaded[0], 1 << 40, |_, results| results[0].to_integer()), Ok(Some(DEPTH as i64)));
         assert_eq!(save(&second, &loaded).unwrap(), bytes);
     };
-    std::thread::Builder::new()
-        .stack_size(256 * 1024)
-        .spawn(work)
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::Builder::new().stack_size(256 * 1024).spawn(work).unwrap().join().unwrap();
 }
 
 #[test]
@@ -371,18 +323,10 @@ fn open_upvalues_are_saved_by_value() {
             "=open",
         )
         .unwrap();
-    first
-        .start(|context| (context.fetch(&chunk), Vec::new()))
-        .unwrap();
+    first.start(|context| (context.fetch(&chunk), Vec::new())).unwrap();
     first.step(1000).unwrap();
     let functions = first.enter(|context| {
-        ["f", "g"].map(|name| {
-            context.stash(
-                context
-                    .globals()
-                    .get_string(context.string(name.as_bytes())),
-            )
-        })
+        ["f", "g"].map(|name| context.stash(context.globals().get_string(context.string(name.as_bytes()))))
     });
     let bytes = save(&first, &functions).unwrap();
     let mut second = vm();
@@ -420,19 +364,13 @@ fn errors_name_the_path() {
         let mut vm = vm();
         let functions = run(&mut vm, source);
         let error = save(&vm, &functions).unwrap_err();
-        assert_eq!(
-            (error.code(), error.to_string().as_str()),
-            ("notPersistable", message)
-        );
+        assert_eq!((error.code(), error.to_string().as_str()), ("notPersistable", message));
     }
 }
 
 fn host_function(vm: &cu_vm::Vm, name: &'static str) {
     vm.enter(|context| {
-        let definition = NativeDefinition {
-            name,
-            code: |call| call.return_value(Value::Integer(42)),
-        };
+        let definition = NativeDefinition { name, code: |call| call.return_value(Value::Integer(42)) };
         let native = Value::Native(Native::new(context, definition, &[]));
         let key = Value::String(context.string(b"fetch"));
         context.globals().set(context, key, native).unwrap();
@@ -460,10 +398,7 @@ fn host_functions_are_found_again_by_name() {
     let mut second = vm();
     let error = load(&mut second, &bytes).unwrap_err();
     assert_eq!(error.code(), "unknownPermanent");
-    assert_eq!(
-        error.to_string(),
-        "unknown permanent 'app.fetch' in permanent 0"
-    );
+    assert_eq!(error.to_string(), "unknown permanent 'app.fetch' in permanent 0");
     host_function(&second, "app.fetch");
     let loaded = load(&mut second, &bytes).unwrap();
     assert_eq!(call(&mut second, &loaded[0]), "42");
@@ -474,11 +409,7 @@ fn host_functions_are_found_again_by_name() {
 fn a_native_with_state_keeps_it() {
     let register = |vm: &mut cu_vm::Vm| {
         let template = run(vm, "return string.gmatch('', '')");
-        vm.enter(|context| {
-            context
-                .add_permanent("string.gmatch.step", context.fetch(&template[0]))
-                .unwrap()
-        });
+        vm.enter(|context| context.add_permanent("string.gmatch.step", context.fetch(&template[0])).unwrap());
     };
     let mut first = vm();
     register(&mut first);
@@ -502,19 +433,9 @@ fn a_native_with_state_keeps_it() {
 fn only_functions_are_saved_as_functions() {
     let mut vm = vm();
     let values = run(&mut vm, "return { 1 }, function() end, function() end");
-    assert_eq!(
-        save_function(&vm, &values[0], &Save::default())
-            .unwrap_err()
-            .code(),
-        "notAFunction"
-    );
+    assert_eq!(save_function(&vm, &values[0], &Save::default()).unwrap_err().code(), "notAFunction");
     let two = save(&vm, &values[1..]).unwrap();
-    assert_eq!(
-        load_function(&mut vm, &two, &Limits::default())
-            .unwrap_err()
-            .code(),
-        "notAFunction"
-    );
+    assert_eq!(load_function(&mut vm, &two, &Limits::default()).unwrap_err().code(), "notAFunction");
 }
 
 /// Saving leaves the VM as it is: not even `tostring` shows a difference.
@@ -536,31 +457,17 @@ fn saving_changes_nothing() {
 #[test]
 fn a_blob_that_does_not_fit_into_the_heap_is_refused() {
     let mut first = vm();
-    let functions = run(
-        &mut first,
-        "local t = {}; for i = 1, 100000 do t[i] = { i } end return function() return t end",
-    );
+    let functions =
+        run(&mut first, "local t = {}; for i = 1, 100000 do t[i] = { i } end return function() return t end");
     let bytes = save(&first, &functions).unwrap();
     let mut small = vm_with_heap(1 << 20);
     let used = small.heap_bytes().used;
     assert_eq!(load(&mut small, &bytes), Err(Error::Limit { what: "heap" }));
     assert!(small.heap_bytes().used <= used);
-    let limits = Limits {
-        objects: 1000,
-        ..Limits::default()
-    };
+    let limits = Limits { objects: 1000, ..Limits::default() };
     assert_eq!(
-        save_with(
-            &first,
-            &functions,
-            &Save {
-                limits,
-                ..Save::default()
-            }
-        ),
-        Err(Error::Limit {
-            what: "object count"
-        })
+        save_with(&first, &functions, &Save { limits, ..Save::default() }),
+        Err(Error::Limit { what: "object count" })
     );
 }
 
@@ -569,18 +476,9 @@ fn a_registry_defines_saves_loads_and_forgets() {
     let mut first = vm();
     let mut functions = Functions::new();
     let definitions: [(&str, &[u8]); 4] = [
-        (
-            "expression",
-            b"  function(x) return 'expression' end -- done",
-        ),
-        (
-            "call",
-            b"(function() local n = 0; return function() n = n + 1; return n end end)()",
-        ),
-        (
-            "chunk",
-            b"local text = 'chunk'\nreturn function() return text end",
-        ),
+        ("expression", b"  function(x) return 'expression' end -- done"),
+        ("call", b"(function() local n = 0; return function() n = n + 1; return n end end)()"),
+        ("chunk", b"local text = 'chunk'\nreturn function() return text end"),
         ("native", b"select"),
     ];
     for (name, source) in definitions {
@@ -588,38 +486,19 @@ fn a_registry_defines_saves_loads_and_forgets() {
         first.run(&definition, FUEL, |_, _| ()).unwrap();
         functions.adopt_result(&first, "app", name).unwrap();
     }
-    assert_eq!(
-        call(&mut first, functions.get("app", "expression").unwrap()),
-        "\"expression\""
-    );
-    assert_eq!(
-        call(&mut first, functions.get("app", "chunk").unwrap()),
-        "\"chunk\""
-    );
+    assert_eq!(call(&mut first, functions.get("app", "expression").unwrap()), "\"expression\"");
+    assert_eq!(call(&mut first, functions.get("app", "chunk").unwrap()), "\"chunk\"");
     assert_eq!(call(&mut first, functions.get("app", "call").unwrap()), "1");
-    let bytes = functions
-        .save(&first, "app", "call", &Save::default())
-        .unwrap();
+    let bytes = functions.save(&first, "app", "call", &Save::default()).unwrap();
 
     let mut second = vm();
     let mut elsewhere = Functions::new();
-    elsewhere
-        .load(&mut second, "app", "call", &bytes, &Limits::default())
-        .unwrap();
-    assert_eq!(
-        call(&mut second, elsewhere.get("app", "call").unwrap()),
-        "2"
-    );
+    elsewhere.load(&mut second, "app", "call", &bytes, &Limits::default()).unwrap();
+    assert_eq!(call(&mut second, elsewhere.get("app", "call").unwrap()), "2");
     assert_eq!(elsewhere.names().collect::<Vec<_>>(), [("app", "call")]);
     assert!(elsewhere.forget(&second, "app", "call"));
     assert!(!elsewhere.forget(&second, "app", "call"));
-    assert_eq!(
-        elsewhere
-            .save(&second, "app", "call", &Save::default())
-            .unwrap_err()
-            .code(),
-        "unknownFunction"
-    );
+    assert_eq!(elsewhere.save(&second, "app", "call", &Save::default()).unwrap_err().code(), "unknownFunction");
 
     let definition = compile_function(&second, b"{}", "=definition").unwrap();
     second.run(&definition, FUEL, |_, _| ()).unwrap();
@@ -631,12 +510,6 @@ fn a_registry_defines_saves_loads_and_forgets() {
 fn syntax_errors_of_definitions_are_those_of_what_was_meant() {
     let vm = vm();
     let message = |source: &[u8]| compile_function(&vm, source, "=f").unwrap_err().to_string();
-    assert_eq!(
-        message(b"function(x)\n return x +* 2 end"),
-        "f:2: unexpected symbol near '*'"
-    );
-    assert_eq!(
-        message(b"local x = = 1\nreturn x"),
-        "f:1: unexpected symbol near '='"
-    );
+    assert_eq!(message(b"function(x)\n return x +* 2 end"), "f:2: unexpected symbol near '*'");
+    assert_eq!(message(b"local x = = 1\nreturn x"), "f:1: unexpected symbol near '='");
 }

@@ -8,11 +8,7 @@ use cu_vm::{Value, Vm};
 use harness::*;
 use proptest::prelude::*;
 
-fn document_of(
-    vm: &mut Vm,
-    source: &str,
-    functions: &FunctionPolicy,
-) -> cu_persist::Result<Document> {
+fn document_of(vm: &mut Vm, source: &str, functions: &FunctionPolicy) -> cu_persist::Result<Document> {
     let values = run(vm, &format!("return {source}"));
     vm.enter(|context| to_document(context, "value", context.fetch(&values[0]), functions))
 }
@@ -24,10 +20,7 @@ fn text(text: &str) -> Document {
 #[test]
 fn tables_become_arrays_and_maps() {
     let cases = [
-        (
-            "{ 1, 2.0, 'x' }",
-            Document::Array(vec![Document::Integer(1), Document::Float(2.0), text("x")]),
-        ),
+        ("{ 1, 2.0, 'x' }", Document::Array(vec![Document::Integer(1), Document::Float(2.0), text("x")])),
         ("{}", Document::Map(vec![])),
         (
             "{ b = 1, a = { true } }",
@@ -45,10 +38,7 @@ fn tables_become_arrays_and_maps() {
         ),
         (
             "{ 1, x = 2 }",
-            Document::Map(vec![
-                (Document::Integer(1), Document::Integer(1)),
-                (text("x"), Document::Integer(2)),
-            ]),
+            Document::Map(vec![(Document::Integer(1), Document::Integer(1)), (text("x"), Document::Integer(2))]),
         ),
         (
             "{ [1.5] = 1, [false] = 2 }",
@@ -65,11 +55,7 @@ fn tables_become_arrays_and_maps() {
         ("-0.0", Document::Float(-0.0)),
     ];
     for (source, document) in cases {
-        assert_eq!(
-            document_of(&mut vm(), source, &FunctionPolicy::Refuse).unwrap(),
-            document,
-            "{source}"
-        );
+        assert_eq!(document_of(&mut vm(), source, &FunctionPolicy::Refuse).unwrap(), document, "{source}");
     }
 }
 
@@ -84,19 +70,10 @@ fn errors_name_the_path() {
             "(function() local t = {}; return { x = t, y = { z = t } } end)()",
             "value.y.z: cannot save a table that is reached twice",
         ),
-        (
-            "{ a = { b = { 1, print } } }",
-            "value.a.b[2]: functions are not allowed here",
-        ),
+        ("{ a = { b = { 1, print } } }", "value.a.b[2]: functions are not allowed here"),
         ("{ [{}] = 1 }", "value: cannot save a table as a key"),
-        (
-            "{ co = coroutine.create(print) }",
-            "value.co: cannot save a coroutine",
-        ),
-        (
-            "(function() local t = {}; for i = 1, 300 do t = { t } end return t end)()",
-            "over the limit: document depth",
-        ),
+        ("{ co = coroutine.create(print) }", "value.co: cannot save a coroutine"),
+        ("(function() local t = {}; for i = 1, 300 do t = { t } end return t end)()", "over the limit: document depth"),
     ];
     for (source, message) in cases {
         let error = document_of(&mut vm(), source, &FunctionPolicy::Refuse).unwrap_err();
@@ -108,16 +85,14 @@ fn errors_name_the_path() {
         "(function() local co = coroutine.create(print); return { f = function() return co end } end)()",
         &allow,
     );
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "value.f.upvalue 'co': cannot save a coroutine"
-    );
+    assert_eq!(error.unwrap_err().to_string(), "value.f.upvalue 'co': cannot save a coroutine");
 }
 
 #[test]
 fn functions_travel_in_documents() {
     let allow = FunctionPolicy::Allow(Save::default());
-    let source = "{ name = 'counter', call = (function() local n = 5; return function() n = n + 1; return n end end)() }";
+    let source =
+        "{ name = 'counter', call = (function() local n = 5; return function() n = n + 1; return n end end)() }";
     let document = document_of(&mut vm(), source, &allow).unwrap();
     let bytes = document.encode().unwrap();
     let document = Document::decode(&bytes).unwrap();
@@ -129,8 +104,7 @@ fn functions_travel_in_documents() {
         context.stash(table.get_string(context.string(b"call")))
     });
     assert_eq!(call(&mut second, &function), "6");
-    let refused = second
-        .enter(|context| from_document(context, &document, &FunctionPolicy::Refuse).map(|_| ()));
+    let refused = second.enter(|context| from_document(context, &document, &FunctionPolicy::Refuse).map(|_| ()));
     assert_eq!(refused.unwrap_err().code(), "functionRefused");
 }
 
@@ -142,39 +116,16 @@ fn odd_documents_are_refused() {
         deep = Document::Array(vec![deep]);
     }
     let cases = [
-        (
-            Document::Map(vec![(Document::Nil, Document::Nil)]),
-            "corrupt",
-        ),
-        (
-            Document::Map(vec![(Document::Float(f64::NAN), Document::Integer(1))]),
-            "corrupt",
-        ),
-        (
-            Document::Map(vec![(Document::Array(vec![]), Document::Integer(1))]),
-            "corrupt",
-        ),
-        (
-            Document::Blob {
-                kind: 9,
-                bytes: vec![],
-            },
-            "corrupt",
-        ),
-        (
-            Document::Blob {
-                kind: 1,
-                bytes: vec![1, 2, 3],
-            },
-            "corrupt",
-        ),
+        (Document::Map(vec![(Document::Nil, Document::Nil)]), "corrupt"),
+        (Document::Map(vec![(Document::Float(f64::NAN), Document::Integer(1))]), "corrupt"),
+        (Document::Map(vec![(Document::Array(vec![]), Document::Integer(1))]), "corrupt"),
+        (Document::Blob { kind: 9, bytes: vec![] }, "corrupt"),
+        (Document::Blob { kind: 1, bytes: vec![1, 2, 3] }, "corrupt"),
         (deep, "limit"),
     ];
     let allow = FunctionPolicy::Allow(Save::default());
     for (document, code) in cases {
-        let error = vm
-            .enter(|context| from_document(context, &document, &allow).map(|_| ()))
-            .unwrap_err();
+        let error = vm.enter(|context| from_document(context, &document, &allow).map(|_| ())).unwrap_err();
         assert_eq!(error.code(), code, "{document:?}");
     }
 }
@@ -185,8 +136,7 @@ fn scalar() -> impl Strategy<Value = Document> {
         any::<i64>().prop_map(Document::Integer),
         // An integral float as a key is the integer in Lua.
         any::<f64>()
-            .prop_filter("fraction", |float| float.is_finite()
-                && float.fract() != 0.0)
+            .prop_filter("fraction", |float| float.is_finite() && float.fract() != 0.0)
             .prop_map(Document::Float),
         prop::collection::vec(any::<u8>(), 0..60).prop_map(Document::String),
     ]
@@ -198,8 +148,7 @@ fn document() -> impl Strategy<Value = Document> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 1..10).prop_map(Document::Array),
             prop::collection::vec((scalar(), inner), 0..10).prop_map(|entries| {
-                let mut unique: Vec<(Document, Document)> =
-                    vec![(Document::text(""), Document::Boolean(true))];
+                let mut unique: Vec<(Document, Document)> = vec![(Document::text(""), Document::Boolean(true))];
                 for (key, value) in entries {
                     let is_item = matches!(key, Document::Integer(1..1000));
                     if !is_item && unique.iter().all(|(other, _)| *other != key) {

@@ -49,11 +49,7 @@ pub trait Backend {
     /// stored checkpoint counter is not `checkpoint`: another connection has replaced pages.
     ///
     /// [`Error::Conflict`]: crate::Error::Conflict
-    fn read_pages(
-        &self,
-        checkpoint: u64,
-        pages: Vec<PageId>,
-    ) -> BackendFuture<'_, Vec<Option<Vec<u8>>>>;
+    fn read_pages(&self, checkpoint: u64, pages: Vec<PageId>) -> BackendFuture<'_, Vec<Option<Vec<u8>>>>;
 
     /// Stores one log record under `expected_sequence + 1`, which becomes the stored sequence. Fails with
     /// [`Error::Conflict`] and stores nothing when the stored sequence is not `expected_sequence`, and with
@@ -86,9 +82,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     match std::pin::pin!(future).poll(&mut context) {
         std::task::Poll::Ready(output) => output,
         std::task::Poll::Pending => {
-            panic!(
-                "block_on serves backends whose futures are ready at once, with no open transaction in the way"
-            )
+            panic!("block_on serves backends whose futures are ready at once, with no open transaction in the way")
         }
     }
 }

@@ -40,10 +40,7 @@ impl Deref for Value {
 pub(crate) fn check_entry(page_size: usize, key: &[u8], value: &[u8]) -> Result<()> {
     let longest = page::key_length_max(page_size);
     if key.len() > longest {
-        return Err(Error::invalid(
-            "key",
-            format!("longer than {longest} encoded bytes"),
-        ));
+        return Err(Error::invalid("key", format!("longer than {longest} encoded bytes")));
     }
     if value.len() > page::VALUE_LENGTH_MAX {
         return Err(Error::invalid("value", "longer than 2 GiB"));
@@ -72,12 +69,7 @@ pub(crate) fn get(pager: &mut Pager, root: PageId, key: &[u8]) -> Step<Option<Va
 }
 
 /// Puts a value under a key. Returns the new root and whether the key was new.
-pub(crate) fn insert(
-    pager: &mut Pager,
-    root: PageId,
-    key: &[u8],
-    value: &[u8],
-) -> Step<(PageId, bool)> {
+pub(crate) fn insert(pager: &mut Pager, root: PageId, key: &[u8], value: &[u8]) -> Step<(PageId, bool)> {
     if root.is_none() {
         let mut page = Page::new(pager.page_size(), PageKind::Leaf);
         let fits = page.insert(0, &store_value(pager, key, value));
@@ -192,11 +184,7 @@ enum Fix {
 /// A leaf or branch.
 pub(crate) fn node(pager: &mut Pager, id: PageId) -> Step<Rc<Page>> {
     let page = pager.page(id)?;
-    if page.is(PageKind::Leaf) || page.is(PageKind::Branch) {
-        Ok(page)
-    } else {
-        Err(Error::corrupt(id).into())
-    }
+    if page.is(PageKind::Leaf) || page.is(PageKind::Branch) { Ok(page) } else { Err(Error::corrupt(id).into()) }
 }
 
 fn descend(pager: &mut Pager, root: PageId, key: &[u8]) -> Step<Path> {
@@ -205,11 +193,7 @@ fn descend(pager: &mut Pager, root: PageId, key: &[u8]) -> Step<Path> {
     loop {
         let page = node(pager, id)?;
         if page.is(PageKind::Leaf) {
-            return Ok(Path {
-                branches,
-                leaf: id,
-                slot: page.search(key),
-            });
+            return Ok(Path { branches, leaf: id, slot: page.search(key) });
         }
         if branches.len() == DEPTH_MAX {
             return Err(Error::corrupt(id).into());
@@ -244,18 +228,11 @@ pub(crate) fn overflow_pages(pager: &mut Pager, page: &Page, index: usize) -> St
 }
 
 /// Visits the overflow pages of a value. A chain that does not have exactly the value's length is corrupt.
-fn walk_chain(
-    pager: &mut Pager,
-    first: PageId,
-    length: usize,
-    mut visit: impl FnMut(PageId, &[u8]),
-) -> Step<()> {
+fn walk_chain(pager: &mut Pager, first: PageId, length: usize, mut visit: impl FnMut(PageId, &[u8])) -> Step<()> {
     let mut id = first;
     let mut left = length;
     while left > 0 {
-        let page = pager
-            .page(id)
-            .map_err(|fault| ahead_in_chain(pager, fault, left))?;
+        let page = pager.page(id).map_err(|fault| ahead_in_chain(pager, fault, left))?;
         let data = page.data().ok_or(Error::corrupt(id))?;
         if page.bytes_left() != left || data.len() > left {
             return Err(Error::corrupt(id).into());
@@ -264,11 +241,7 @@ fn walk_chain(
         left -= data.len();
         id = page.link();
     }
-    if id.is_none() {
-        Ok(())
-    } else {
-        Err(Error::corrupt(id).into())
-    }
+    if id.is_none() { Ok(()) } else { Err(Error::corrupt(id).into()) }
 }
 
 /// A chain is mostly written to consecutive numbers, so a miss asks for those too.
@@ -279,9 +252,7 @@ fn ahead_in_chain(pager: &Pager, fault: Fault, bytes_left: usize) -> Fault {
     let more = (bytes_left / page::capacity(pager.page_size())).min(READ_AHEAD) as u32;
     let first = ids[0].0;
     ids.extend(
-        (1..=more)
-            .map(|distance| PageId(first.saturating_add(distance)))
-            .filter(|id| pager.can_read_ahead(*id)),
+        (1..=more).map(|distance| PageId(first.saturating_add(distance))).filter(|id| pager.can_read_ahead(*id)),
     );
     Fault::Miss(ids)
 }
@@ -336,11 +307,7 @@ fn place(pager: &mut Pager, id: PageId, index: usize, cell: Cell) -> Option<Cell
 }
 
 fn kind_of(page: &Page) -> PageKind {
-    if page.is(PageKind::Leaf) {
-        PageKind::Leaf
-    } else {
-        PageKind::Branch
-    }
+    if page.is(PageKind::Leaf) { PageKind::Leaf } else { PageKind::Branch }
 }
 
 /// Where to cut cells so that both parts take about the same bytes, none being empty.
@@ -411,11 +378,7 @@ fn plan_fixes(pager: &mut Pager, path: &Path, slot: usize) -> Step<Vec<Fix>> {
             if !sibling.is(kind) || sibling_id == here || on_path {
                 return Err(Error::corrupt(id).into());
             }
-            let key_down = if kind == PageKind::Branch {
-                parent.key(left + 1).len()
-            } else {
-                0
-            };
+            let key_down = if kind == PageKind::Branch { parent.key(left + 1).len() } else { 0 };
             if used + sibling.used() + key_down > capacity {
                 fixes.push(Fix::Share(left));
                 break;
@@ -447,11 +410,7 @@ fn drop_child(pager: &mut Pager, branch: PageId, index: usize) {
 fn cells_of_pair(pager: &mut Pager, branch: PageId, left: usize) -> (PageKind, Vec<Cell>) {
     let (left_id, right_id, separator) = {
         let page = pager.page_mut(branch);
-        (
-            page.child(left),
-            page.child(left + 1),
-            page.key(left + 1).to_vec(),
-        )
+        (page.child(left), page.child(left + 1), page.key(left + 1).to_vec())
     };
     // The plan has read both; owning them is the way to their content that cannot miss.
     let left_id = pager.own(left_id);

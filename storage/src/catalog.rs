@@ -100,10 +100,7 @@ impl Catalog {
     }
 
     fn state_mut(&mut self, id: u32) -> Result<&mut CollectionState> {
-        let state = self
-            .by_id
-            .get_mut(&id)
-            .ok_or(Error::CorruptRecord("unknown collection number"))?;
+        let state = self.by_id.get_mut(&id).ok_or(Error::CorruptRecord("unknown collection number"))?;
         let state = Rc::make_mut(state);
         state.changed = true;
         Ok(state)
@@ -126,11 +123,7 @@ impl Catalog {
                 });
                 Ok(true)
             }
-            Change::Put {
-                collection,
-                key,
-                value,
-            } => {
+            Change::Put { collection, key, value } => {
                 btree::check_entry(pager.page_size(), key, value)?;
                 let state = self.state_mut(collection)?;
                 let (root, new) = btree::insert(pager, state.root, key, value)?;
@@ -147,19 +140,11 @@ impl Catalog {
                 state.count = state.count.saturating_sub(1);
                 Ok(true)
             }
-            Change::CreateIndex {
-                collection,
-                field,
-                kind,
-            } => {
-                let kind = IndexKind::from_number(kind)
-                    .ok_or(Error::CorruptRecord("unknown index kind"))?;
+            Change::CreateIndex { collection, field, kind } => {
+                let kind = IndexKind::from_number(kind).ok_or(Error::CorruptRecord("unknown index kind"))?;
                 let state = self.state_mut(collection)?;
                 state.indexes.retain(|index| index.field != field);
-                state.indexes.push(IndexDefinition {
-                    field: field.to_owned(),
-                    kind,
-                });
+                state.indexes.push(IndexDefinition { field: field.to_owned(), kind });
                 Ok(true)
             }
             Change::DropIndex { collection, field } => {
@@ -173,11 +158,7 @@ impl Catalog {
 
     /// Numbers of the Collections whose entries a checkpoint has to write.
     pub fn changed_ids(&self) -> Vec<u32> {
-        self.by_id
-            .values()
-            .filter(|state| state.changed)
-            .map(|state| state.id)
-            .collect()
+        self.by_id.values().filter(|state| state.changed).map(|state| state.id).collect()
     }
 
     /// Writes one entry to the catalog's tree. Returns the tree's new root.
@@ -191,8 +172,7 @@ impl Catalog {
 
     /// Takes over an entry of the catalog's tree.
     pub fn load_entry(&mut self, key: &[u8], entry: &[u8]) -> Result<()> {
-        let state =
-            CollectionState::decode(key, entry).ok_or(Error::CorruptRecord("catalog entry"))?;
+        let state = CollectionState::decode(key, entry).ok_or(Error::CorruptRecord("catalog entry"))?;
         self.add(state);
         Ok(())
     }
@@ -204,10 +184,7 @@ impl CollectionState {
             .indexes
             .iter()
             .map(|index| {
-                Document::Array(vec![
-                    Document::text(&index.field),
-                    Document::Integer(index.kind.number().into()),
-                ])
+                Document::Array(vec![Document::text(&index.field), Document::Integer(index.kind.number().into())])
             })
             .collect();
         Encoded::try_from(&Document::map([

@@ -87,21 +87,13 @@ async fn check_tree(
     let mut leaf_depth = None;
     let mut pending = Vec::new();
     if !root.is_none() {
-        pending.push(Pending {
-            id: root,
-            depth: 0,
-            low: Vec::new(),
-            high: None,
-        });
+        pending.push(Pending { id: root, depth: 0, low: Vec::new(), high: None });
     }
     while let Some(here) = pending.pop() {
         if !note_page(here.id, seen, report) {
             continue;
         }
-        let page = match engine
-            .run(|core| btree::node(&mut core.pager, here.id))
-            .await
-        {
+        let page = match engine.run(|core| btree::node(&mut core.pager, here.id)).await {
             Ok(page) => page,
             Err(error) => {
                 keep_problem(error, report)?;
@@ -122,9 +114,7 @@ async fn check_tree(
         for index in 0..page.count() {
             if is_leaf {
                 count += 1;
-                let chain = engine
-                    .run(|core| btree::overflow_pages(&mut core.pager, &page, index))
-                    .await;
+                let chain = engine.run(|core| btree::overflow_pages(&mut core.pager, &page, index)).await;
                 match chain {
                     Ok(ids) => ids.into_iter().for_each(|id| {
                         note_page(id, seen, report);
@@ -135,16 +125,8 @@ async fn check_tree(
                 pending.push(Pending {
                     id: page.child(index),
                     depth: here.depth + 1,
-                    low: if index == 0 {
-                        here.low.clone()
-                    } else {
-                        page.key(index).to_vec()
-                    },
-                    high: if index + 1 < page.count() {
-                        Some(page.key(index + 1).to_vec())
-                    } else {
-                        here.high.clone()
-                    },
+                    low: if index == 0 { here.low.clone() } else { page.key(index).to_vec() },
+                    high: if index + 1 < page.count() { Some(page.key(index + 1).to_vec()) } else { here.high.clone() },
                 });
             }
         }

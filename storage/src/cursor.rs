@@ -39,10 +39,7 @@ pub(crate) struct KeyRange {
 }
 
 impl KeyRange {
-    pub const ALL: KeyRange = KeyRange {
-        from: Bound::Unbounded,
-        to: Bound::Unbounded,
-    };
+    pub const ALL: KeyRange = KeyRange { from: Bound::Unbounded, to: Bound::Unbounded };
 
     fn is_beyond(&self, key: &[u8], direction: Direction) -> bool {
         match direction {
@@ -91,12 +88,7 @@ impl Entry {
 
 impl Cursor {
     pub fn new(root: PageId, range: KeyRange, direction: Direction) -> Cursor {
-        Cursor {
-            root,
-            range,
-            direction,
-            position: Position::Start,
-        }
+        Cursor { root, range, direction, position: Position::Start }
     }
 
     /// The next entry, or `None` at the end of the range.
@@ -108,11 +100,7 @@ impl Cursor {
         {
             let value = btree::load_value(pager, page, next)?;
             *index = next;
-            return Ok(Some(Entry {
-                page: page.clone(),
-                index: next,
-                value,
-            }));
+            return Ok(Some(Entry { page: page.clone(), index: next, value }));
         }
         self.next_leaf(pager)
     }
@@ -132,11 +120,7 @@ impl Cursor {
             self.position = Position::End;
             return Ok(None);
         }
-        let entry = Entry {
-            value: btree::load_value(pager, page, *index)?,
-            page: page.clone(),
-            index: *index,
-        };
+        let entry = Entry { value: btree::load_value(pager, page, *index)?, page: page.clone(), index: *index };
         self.position = Position::At(stack);
         Ok(Some(entry))
     }
@@ -171,21 +155,17 @@ impl Cursor {
             let index = match (bound, self.direction) {
                 (Bound::Unbounded, Direction::Forward) => Some(0),
                 (Bound::Unbounded, Direction::Backward) => Some(count - 1),
-                (Bound::Included(key), Direction::Forward) => {
-                    Some(page.search(key).unwrap_or_else(|index| index))
+                (Bound::Included(key), Direction::Forward) => Some(page.search(key).unwrap_or_else(|index| index)),
+                (Bound::Excluded(key), Direction::Forward) => {
+                    Some(page.search(key).map_or_else(|index| index, |index| index + 1))
                 }
-                (Bound::Excluded(key), Direction::Forward) => Some(
-                    page.search(key)
-                        .map_or_else(|index| index, |index| index + 1),
-                ),
                 (Bound::Included(key), Direction::Backward) => match page.search(key) {
                     Ok(index) => Some(index),
                     Err(index) => index.checked_sub(1),
                 },
-                (Bound::Excluded(key), Direction::Backward) => page
-                    .search(key)
-                    .unwrap_or_else(|index| index)
-                    .checked_sub(1),
+                (Bound::Excluded(key), Direction::Backward) => {
+                    page.search(key).unwrap_or_else(|index| index).checked_sub(1)
+                }
             };
             return match index {
                 Some(index) if index < count => {
@@ -223,8 +203,8 @@ impl Cursor {
         }
         while stack.len() < depth {
             let (page, index) = &stack[stack.len() - 1];
-            let child = btree::node(pager, page.child(*index))
-                .map_err(|fault| self.ahead(pager, fault, page, *index))?;
+            let child =
+                btree::node(pager, page.child(*index)).map_err(|fault| self.ahead(pager, fault, page, *index))?;
             let index = match self.direction {
                 Direction::Forward => 0,
                 Direction::Backward => child.count() - 1,

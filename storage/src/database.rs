@@ -51,10 +51,7 @@ pub struct BatchOptions {
 
 impl Default for BatchOptions {
     fn default() -> BatchOptions {
-        BatchOptions {
-            atomic: true,
-            retry: true,
-        }
+        BatchOptions { atomic: true, retry: true }
     }
 }
 
@@ -73,12 +70,7 @@ pub struct ScanOptions {
 
 impl Default for ScanOptions {
     fn default() -> ScanOptions {
-        ScanOptions {
-            from: Bound::Unbounded,
-            to: Bound::Unbounded,
-            direction: Direction::Forward,
-            limit: None,
-        }
+        ScanOptions { from: Bound::Unbounded, to: Bound::Unbounded, direction: Direction::Forward, limit: None }
     }
 }
 
@@ -124,32 +116,20 @@ impl Database {
 
     /// The present state, to be read while others write.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot {
-            engine: self.engine.clone(),
-            view: self.engine.view().await?,
-        })
+        Ok(Snapshot { engine: self.engine.clone(), view: self.engine.view().await? })
     }
 
     /// Runs operations in one transaction; the results are in the order of the operations. An error is [`Error::Batch`]
     /// when an operation failed, with nothing stored.
-    pub async fn batch(
-        &self,
-        operations: &[Operation],
-        options: &BatchOptions,
-    ) -> Result<Vec<Outcome>> {
+    pub async fn batch(&self, operations: &[Operation], options: &BatchOptions) -> Result<Vec<Outcome>> {
         self.retry(options.retry, async |transaction| {
             let mut outcomes = Vec::with_capacity(operations.len());
             for (position, operation) in operations.iter().enumerate() {
                 outcomes.push(match transaction.run(operation).await {
                     Ok(outcome) => outcome,
-                    Err(error) if !options.atomic && error.is_of_operation() => {
-                        Outcome::Failed(error)
-                    }
+                    Err(error) if !options.atomic && error.is_of_operation() => Outcome::Failed(error),
                     Err(error) if error.is_of_operation() => {
-                        return Err(Error::Batch {
-                            position,
-                            source: Box::new(error),
-                        });
+                        return Err(Error::Batch { position, source: Box::new(error) });
                     }
                     Err(error) => return Err(error),
                 });
@@ -160,11 +140,7 @@ impl Database {
     }
 
     /// Runs work in a transaction and commits it, again from the start while other connections are faster.
-    async fn retry<T>(
-        &self,
-        retry: bool,
-        work: impl AsyncFn(&mut Transaction) -> Result<T>,
-    ) -> Result<T> {
+    async fn retry<T>(&self, retry: bool, work: impl AsyncFn(&mut Transaction) -> Result<T>) -> Result<T> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -198,32 +174,22 @@ impl Database {
     /// The document under a key, in its encoding.
     pub async fn get_encoded(&self, collection: &str, key: &Document) -> Result<Option<Encoded>> {
         let key = encode_key(key)?;
-        self.engine
-            .read(async |view| get_over(&self.engine, view, collection, &key).await)
-            .await
+        self.engine.read(async |view| get_over(&self.engine, view, collection, &key).await).await
     }
 
     /// Stores a document under a key, creating the Collection when there is none of that name.
     pub async fn set(&self, collection: &str, key: &Document, value: &Document) -> Result<()> {
-        self.retry(true, async |transaction| {
-            transaction.set(collection, key, value).await
-        })
-        .await
+        self.retry(true, async |transaction| transaction.set(collection, key, value).await).await
     }
 
     /// Removes a key; says whether it was there.
     pub async fn delete(&self, collection: &str, key: &Document) -> Result<bool> {
-        self.retry(true, async |transaction| {
-            transaction.delete(collection, key).await
-        })
-        .await
+        self.retry(true, async |transaction| transaction.delete(collection, key).await).await
     }
 
     /// The entries of a Collection in key order.
     pub async fn scan(&self, collection: &str, options: &ScanOptions) -> Result<Vec<Row>> {
-        self.engine
-            .read(async |view| scan_over(&self.engine, view, collection, options).await)
-            .await
+        self.engine.read(async |view| scan_over(&self.engine, view, collection, options).await).await
     }
 
     /// Runs a query.
@@ -243,24 +209,13 @@ impl Database {
     }
 
     /// Defines an index, creating the Collection when there is none of that name. Says whether anything changed.
-    pub async fn create_index(
-        &self,
-        collection: &str,
-        field: &str,
-        kind: IndexKind,
-    ) -> Result<bool> {
-        self.retry(true, async |transaction| {
-            transaction.create_index(collection, field, kind).await
-        })
-        .await
+    pub async fn create_index(&self, collection: &str, field: &str, kind: IndexKind) -> Result<bool> {
+        self.retry(true, async |transaction| transaction.create_index(collection, field, kind).await).await
     }
 
     /// Forgets an index; says whether there was one.
     pub async fn drop_index(&self, collection: &str, field: &str) -> Result<bool> {
-        self.retry(true, async |transaction| {
-            transaction.drop_index(collection, field).await
-        })
-        .await
+        self.retry(true, async |transaction| transaction.drop_index(collection, field).await).await
     }
 
     /// Takes in what other connections to the same store have committed.
@@ -337,11 +292,7 @@ impl Snapshot {
 
     /// Runs a query.
     pub async fn query(&self, query: &Query) -> Result<QueryResult> {
-        let state = self
-            .view
-            .catalog
-            .find(&query.collection)
-            .map(|state| &**state);
+        let state = self.view.catalog.find(&query.collection).map(|state| &**state);
         query::run(&self.engine, self.view.generation, state, query).await
     }
 
@@ -351,12 +302,7 @@ impl Snapshot {
     }
 }
 
-async fn get_over(
-    engine: &Engine,
-    view: &View,
-    collection: &str,
-    key: &[u8],
-) -> Result<Option<Encoded>> {
+async fn get_over(engine: &Engine, view: &View, collection: &str, key: &[u8]) -> Result<Option<Encoded>> {
     let Some(state) = view.catalog.find(collection) else {
         return Ok(None);
     };
@@ -364,35 +310,18 @@ async fn get_over(
     Ok(value.map(Encoded::trusted))
 }
 
-async fn scan_over(
-    engine: &Engine,
-    view: &View,
-    collection: &str,
-    options: &ScanOptions,
-) -> Result<Vec<Row>> {
-    let range = KeyRange {
-        from: encode_bound(&options.from)?,
-        to: encode_bound(&options.to)?,
-    };
+async fn scan_over(engine: &Engine, view: &View, collection: &str, options: &ScanOptions) -> Result<Vec<Row>> {
+    let range = KeyRange { from: encode_bound(&options.from)?, to: encode_bound(&options.to)? };
     let mut rows = Vec::new();
     let limit = options.limit.unwrap_or(usize::MAX);
     let Some(state) = view.catalog.find(collection).filter(|_| limit > 0) else {
         return Ok(rows);
     };
     engine
-        .scan(
-            view.generation,
-            state.root,
-            range,
-            options.direction,
-            |entry| {
-                rows.push(Row {
-                    key: decode_key(entry.key())?,
-                    value: Encoded::trusted(entry.value.to_vec()),
-                });
-                Ok(rows.len() < limit)
-            },
-        )
+        .scan(view.generation, state.root, range, options.direction, |entry| {
+            rows.push(Row { key: decode_key(entry.key())?, value: Encoded::trusted(entry.value.to_vec()) });
+            Ok(rows.len() < limit)
+        })
         .await?;
     Ok(rows)
 }
@@ -408,10 +337,6 @@ fn encode_bound(bound: &Bound<Document>) -> Result<Bound<Vec<u8>>> {
 fn collections_of(view: &View) -> Vec<CollectionInfo> {
     view.catalog
         .collections()
-        .map(|state| CollectionInfo {
-            name: state.name.clone(),
-            count: state.count,
-            indexes: state.indexes.clone(),
-        })
+        .map(|state| CollectionInfo { name: state.name.clone(), count: state.count, indexes: state.indexes.clone() })
         .collect()
 }

@@ -99,12 +99,7 @@ impl Document {
 
     /// A map with string keys, in the order given.
     pub fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Document)>) -> Document {
-        Document::Map(
-            entries
-                .into_iter()
-                .map(|(name, value)| (Document::text(name), value))
-                .collect(),
-        )
+        Document::Map(entries.into_iter().map(|(name, value)| (Document::text(name), value)).collect())
     }
 
     /// The value under a string key of a map; `None` for anything else.
@@ -300,11 +295,7 @@ fn encode_value(document: &Document, out: &mut Vec<u8>, depth: usize) -> Result<
         }
         Document::Float(value) => {
             out.push(tag::FLOAT);
-            let bits = if value.is_nan() {
-                NAN_BITS
-            } else {
-                value.to_bits()
-            };
+            let bits = if value.is_nan() { NAN_BITS } else { value.to_bits() };
             out.extend_from_slice(&bits.to_le_bytes());
         }
         Document::String(bytes) => {
@@ -393,10 +384,7 @@ fn check_key(encoded: &[u8]) -> Result<()> {
             Err(Error::invalid("document", "NaN as a map key"))
         }
         Some(&(tag::FALSE | tag::TRUE | tag::INTEGER | tag::FLOAT | tag::STRING)) => Ok(()),
-        _ => Err(Error::invalid(
-            "document",
-            "a map key must be a boolean, number or string",
-        )),
+        _ => Err(Error::invalid("document", "a map key must be a boolean, number or string")),
     }
 }
 
@@ -423,11 +411,7 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn finish(&self) -> Result<()> {
-        if self.bytes.is_empty() {
-            Ok(())
-        } else {
-            Err(malformed())
-        }
+        if self.bytes.is_empty() { Ok(()) } else { Err(malformed()) }
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8> {
@@ -466,18 +450,13 @@ impl<'a> Reader<'a> {
     }
 
     fn elements(&mut self) -> Result<Elements<'a>> {
-        let mut body = Reader {
-            bytes: self.length_and_bytes()?,
-        };
+        let mut body = Reader { bytes: self.length_and_bytes()? };
         let count = body.varint()?;
         // An element takes at least one byte, which bounds the count by what is there.
         if count > body.bytes.len() as u64 {
             return Err(malformed());
         }
-        Ok(Elements {
-            bytes: body.bytes,
-            count: count as usize,
-        })
+        Ok(Elements { bytes: body.bytes, count: count as usize })
     }
 
     /// Reads one value; arrays and maps are skipped and returned unread.
@@ -503,10 +482,7 @@ impl<'a> Reader<'a> {
             tag::MAP => Shallow::Map(self.elements()?),
             tag::BLOB => {
                 let kind = self.byte()?;
-                Shallow::Blob {
-                    kind,
-                    bytes: self.length_and_bytes()?,
-                }
+                Shallow::Blob { kind, bytes: self.length_and_bytes()? }
             }
             _ => return Err(malformed()),
         })
@@ -519,10 +495,7 @@ impl<'a> Reader<'a> {
             Shallow::Integer(value) => Document::Integer(value),
             Shallow::Float(value) => Document::Float(value),
             Shallow::String(bytes) => Document::String(bytes.to_vec()),
-            Shallow::Blob { kind, bytes } => Document::Blob {
-                kind,
-                bytes: bytes.to_vec(),
-            },
+            Shallow::Blob { kind, bytes } => Document::Blob { kind, bytes: bytes.to_vec() },
             Shallow::Array(elements) => {
                 let mut inner = enter(elements, depth)?;
                 let mut array = Vec::new();
@@ -578,9 +551,7 @@ fn enter(elements: Elements<'_>, depth: usize) -> Result<Reader<'_>> {
     if depth >= DEPTH_MAX {
         return Err(too_deep());
     }
-    Ok(Reader {
-        bytes: elements.bytes,
-    })
+    Ok(Reader { bytes: elements.bytes })
 }
 
 impl From<bool> for Document {

@@ -122,12 +122,7 @@ impl Engine {
             free_chain: Vec::new(),
             views: Rc::default(),
         };
-        let engine = Engine {
-            backend,
-            options,
-            core: RefCell::new(core),
-            writer: Rc::default(),
-        };
+        let engine = Engine { backend, options, core: RefCell::new(core), writer: Rc::default() };
         engine.reload().await?;
         Ok(engine)
     }
@@ -223,11 +218,7 @@ impl Engine {
     }
 
     /// Runs a step over a state of a generation.
-    pub async fn run_over<T>(
-        &self,
-        generation: u64,
-        mut step: impl FnMut(&mut Pager) -> Step<T>,
-    ) -> Result<T> {
+    pub async fn run_over<T>(&self, generation: u64, mut step: impl FnMut(&mut Pager) -> Step<T>) -> Result<T> {
         self.run(|core| {
             if core.generation != generation {
                 return Err(Error::Conflict.into());
@@ -372,8 +363,7 @@ impl Engine {
                 return Err(Error::corrupt(id));
             }
             let mut core = self.core.borrow_mut();
-            core.pager
-                .add_free(page.page_numbers().into_iter().flatten());
+            core.pager.add_free(page.page_numbers().into_iter().flatten());
             chain.insert(id);
             id = page.link();
         }
@@ -396,15 +386,10 @@ impl Engine {
                     return Err(Error::CorruptRecord("log record out of sequence"));
                 }
                 while let Some(change) = log.next()? {
-                    self.run(|core| catalog.apply(&mut core.pager, &change))
-                        .await?;
+                    self.run(|core| catalog.apply(&mut core.pager, &change)).await?;
                 }
             }
-            if sequence == stored.sequence {
-                Ok(())
-            } else {
-                Err(Error::CorruptRecord("log record missing"))
-            }
+            if sequence == stored.sequence { Ok(()) } else { Err(Error::CorruptRecord("log record missing")) }
         }
         .await;
         let mut core = self.core.borrow_mut();
@@ -425,8 +410,7 @@ impl Engine {
     pub fn checkpoint_due(&self) -> bool {
         let core = self.core.borrow();
         core.log_bytes >= self.options.checkpoint_log_bytes
-            || (core.pager.dirty_bytes() >= self.options.checkpoint_dirty_bytes
-                && core.log_bytes > 0)
+            || (core.pager.dirty_bytes() >= self.options.checkpoint_dirty_bytes && core.log_bytes > 0)
     }
 
     /// Writes what waits in memory to pages and empties the log.
@@ -466,9 +450,7 @@ impl Engine {
             ((*core.catalog).clone(), core.catalog_root)
         };
         for id in catalog.changed_ids() {
-            let stored = self
-                .run(|core| catalog.store_entry(&mut core.pager, root, id))
-                .await;
+            let stored = self.run(|core| catalog.store_entry(&mut core.pager, root, id)).await;
             match stored {
                 Ok(new_root) => root = new_root,
                 Err(error) => {
@@ -486,10 +468,7 @@ impl Engine {
 
     /// The value under a key of a tree.
     pub async fn get(&self, generation: u64, root: PageId, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.run_over(generation, |pager| {
-            Ok(btree::get(pager, root, key)?.map(|value| value.to_vec()))
-        })
-        .await
+        self.run_over(generation, |pager| Ok(btree::get(pager, root, key)?.map(|value| value.to_vec()))).await
     }
 }
 
@@ -538,9 +517,7 @@ impl Core {
         let page_size = self.pager.page_size();
         let numbers_per_page = page::capacity(page_size) / 4;
         let chain_length = self.pager.free_count().div_ceil(numbers_per_page);
-        let chain: Vec<PageId> = (0..chain_length)
-            .map(|_| self.pager.allocate_number())
-            .collect();
+        let chain: Vec<PageId> = (0..chain_length).map(|_| self.pager.allocate_number()).collect();
         let numbers = self.pager.free_numbers();
         let mut pages = self.pager.dirty_pages();
         let mut pieces = numbers.chunks(numbers_per_page);

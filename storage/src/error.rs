@@ -26,9 +26,7 @@ pub enum Error {
     #[error("stored data is corrupt: {0}")]
     CorruptRecord(&'static str),
     /// The stored format is newer than this code. Use a newer version of the program.
-    #[error(
-        "the database has format version {found}, newer than the supported version {supported}"
-    )]
+    #[error("the database has format version {found}, newer than the supported version {supported}")]
     NewerVersion {
         /// Version found in the database.
         found: u32,
@@ -87,18 +85,12 @@ impl Error {
     }
 
     pub(crate) fn invalid(argument: impl Into<String>, reason: impl Into<String>) -> Error {
-        Error::InvalidInput {
-            argument: argument.into(),
-            reason: reason.into(),
-        }
+        Error::InvalidInput { argument: argument.into(), reason: reason.into() }
     }
 
     /// Whether one operation is at fault, and not the database as a whole.
     pub(crate) fn is_of_operation(&self) -> bool {
-        !matches!(
-            self,
-            Error::Closed | Error::Conflict | Error::ConnectionLost | Error::Backend(_)
-        )
+        !matches!(self, Error::Closed | Error::Conflict | Error::ConnectionLost | Error::Backend(_))
     }
 
     pub(crate) fn corrupt(page: PageId) -> Error {

@@ -25,10 +25,7 @@ impl FileBackend {
     /// Opens the file, or creates it.
     pub fn open(path: impl AsRef<Path>) -> Result<FileBackend> {
         // redb's own cache would hold the same pages as the engine's.
-        let database = redb::Builder::new()
-            .set_cache_size(1 << 20)
-            .create(path)
-            .map_err(failure)?;
+        let database = redb::Builder::new().set_cache_size(1 << 20).create(path).map_err(failure)?;
         let write = database.begin_write().map_err(failure)?;
         write.open_table(COUNTERS).map_err(failure)?;
         write.open_table(ROOT).map_err(failure)?;
@@ -48,10 +45,7 @@ impl FileBackend {
             records.push(record.map_err(failure)?.1.value().to_vec());
         }
         Ok(Stored {
-            root: root
-                .get(())
-                .map_err(failure)?
-                .map(|root| root.value().to_vec()),
+            root: root.get(()).map_err(failure)?.map(|root| root.value().to_vec()),
             checkpoint: counter(&counters, CHECKPOINT)?,
             sequence: counter(&counters, SEQUENCE)?,
             log: records,
@@ -98,12 +92,9 @@ impl FileBackend {
             {
                 return Err(Error::Conflict);
             }
-            counters
-                .insert(CHECKPOINT, checkpoint.expected_checkpoint + 1)
-                .map_err(failure)?;
+            counters.insert(CHECKPOINT, checkpoint.expected_checkpoint + 1).map_err(failure)?;
             let mut root = write.open_table(ROOT).map_err(failure)?;
-            root.insert((), checkpoint.root.as_slice())
-                .map_err(failure)?;
+            root.insert((), checkpoint.root.as_slice()).map_err(failure)?;
             let mut pages = write.open_table(PAGES).map_err(failure)?;
             for (id, bytes) in &checkpoint.pages {
                 pages.insert(id.0, bytes.as_slice()).map_err(failure)?;
@@ -116,10 +107,7 @@ impl FileBackend {
 }
 
 fn counter(table: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64> {
-    Ok(table
-        .get(name)
-        .map_err(failure)?
-        .map_or(0, |value| value.value()))
+    Ok(table.get(name).map_err(failure)?.map_or(0, |value| value.value()))
 }
 
 /// Says what a failure of redb means to the caller.
@@ -136,11 +124,7 @@ impl Backend for FileBackend {
         Box::pin(async move { self.load_now(after) })
     }
 
-    fn read_pages(
-        &self,
-        checkpoint: u64,
-        pages: Vec<PageId>,
-    ) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
+    fn read_pages(&self, checkpoint: u64, pages: Vec<PageId>) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
         Box::pin(async move { self.read_now(checkpoint, &pages) })
     }
 

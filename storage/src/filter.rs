@@ -94,11 +94,7 @@ impl Operator {
 impl Filter {
     /// A condition on one field.
     pub fn field(field: &str, operator: Operator, value: impl Into<Document>) -> Filter {
-        Filter::Field {
-            field: field.to_owned(),
-            operator,
-            value: value.into(),
-        }
+        Filter::Field { field: field.to_owned(), operator, value: value.into() }
     }
 
     /// Checks values against their operators.
@@ -111,22 +107,18 @@ impl Filter {
             return Err(Error::invalid("where", "nested too deep"));
         }
         match self {
-            Filter::And(filters) | Filter::Or(filters) => filters
-                .iter()
-                .try_for_each(|filter| filter.check_level(depth + 1)),
+            Filter::And(filters) | Filter::Or(filters) => {
+                filters.iter().try_for_each(|filter| filter.check_level(depth + 1))
+            }
             Filter::Not(filter) => filter.check_level(depth + 1),
-            Filter::Field {
-                operator, value, ..
-            } => check_value(*operator, value),
+            Filter::Field { operator, value, .. } => check_value(*operator, value),
         }
     }
 
     /// The fields it looks at.
     pub(crate) fn fields(&self) -> Vec<&str> {
         match self {
-            Filter::And(filters) | Filter::Or(filters) => {
-                filters.iter().flat_map(Filter::fields).collect()
-            }
+            Filter::And(filters) | Filter::Or(filters) => filters.iter().flat_map(Filter::fields).collect(),
             Filter::Not(filter) => filter.fields(),
             Filter::Field { field, .. } => vec![field],
         }
@@ -152,11 +144,7 @@ impl Filter {
                 Ok(false)
             }
             Filter::Not(filter) => Ok(!filter.matches(key, document)?),
-            Filter::Field {
-                field,
-                operator,
-                value,
-            } => {
+            Filter::Field { field, operator, value } => {
                 if field == "$key" {
                     let key = decode_key(key)?.encode()?;
                     return holds(*operator, Some(DocumentRef::new(&key)), value);
@@ -169,15 +157,8 @@ impl Filter {
 }
 
 /// The field of a document, or all of it for `$value`.
-pub(crate) fn field_of<'a>(
-    document: DocumentRef<'a>,
-    field: &str,
-) -> Result<Option<DocumentRef<'a>>> {
-    if field == "$value" {
-        Ok(Some(document))
-    } else {
-        document.field(field)
-    }
+pub(crate) fn field_of<'a>(document: DocumentRef<'a>, field: &str) -> Result<Option<DocumentRef<'a>>> {
+    if field == "$value" { Ok(Some(document)) } else { document.field(field) }
 }
 
 fn check_value(operator: Operator, value: &Document) -> Result<()> {
@@ -202,9 +183,8 @@ fn holds(operator: Operator, found: Option<DocumentRef<'_>>, value: &Document) -
         Document::Array(elements) => elements.as_slice(),
         _ => &[],
     };
-    let ordered = |bound: &Document, accept: fn(Ordering) -> bool| {
-        Ok::<bool, Error>(order(field, bound)?.is_some_and(accept))
-    };
+    let ordered =
+        |bound: &Document, accept: fn(Ordering) -> bool| Ok::<bool, Error>(order(field, bound)?.is_some_and(accept));
     match operator {
         Operator::Equal => equal(field, value),
         Operator::NotEqual => Ok(!equal(field, value)?),
@@ -219,12 +199,8 @@ fn holds(operator: Operator, found: Option<DocumentRef<'_>>, value: &Document) -
         Operator::In => is_among(field, elements()),
         Operator::NotIn => Ok(!is_among(field, elements())?),
         Operator::Contains => contains(field, value),
-        Operator::StartsWith => {
-            Ok(text_pair(field, value)?.is_some_and(|(text, part)| text.starts_with(part)))
-        }
-        Operator::EndsWith => {
-            Ok(text_pair(field, value)?.is_some_and(|(text, part)| text.ends_with(part)))
-        }
+        Operator::StartsWith => Ok(text_pair(field, value)?.is_some_and(|(text, part)| text.starts_with(part))),
+        Operator::EndsWith => Ok(text_pair(field, value)?.is_some_and(|(text, part)| text.ends_with(part))),
         Operator::Exists => Ok(found.is_some() != (*value == Document::Boolean(false))),
     }
 }
@@ -264,10 +240,9 @@ fn order(field: DocumentRef<'_>, value: &Document) -> Result<Option<Ordering>> {
 
 fn contains(field: DocumentRef<'_>, value: &Document) -> Result<bool> {
     match (field.shallow()?, value) {
-        (Shallow::String(text), Document::String(part)) => Ok(part.is_empty()
-            || text
-                .windows(part.len())
-                .any(|window| window == part.as_slice())),
+        (Shallow::String(text), Document::String(part)) => {
+            Ok(part.is_empty() || text.windows(part.len()).any(|window| window == part.as_slice()))
+        }
         (Shallow::Array(mut elements), value) => {
             while let Some(element) = elements.element()? {
                 if equal(element, value)? {
@@ -280,10 +255,7 @@ fn contains(field: DocumentRef<'_>, value: &Document) -> Result<bool> {
     }
 }
 
-fn text_pair<'a>(
-    field: DocumentRef<'a>,
-    value: &'a Document,
-) -> Result<Option<(&'a [u8], &'a [u8])>> {
+fn text_pair<'a>(field: DocumentRef<'a>, value: &'a Document) -> Result<Option<(&'a [u8], &'a [u8])>> {
     Ok(match (field.shallow()?, value) {
         (Shallow::String(text), Document::String(part)) => Some((text, part)),
         _ => None,

@@ -39,11 +39,7 @@ pub fn encode_key(key: &Document) -> Result<Vec<u8>> {
 pub fn decode_key(bytes: &[u8]) -> Result<Document> {
     let mut rest = bytes;
     let key = read_key(&mut rest, 0)?;
-    if rest.is_empty() {
-        Ok(key)
-    } else {
-        Err(malformed())
-    }
+    if rest.is_empty() { Ok(key) } else { Err(malformed()) }
 }
 
 /// The total order over all documents.
@@ -98,8 +94,7 @@ fn compare_sequences<'a>(
 
 pub(crate) fn compare_floats(left: f64, right: f64) -> Ordering {
     // `None` only with a NaN, which is below every number.
-    left.partial_cmp(&right)
-        .unwrap_or_else(|| right.is_nan().cmp(&left.is_nan()))
+    left.partial_cmp(&right).unwrap_or_else(|| right.is_nan().cmp(&left.is_nan()))
 }
 
 pub(crate) fn compare_integer_float(integer: i64, float: f64) -> Ordering {
@@ -111,9 +106,7 @@ pub(crate) fn compare_integer_float(integer: i64, float: f64) -> Ordering {
     }
     let floor = float.floor();
     // The range was checked above, so the conversion is exact.
-    integer
-        .cmp(&(floor as i64))
-        .then_with(|| floor.partial_cmp(&float).unwrap_or(Ordering::Equal))
+    integer.cmp(&(floor as i64)).then_with(|| floor.partial_cmp(&float).unwrap_or(Ordering::Equal))
 }
 
 fn write_key(key: &Document, out: &mut Vec<u8>, depth: usize) -> Result<()> {
@@ -218,20 +211,12 @@ fn read_number(rest: &mut &[u8]) -> Result<Document> {
     if ordered == 0 {
         return Ok(Document::Float(f64::NAN));
     }
-    let base = f64::from_bits(if ordered & SIGN == 0 {
-        !ordered
-    } else {
-        ordered & !SIGN
-    });
+    let base = f64::from_bits(if ordered & SIGN == 0 { !ordered } else { ordered & !SIGN });
     if base.floor() == base && (-TWO_POW_63..TWO_POW_63).contains(&base) {
         let integer = (base as i64).checked_add(left).ok_or_else(malformed)?;
         return Ok(Document::Integer(integer));
     }
-    if left == 0 && !base.is_nan() {
-        Ok(Document::Float(base))
-    } else {
-        Err(malformed())
-    }
+    if left == 0 && !base.is_nan() { Ok(Document::Float(base)) } else { Err(malformed()) }
 }
 
 fn take_byte(rest: &mut &[u8]) -> Result<u8> {

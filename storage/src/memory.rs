@@ -93,11 +93,7 @@ impl MemoryBackend {
 
     /// Changes the stored log records behind the engine's back.
     pub fn alter_log(&self, mut alter: impl FnMut(&mut Vec<u8>)) {
-        self.store
-            .borrow_mut()
-            .log
-            .values_mut()
-            .for_each(&mut alter);
+        self.store.borrow_mut().log.values_mut().for_each(&mut alter);
     }
 
     /// Runs a write with the fault that waits for it, if any.
@@ -134,21 +130,14 @@ impl Backend for MemoryBackend {
         })
     }
 
-    fn read_pages(
-        &self,
-        checkpoint: u64,
-        pages: Vec<PageId>,
-    ) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
+    fn read_pages(&self, checkpoint: u64, pages: Vec<PageId>) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
         Box::pin(async move {
             let mut store = self.store.borrow_mut();
             if store.checkpoint != checkpoint {
                 return Err(Error::Conflict);
             }
             store.page_reads += pages.len() as u64;
-            Ok(pages
-                .iter()
-                .map(|page| store.pages.get(page).cloned())
-                .collect())
+            Ok(pages.iter().map(|page| store.pages.get(page).cloned()).collect())
         })
     }
 
@@ -168,8 +157,7 @@ impl Backend for MemoryBackend {
     fn checkpoint(&self, checkpoint: Checkpoint) -> BackendFuture<'_, ()> {
         Box::pin(async move {
             self.write(|store| {
-                if store.checkpoint != checkpoint.expected_checkpoint
-                    || store.sequence != checkpoint.expected_sequence
+                if store.checkpoint != checkpoint.expected_checkpoint || store.sequence != checkpoint.expected_sequence
                 {
                     return Err(Error::Conflict);
                 }

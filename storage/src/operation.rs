@@ -81,36 +81,22 @@ pub enum Outcome {
 impl Operation {
     /// Stores a document.
     pub fn set(collection: &str, key: impl Into<Document>, value: &Document) -> Result<Operation> {
-        Ok(Operation::Set {
-            collection: collection.to_owned(),
-            key: key.into(),
-            value: Encoded::try_from(value)?,
-        })
+        Ok(Operation::Set { collection: collection.to_owned(), key: key.into(), value: Encoded::try_from(value)? })
     }
 
     /// Reads a document.
     pub fn get(collection: &str, key: impl Into<Document>) -> Operation {
-        Operation::Get {
-            collection: collection.to_owned(),
-            key: key.into(),
-        }
+        Operation::Get { collection: collection.to_owned(), key: key.into() }
     }
 
     /// Removes a document.
     pub fn delete(collection: &str, key: impl Into<Document>) -> Operation {
-        Operation::Delete {
-            collection: collection.to_owned(),
-            key: key.into(),
-        }
+        Operation::Delete { collection: collection.to_owned(), key: key.into() }
     }
 
     /// Merges fields into a document.
     pub fn update(collection: &str, key: impl Into<Document>, value: Document) -> Operation {
-        Operation::Update {
-            collection: collection.to_owned(),
-            key: key.into(),
-            value,
-        }
+        Operation::Update { collection: collection.to_owned(), key: key.into(), value }
     }
 
     /// Adds to a number.
@@ -131,11 +117,7 @@ impl Operation {
 
 pub(crate) async fn run(transaction: &mut Transaction, operation: &Operation) -> Result<Outcome> {
     match operation {
-        Operation::Set {
-            collection,
-            key,
-            value,
-        } => {
+        Operation::Set { collection, key, value } => {
             let key = encode_key(key)?;
             transaction.set_encoded(collection, &key, value).await?;
             Ok(Outcome::Done)
@@ -150,23 +132,14 @@ pub(crate) async fn run(transaction: &mut Transaction, operation: &Operation) ->
             let deleted = transaction.delete_encoded(collection, &key).await?;
             Ok(Outcome::Deleted(deleted))
         }
-        Operation::Update {
-            collection,
-            key,
-            value,
-        } => {
+        Operation::Update { collection, key, value } => {
             let key = encode_key(key)?;
             let stored = transaction.get_encoded(collection, &key).await?;
             let merged = Encoded::try_from(&merge(stored, value)?)?;
             transaction.set_encoded(collection, &key, &merged).await?;
             Ok(Outcome::Value(Some(merged)))
         }
-        Operation::Increment {
-            collection,
-            key,
-            field,
-            amount,
-        } => {
+        Operation::Increment { collection, key, field, amount } => {
             let key = encode_key(key)?;
             let stored = transaction.get_encoded(collection, &key).await?;
             let mut document = match stored {
@@ -212,15 +185,10 @@ fn increment(document: &mut Document, field: Option<&str>, amount: &Document) ->
             *place = Document::Map(Vec::new());
         }
         let Document::Map(entries) = place else {
-            return Err(Error::invalid(
-                "field",
-                format!("'{path}' is not a field of a map"),
-            ));
+            return Err(Error::invalid("field", format!("'{path}' is not a field of a map")));
         };
         let find = |name: &str| {
-            entries
-                .iter()
-                .position(|(key, _)| matches!(key, Document::String(key) if key == name.as_bytes()))
+            entries.iter().position(|(key, _)| matches!(key, Document::String(key) if key == name.as_bytes()))
         };
         let (name, inner, found) = match (find(path), path.split_once('.')) {
             (None, Some((name, inner))) => (name, Some(inner), find(name)),
@@ -241,10 +209,9 @@ fn add(number: &Document, amount: &Document) -> Result<Document> {
     use Document::{Float, Integer};
     Ok(match (number, amount) {
         (Document::Nil, Integer(_) | Float(_)) => amount.clone(),
-        (Integer(a), Integer(b)) => Integer(
-            a.checked_add(*b)
-                .ok_or_else(|| Error::invalid("amount", "the sum exceeds 64 bits"))?,
-        ),
+        (Integer(a), Integer(b)) => {
+            Integer(a.checked_add(*b).ok_or_else(|| Error::invalid("amount", "the sum exceeds 64 bits"))?)
+        }
         (Integer(a), Float(b)) => Float(*a as f64 + b),
         (Float(a), Integer(b)) => Float(a + *b as f64),
         (Float(a), Float(b)) => Float(a + b),

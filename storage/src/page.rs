@@ -81,27 +81,15 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub fn branch(key: Vec<u8>, child: PageId) -> Cell {
-        Cell {
-            key,
-            word: child.0,
-            payload: Vec::new(),
-        }
+        Cell { key, word: child.0, payload: Vec::new() }
     }
 
     pub fn inline(key: &[u8], value: &[u8]) -> Cell {
-        Cell {
-            key: key.to_vec(),
-            word: value.len() as u32,
-            payload: value.to_vec(),
-        }
+        Cell { key: key.to_vec(), word: value.len() as u32, payload: value.to_vec() }
     }
 
     pub fn overflow(key: &[u8], length: usize, first: PageId) -> Cell {
-        Cell {
-            key: key.to_vec(),
-            word: length as u32 | OVERFLOW,
-            payload: first.0.to_le_bytes().to_vec(),
-        }
+        Cell { key: key.to_vec(), word: length as u32 | OVERFLOW, payload: first.0.to_le_bytes().to_vec() }
     }
 
     /// Bytes it takes in a page, its slot included.
@@ -132,9 +120,7 @@ pub(crate) fn fits_inline(page_size: usize, key: &[u8], value: &[u8]) -> bool {
 
 impl Page {
     pub fn new(page_size: usize, kind: PageKind) -> Page {
-        let mut page = Page {
-            bytes: vec![0; page_size],
-        };
+        let mut page = Page { bytes: vec![0; page_size] };
         page.bytes[8] = kind as u8;
         page.set_u16(12, page_size);
         page
@@ -206,10 +192,7 @@ impl Page {
     }
 
     fn u16(&self, offset: usize) -> usize {
-        usize::from(u16::from_le_bytes([
-            self.bytes[offset],
-            self.bytes[offset + 1],
-        ]))
+        usize::from(u16::from_le_bytes([self.bytes[offset], self.bytes[offset + 1]]))
     }
 
     fn set_u16(&mut self, offset: usize, value: usize) {
@@ -376,8 +359,7 @@ impl Page {
         self.bytes[offset + CELL_HEADER..key_end].copy_from_slice(&cell.key);
         self.bytes[key_end..key_end + cell.payload.len()].copy_from_slice(&cell.payload);
         let slot = HEADER + SLOT * index;
-        self.bytes
-            .copy_within(slot..HEADER + SLOT * count, slot + SLOT);
+        self.bytes.copy_within(slot..HEADER + SLOT * count, slot + SLOT);
         self.set_u16(slot, offset);
         self.set_u16(10, count + 1);
         true
@@ -388,8 +370,7 @@ impl Page {
         let dead = self.dead() + self.cell_length(self.offset(index));
         self.set_u16(14, dead);
         let slot = HEADER + SLOT * index;
-        self.bytes
-            .copy_within(slot + SLOT..HEADER + SLOT * count, slot);
+        self.bytes.copy_within(slot + SLOT..HEADER + SLOT * count, slot);
         self.set_u16(10, count - 1);
     }
 
@@ -410,8 +391,7 @@ impl Page {
 
     /// The data of an overflow page, `None` for any other page.
     pub fn data(&self) -> Option<&[u8]> {
-        self.is(PageKind::Overflow)
-            .then(|| &self.bytes[HEADER..HEADER + self.count()])
+        self.is(PageKind::Overflow).then(|| &self.bytes[HEADER..HEADER + self.count()])
     }
 
     /// Bytes of the value from this overflow page on.
@@ -427,8 +407,7 @@ impl Page {
 
     /// The page numbers of a free-list page, `None` for any other page.
     pub fn page_numbers(&self) -> Option<impl Iterator<Item = PageId> + '_> {
-        self.is(PageKind::FreeList)
-            .then(|| (0..self.count()).map(|index| PageId(self.u32(HEADER + 4 * index))))
+        self.is(PageKind::FreeList).then(|| (0..self.count()).map(|index| PageId(self.u32(HEADER + 4 * index))))
     }
 
     pub fn set_page_numbers(&mut self, numbers: &[PageId]) {

@@ -84,8 +84,7 @@ impl Pager {
 
     /// Forgets all pages and starts from a stored state.
     pub fn reset(&mut self, next: u32) {
-        let (page_size, cache_bytes_max, epoch) =
-            (self.page_size, self.cache_bytes_max, self.epoch);
+        let (page_size, cache_bytes_max, epoch) = (self.page_size, self.cache_bytes_max, self.epoch);
         *self = Pager::new(page_size, cache_bytes_max);
         self.next = next;
         self.epoch = epoch + 1;
@@ -140,15 +139,7 @@ impl Pager {
         let bytes = bytes.ok_or_else(|| Error::corrupt(id))?;
         let page = Rc::new(Page::open(id, self.page_size, bytes)?);
         self.tick += 1;
-        self.cache.insert(
-            id,
-            Entry {
-                page,
-                dirty: false,
-                epoch: 0,
-                used: self.tick,
-            },
-        );
+        self.cache.insert(id, Entry { page, dirty: false, epoch: 0, used: self.tick });
         Ok(())
     }
 
@@ -168,12 +159,7 @@ impl Pager {
             }
         };
         self.tick += 1;
-        let entry = Entry {
-            page,
-            dirty: true,
-            epoch: self.epoch,
-            used: self.tick,
-        };
+        let entry = Entry { page, dirty: true, epoch: self.epoch, used: self.tick };
         self.insert_entry(id, entry);
         id
     }
@@ -202,19 +188,13 @@ impl Pager {
             }
         }
         let id = PageId(self.next);
-        self.next = self
-            .next
-            .checked_add(1)
-            .expect("a database has fewer than 2^32 pages");
+        self.next = self.next.checked_add(1).expect("a database has fewer than 2^32 pages");
         id
     }
 
     /// Makes a page changeable: the number of the page itself when the transaction allocated it, else of a copy.
     pub fn own(&mut self, id: PageId) -> PageId {
-        let entry = self
-            .cache
-            .get(&id)
-            .expect("a step reads a page before it changes it");
+        let entry = self.cache.get(&id).expect("a step reads a page before it changes it");
         if entry.epoch == self.epoch {
             return id;
         }
@@ -225,24 +205,14 @@ impl Pager {
 
     /// The content of a page that the open transaction owns.
     pub fn page_mut(&mut self, id: PageId) -> &mut Page {
-        let entry = self
-            .cache
-            .get_mut(&id)
-            .expect("a step reads a page before it changes it");
-        assert_eq!(
-            entry.epoch, self.epoch,
-            "a transaction changes only pages it owns"
-        );
+        let entry = self.cache.get_mut(&id).expect("a step reads a page before it changes it");
+        assert_eq!(entry.epoch, self.epoch, "a transaction changes only pages it owns");
         Rc::make_mut(&mut entry.page)
     }
 
     /// The transaction's tree uses the page no longer.
     pub fn release(&mut self, id: PageId) {
-        if self
-            .cache
-            .get(&id)
-            .is_some_and(|entry| entry.epoch == self.epoch)
-        {
+        if self.cache.get(&id).is_some_and(|entry| entry.epoch == self.epoch) {
             self.forget(id);
             self.reusable.push(id);
         } else {
@@ -280,11 +250,7 @@ impl Pager {
 
     /// Frees what no living snapshot can see; `oldest` is the oldest version that one holds.
     pub fn reclaim(&mut self, oldest: u64) {
-        let ready = self
-            .pending
-            .iter()
-            .take_while(|(version, _)| *version <= oldest)
-            .count();
+        let ready = self.pending.iter().take_while(|(version, _)| *version <= oldest).count();
         for (_, ids) in self.pending.drain(..ready).collect::<Vec<_>>() {
             for id in ids {
                 self.forget(id);
@@ -311,12 +277,7 @@ impl Pager {
 
     /// The sealed pages a checkpoint has to write, in order of number.
     pub fn dirty_pages(&self) -> Vec<(PageId, Vec<u8>)> {
-        let pending: BTreeSet<PageId> = self
-            .pending
-            .iter()
-            .flat_map(|(_, ids)| ids)
-            .copied()
-            .collect();
+        let pending: BTreeSet<PageId> = self.pending.iter().flat_map(|(_, ids)| ids).copied().collect();
         let mut pages: Vec<(PageId, Vec<u8>)> = self
             .cache
             .iter()
@@ -345,12 +306,8 @@ impl Pager {
         if clean_count * self.page_size <= self.cache_bytes_max {
             return;
         }
-        let mut clean: Vec<(u64, PageId)> = self
-            .cache
-            .iter()
-            .filter(|(_, entry)| !entry.dirty)
-            .map(|(id, entry)| (entry.used, *id))
-            .collect();
+        let mut clean: Vec<(u64, PageId)> =
+            self.cache.iter().filter(|(_, entry)| !entry.dirty).map(|(id, entry)| (entry.used, *id)).collect();
         // Down to three quarters, so that the sorting is paid for by many later loads.
         let target = self.cache_bytes_max / 4 * 3 / self.page_size;
         let excess = clean_count.saturating_sub(target);

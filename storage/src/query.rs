@@ -96,9 +96,7 @@ pub(crate) async fn run(
     let mut candidates = Vec::new();
     if let Some(state) = state {
         // With an offset and limit no more rows than their sum can matter.
-        let wanted = query
-            .limit
-            .map_or(u64::MAX, |limit| limit.saturating_add(query.offset));
+        let wanted = query.limit.map_or(u64::MAX, |limit| limit.saturating_add(query.offset));
         let visit = |entry: &Entry| {
             if wanted == 0 {
                 return Ok(false);
@@ -117,21 +115,11 @@ pub(crate) async fn run(
             }
             Ok(true)
         };
-        engine
-            .scan(
-                generation,
-                state.root,
-                KeyRange::ALL,
-                Direction::Forward,
-                visit,
-            )
-            .await?;
+        engine.scan(generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
     }
     sort(&mut candidates, &query.sort);
     let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
-    let limit = query.limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
+    let limit = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let rows = candidates
         .into_iter()
         .skip(offset)
@@ -171,11 +159,7 @@ impl Candidate {
                 },
             })
             .collect::<Result<Vec<Document>>>()?;
-        Ok(Candidate {
-            sort_keys,
-            key: entry.key().to_vec(),
-            value: entry.value.to_vec(),
-        })
+        Ok(Candidate { sort_keys, key: entry.key().to_vec(), value: entry.value.to_vec() })
     }
 
     fn into_row(self, fields: Option<&[String]>) -> Result<Row> {
@@ -183,10 +167,7 @@ impl Candidate {
             Some(fields) => project(DocumentRef::new(&self.value), fields)?,
             None => self.value,
         };
-        Ok(Row {
-            key: decode_key(&self.key)?,
-            value: Encoded::trusted(value),
-        })
+        Ok(Row { key: decode_key(&self.key)?, value: Encoded::trusted(value) })
     }
 }
 

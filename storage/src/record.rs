@@ -58,8 +58,7 @@ impl RootRecord {
         }
         let page_size = word(8) as usize;
         let next = word(20);
-        if !(PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&page_size) || !(1..=PAGES_MAX).contains(&next)
-        {
+        if !(PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&page_size) || !(1..=PAGES_MAX).contains(&next) {
             return Err(Error::CorruptRecord("root record"));
         }
         Ok(RootRecord {
@@ -74,10 +73,7 @@ impl RootRecord {
 
 fn check_version(found: u32) -> Result<()> {
     if found > FORMAT_VERSION {
-        return Err(Error::NewerVersion {
-            found,
-            supported: FORMAT_VERSION,
-        });
+        return Err(Error::NewerVersion { found, supported: FORMAT_VERSION });
     }
     Ok(())
 }
@@ -96,28 +92,11 @@ fn unseal(bytes: &[u8]) -> Option<&[u8]> {
 /// One change of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
-    CreateCollection {
-        collection: u32,
-        name: &'a str,
-    },
-    Put {
-        collection: u32,
-        key: &'a [u8],
-        value: &'a [u8],
-    },
-    Delete {
-        collection: u32,
-        key: &'a [u8],
-    },
-    CreateIndex {
-        collection: u32,
-        field: &'a str,
-        kind: u8,
-    },
-    DropIndex {
-        collection: u32,
-        field: &'a str,
-    },
+    CreateCollection { collection: u32, name: &'a str },
+    Put { collection: u32, key: &'a [u8], value: &'a [u8] },
+    Delete { collection: u32, key: &'a [u8] },
+    CreateIndex { collection: u32, field: &'a str, kind: u8 },
+    DropIndex { collection: u32, field: &'a str },
 }
 
 /// Collects the changes of a transaction.
@@ -142,11 +121,7 @@ impl LogWriter {
                 head(1, collection);
                 write_bytes(out, name.as_bytes());
             }
-            Change::Put {
-                collection,
-                key,
-                value,
-            } => {
+            Change::Put { collection, key, value } => {
                 head(2, collection);
                 write_bytes(out, key);
                 write_bytes(out, value);
@@ -155,11 +130,7 @@ impl LogWriter {
                 head(3, collection);
                 write_bytes(out, key);
             }
-            Change::CreateIndex {
-                collection,
-                field,
-                kind,
-            } => {
+            Change::CreateIndex { collection, field, kind } => {
                 head(4, collection);
                 out.push(kind);
                 write_bytes(out, field.as_bytes());
@@ -190,9 +161,7 @@ pub(crate) struct LogReader<'a> {
 impl<'a> LogReader<'a> {
     pub fn new(record: &'a [u8]) -> Result<LogReader<'a>> {
         check_version(u32::from(*record.first().ok_or_else(damaged)?))?;
-        let mut changes = Reader {
-            bytes: &unseal(record).ok_or_else(damaged)?[1..],
-        };
+        let mut changes = Reader { bytes: &unseal(record).ok_or_else(damaged)?[1..] };
         let sequence = changes.varint().map_err(|_| damaged())?;
         Ok(LogReader { sequence, changes })
     }
@@ -209,28 +178,11 @@ impl<'a> LogReader<'a> {
         let tag = reader.byte()?;
         let collection = u32::try_from(reader.varint()?).map_err(|_| damaged())?;
         Ok(match tag {
-            1 => Change::CreateCollection {
-                collection,
-                name: text(reader)?,
-            },
-            2 => Change::Put {
-                collection,
-                key: reader.length_and_bytes()?,
-                value: reader.length_and_bytes()?,
-            },
-            3 => Change::Delete {
-                collection,
-                key: reader.length_and_bytes()?,
-            },
-            4 => Change::CreateIndex {
-                collection,
-                kind: reader.byte()?,
-                field: text(reader)?,
-            },
-            5 => Change::DropIndex {
-                collection,
-                field: text(reader)?,
-            },
+            1 => Change::CreateCollection { collection, name: text(reader)? },
+            2 => Change::Put { collection, key: reader.length_and_bytes()?, value: reader.length_and_bytes()? },
+            3 => Change::Delete { collection, key: reader.length_and_bytes()? },
+            4 => Change::CreateIndex { collection, kind: reader.byte()?, field: text(reader)? },
+            5 => Change::DropIndex { collection, field: text(reader)? },
             _ => return Err(damaged()),
         })
     }

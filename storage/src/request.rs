@@ -30,10 +30,7 @@ pub fn parse_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
     let mut operations = Vec::with_capacity(elements.count.min(4096));
     while let Some(element) = elements.element()? {
         let position = operations.len();
-        let operation = parse_operation(element).map_err(|error| Error::Batch {
-            position,
-            source: Box::new(error),
-        })?;
+        let operation = parse_operation(element).map_err(|error| Error::Batch { position, source: Box::new(error) })?;
         operations.push(operation);
     }
     Ok(operations)
@@ -72,11 +69,7 @@ pub fn encode_outcomes(outcomes: &[Outcome], operations: &[Operation]) -> Result
 
 /// The encoding of a query's rows, or of `{rows, plan}`.
 pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8>> {
-    let rows = result
-        .rows
-        .iter()
-        .map(encode_row)
-        .collect::<Result<Vec<Encoded>>>()?;
+    let rows = result.rows.iter().map(encode_row).collect::<Result<Vec<Encoded>>>()?;
     let rows = encode_array(rows.into_iter());
     if !explain {
         return Ok(rows);
@@ -87,26 +80,16 @@ pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8
 
 fn encode_row(row: &Row) -> Result<Encoded> {
     let key = row.key.encode()?;
-    Ok(Encoded::trusted(encode_map(&[
-        (b"key", &key),
-        (b"value", row.value.as_bytes()),
-    ])))
+    Ok(Encoded::trusted(encode_map(&[(b"key", &key), (b"value", row.value.as_bytes())])))
 }
 
 fn plan_document(plan: &Plan) -> Document {
     let number = |value: u64| Document::Integer(i64::try_from(value).unwrap_or(i64::MAX));
-    let unused = plan
-        .unused_indexes
-        .iter()
-        .map(|field| Document::text(field))
-        .collect();
+    let unused = plan.unused_indexes.iter().map(|field| Document::text(field)).collect();
     Document::map([
         ("access", Document::text(plan.access)),
         ("fullScan", Document::Boolean(plan.index.is_none())),
-        (
-            "index",
-            plan.index.as_deref().map_or(Document::Nil, Document::text),
-        ),
+        ("index", plan.index.as_deref().map_or(Document::Nil, Document::text)),
         ("unusedIndexes", Document::Array(unused)),
         ("sorted", Document::Boolean(plan.sorted)),
         ("rowsExamined", number(plan.rows_examined)),
@@ -135,10 +118,7 @@ fn parse_operation(element: DocumentRef<'_>) -> Result<Operation> {
         }
     }
     let kind = fields.kind.map(DocumentRef::decode).transpose()?;
-    let kind = kind
-        .as_ref()
-        .and_then(Document::as_text)
-        .ok_or_else(|| Error::invalid("type", "must be a string"))?;
+    let kind = kind.as_ref().and_then(Document::as_text).ok_or_else(|| Error::invalid("type", "must be a string"))?;
     Ok(match kind {
         "set" => Operation::Set {
             collection: fields.table()?,
@@ -148,14 +128,8 @@ fn parse_operation(element: DocumentRef<'_>) -> Result<Operation> {
                 None => return Err(Error::invalid("value", "is missing")),
             },
         },
-        "get" => Operation::Get {
-            collection: fields.table()?,
-            key: fields.key()?,
-        },
-        "delete" => Operation::Delete {
-            collection: fields.table()?,
-            key: fields.key()?,
-        },
+        "get" => Operation::Get { collection: fields.table()?, key: fields.key()? },
+        "delete" => Operation::Delete { collection: fields.table()?, key: fields.key()? },
         "update" => Operation::Update {
             collection: fields.table()?,
             key: fields.key()?,
@@ -251,12 +225,9 @@ fn query_of(request: &Document) -> Result<Query> {
         limit: count_of(request, "limit")?,
         fields: match given(request, "fields") {
             None => None,
-            Some(Document::Array(fields)) => Some(
-                fields
-                    .iter()
-                    .map(|field| text_of("fields", field))
-                    .collect::<Result<_>>()?,
-            ),
+            Some(Document::Array(fields)) => {
+                Some(fields.iter().map(|field| text_of("fields", field)).collect::<Result<_>>()?)
+            }
             Some(_) => return Err(Error::invalid("fields", "must be an array of strings")),
         },
         explain: match given(request, "explain") {
@@ -269,9 +240,7 @@ fn query_of(request: &Document) -> Result<Query> {
 
 /// A field of a map that is there and not nil.
 fn given<'a>(request: &'a Document, name: &str) -> Option<&'a Document> {
-    request
-        .get(name)
-        .filter(|value| !matches!(value, Document::Nil))
+    request.get(name).filter(|value| !matches!(value, Document::Nil))
 }
 
 fn filter_of(filter: &Document, depth: usize) -> Result<Filter> {
@@ -293,10 +262,7 @@ fn filter_of(filter: &Document, depth: usize) -> Result<Filter> {
 }
 
 fn filters_of(filters: &[Document], depth: usize) -> Result<Vec<Filter>> {
-    filters
-        .iter()
-        .map(|filter| filter_of(filter, depth + 1))
-        .collect()
+    filters.iter().map(|filter| filter_of(filter, depth + 1)).collect()
 }
 
 fn combination_of(name: &str, inner: &Document, depth: usize) -> Result<Filter> {
@@ -312,25 +278,16 @@ fn condition_of(condition: &Document) -> Result<Filter> {
     let field = text_of("field", condition.get("field").unwrap_or(&Document::Nil))?;
     let operator = match given(condition, "operator") {
         None => Operator::Equal,
-        Some(operator) => Operator::from_name(
-            operator
-                .as_text()
-                .ok_or_else(|| Error::invalid("operator", "must be a string"))?,
-        )?,
+        Some(operator) => {
+            Operator::from_name(operator.as_text().ok_or_else(|| Error::invalid("operator", "must be a string"))?)?
+        }
     };
-    Ok(Filter::Field {
-        field,
-        operator,
-        value: condition.get("value").cloned().unwrap_or_default(),
-    })
+    Ok(Filter::Field { field, operator, value: condition.get("value").cloned().unwrap_or_default() })
 }
 
 fn sort_of(sort: &Document) -> Result<Sort> {
     if let Document::String(_) = sort {
-        return Ok(Sort {
-            field: text_of("sort", sort)?,
-            direction: Direction::Forward,
-        });
+        return Ok(Sort { field: text_of("sort", sort)?, direction: Direction::Forward });
     }
     let field = text_of("sort.field", sort.get("field").unwrap_or(&Document::Nil))?;
     let order = given(sort, "order").map(Document::as_text);
@@ -348,7 +305,5 @@ fn count_of(request: &Document, name: &str) -> Result<Option<u64>> {
         Some(Document::Integer(count)) => u64::try_from(*count).ok(),
         Some(_) => None,
     };
-    count
-        .map(Some)
-        .ok_or_else(|| Error::invalid(name, "must be a whole number from 0"))
+    count.map(Some).ok_or_else(|| Error::invalid(name, "must be a whole number from 0"))
 }

@@ -37,14 +37,7 @@ impl Transaction {
             core.pager.begin();
             ((*core.catalog).clone(), core.generation())
         };
-        Ok(Transaction {
-            catalog,
-            engine,
-            turn,
-            log: LogWriter::default(),
-            generation,
-            finished: false,
-        })
+        Ok(Transaction { catalog, engine, turn, log: LogWriter::default(), generation, finished: false })
     }
 
     /// Makes all changes durable and visible. Fails with [`Error::Conflict`] when another connection has committed
@@ -65,10 +58,7 @@ impl Transaction {
             Ok(()) => {
                 let catalog = std::mem::take(&mut self.catalog);
                 self.finished = true;
-                self.engine
-                    .core
-                    .borrow_mut()
-                    .commit(catalog, sequence + 1, record_bytes);
+                self.engine.core.borrow_mut().commit(catalog, sequence + 1, record_bytes);
                 if self.engine.checkpoint_due() {
                     // The commit is durable already; a failure here is kept in the statistics and tried again.
                     let _ = self.engine.checkpoint(&self.turn).await;
@@ -117,8 +107,7 @@ impl Transaction {
     /// Stores a document under a key, creating the Collection when there is none of that name.
     pub async fn set(&mut self, collection: &str, key: &Document, value: &Document) -> Result<()> {
         let value = Encoded::try_from(value)?;
-        self.set_encoded(collection, &encode_key(key)?, &value)
-            .await
+        self.set_encoded(collection, &encode_key(key)?, &value).await
     }
 
     /// Removes a key; says whether it was there.
@@ -132,11 +121,7 @@ impl Transaction {
         crate::query::run(&self.engine, self.generation, state.as_deref(), query).await
     }
 
-    pub(crate) async fn get_encoded(
-        &mut self,
-        collection: &str,
-        key: &[u8],
-    ) -> Result<Option<Encoded>> {
+    pub(crate) async fn get_encoded(&mut self, collection: &str, key: &[u8]) -> Result<Option<Encoded>> {
         let Some(state) = self.catalog.find(collection) else {
             return Ok(None);
         };
@@ -144,21 +129,11 @@ impl Transaction {
         Ok(value.map(Encoded::trusted))
     }
 
-    pub(crate) async fn set_encoded(
-        &mut self,
-        collection: &str,
-        key: &[u8],
-        value: &Encoded,
-    ) -> Result<()> {
+    pub(crate) async fn set_encoded(&mut self, collection: &str, key: &[u8], value: &Encoded) -> Result<()> {
         let page_size = self.engine.core.borrow().pager.page_size();
         crate::btree::check_entry(page_size, key, value.as_bytes())?;
         let collection = self.collection(collection).await?.id;
-        self.apply(&Change::Put {
-            collection,
-            key,
-            value: value.as_bytes(),
-        })
-        .await?;
+        self.apply(&Change::Put { collection, key, value: value.as_bytes() }).await?;
         Ok(())
     }
 
@@ -171,12 +146,7 @@ impl Transaction {
     }
 
     /// Defines an index, in place of one on the same field. Says whether anything changed.
-    pub(crate) async fn create_index(
-        &mut self,
-        collection: &str,
-        field: &str,
-        kind: IndexKind,
-    ) -> Result<bool> {
+    pub(crate) async fn create_index(&mut self, collection: &str, field: &str, kind: IndexKind) -> Result<bool> {
         check_name("field", field)?;
         let state = self.collection(collection).await?;
         let same = |index: &crate::IndexDefinition| index.field == field && index.kind == kind;
@@ -184,12 +154,7 @@ impl Transaction {
             return Ok(false);
         }
         let collection = state.id;
-        self.apply(&Change::CreateIndex {
-            collection,
-            field,
-            kind: kind.number(),
-        })
-        .await
+        self.apply(&Change::CreateIndex { collection, field, kind: kind.number() }).await
     }
 
     pub(crate) async fn drop_index(&mut self, collection: &str, field: &str) -> Result<bool> {
@@ -205,22 +170,15 @@ impl Transaction {
         check_name("table", name)?;
         if self.catalog.find(name).is_none() {
             let collection = self.catalog.next_id();
-            self.apply(&Change::CreateCollection { collection, name })
-                .await?;
+            self.apply(&Change::CreateCollection { collection, name }).await?;
         }
-        self.catalog
-            .find(name)
-            .cloned()
-            .ok_or(Error::CorruptRecord("collection"))
+        self.catalog.find(name).cloned().ok_or(Error::CorruptRecord("collection"))
     }
 
     /// Carries a change out and notes it for the log, when it changes anything.
     async fn apply(&mut self, change: &Change<'_>) -> Result<bool> {
         let catalog = &mut self.catalog;
-        let changed = self
-            .engine
-            .run(|core| catalog.apply(&mut core.pager, change))
-            .await?;
+        let changed = self.engine.run(|core| catalog.apply(&mut core.pager, change)).await?;
         if changed {
             self.log.push(change);
         }
@@ -238,10 +196,7 @@ const NAME_LENGTH_MAX: usize = 1024;
 
 fn check_name(argument: &str, name: &str) -> Result<()> {
     if name.is_empty() || name.len() > NAME_LENGTH_MAX {
-        return Err(Error::invalid(
-            argument,
-            format!("must have 1 to {NAME_LENGTH_MAX} bytes"),
-        ));
+        return Err(Error::invalid(argument, format!("must have 1 to {NAME_LENGTH_MAX} bytes")));
     }
     Ok(())
 }

@@ -1,9 +1,7 @@
 //! Documents and keys: what is written is read back, damaged bytes are errors, and the byte order of keys is the stated
 //! order.
 
-use cu_storage::{
-    DEPTH_MAX, Document, DocumentRef, Encoded, Error, compare, decode_key, encode_key,
-};
+use cu_storage::{DEPTH_MAX, Document, DocumentRef, Encoded, Error, compare, decode_key, encode_key};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -12,8 +10,7 @@ fn scalar() -> impl Strategy<Value = Document> {
         Just(Document::Nil),
         any::<bool>().prop_map(Document::Boolean),
         number(),
-        proptest::collection::vec(prop_oneof![Just(0u8), Just(0xFF), any::<u8>()], 0..6)
-            .prop_map(Document::String),
+        proptest::collection::vec(prop_oneof![Just(0u8), Just(0xFF), any::<u8>()], 0..6).prop_map(Document::String),
     ]
 }
 
@@ -71,9 +68,7 @@ fn document() -> impl Strategy<Value = Document> {
 }
 
 fn key() -> impl Strategy<Value = Document> {
-    scalar().prop_recursive(3, 12, 4, |inner| {
-        proptest::collection::vec(inner, 0..4).prop_map(Document::Array)
-    })
+    scalar().prop_recursive(3, 12, 4, |inner| proptest::collection::vec(inner, 0..4).prop_map(Document::Array))
 }
 
 proptest! {
@@ -189,17 +184,8 @@ fn encoding_is_as_specified() {
         ((-f64::NAN).into(), &[4, 0, 0, 0, 0, 0, 0, 0xF8, 0x7F]),
         ("hi".into(), &[5, 2, b'h', b'i']),
         (vec![1.into(), Document::Nil].into(), &[6, 4, 2, 3, 2, 0]),
-        (
-            Document::map([("a", 1.into())]),
-            &[7, 6, 1, 5, 1, b'a', 3, 2],
-        ),
-        (
-            Document::Blob {
-                kind: 1,
-                bytes: vec![9],
-            },
-            &[8, 1, 1, 9],
-        ),
+        (Document::map([("a", 1.into())]), &[7, 6, 1, 5, 1, b'a', 3, 2]),
+        (Document::Blob { kind: 1, bytes: vec![9] }, &[8, 1, 1, 9]),
     ];
     for (document, bytes) in cases {
         assert_eq!(document.encode().unwrap(), bytes, "{document:?}");
@@ -230,15 +216,11 @@ fn malformed_encodings_are_errors() {
 
 #[test]
 fn nesting_is_limited() {
-    let nest =
-        |levels: usize| (0..levels).fold(Document::Nil, |inner, _| Document::Array(vec![inner]));
+    let nest = |levels: usize| (0..levels).fold(Document::Nil, |inner, _| Document::Array(vec![inner]));
     let bytes = nest(DEPTH_MAX).encode().unwrap();
     assert!(Document::decode(&bytes).is_ok());
     assert!(nest(DEPTH_MAX + 1).encode().is_err());
-    assert!(matches!(
-        encode_key(&nest(DEPTH_MAX + 1)),
-        Err(Error::InvalidInput { .. })
-    ));
+    assert!(matches!(encode_key(&nest(DEPTH_MAX + 1)), Err(Error::InvalidInput { .. })));
     let mut deep = vec![0u8];
     for _ in 0..DEPTH_MAX + 1 {
         let mut outer = vec![6];
@@ -260,21 +242,13 @@ fn nesting_is_limited() {
 fn fields_are_read_by_path() {
     let document = Document::map([
         ("name", "Alice".into()),
-        (
-            "address",
-            Document::map([("city", "Bern".into()), ("zip.code", 3000.into())]),
-        ),
+        ("address", Document::map([("city", "Bern".into()), ("zip.code", 3000.into())])),
         ("address.city", "exact".into()),
         ("tags", vec!["a".into()].into()),
     ]);
     let bytes = document.encode().unwrap();
     let reader = DocumentRef::new(&bytes);
-    let field = |path| {
-        reader
-            .field(path)
-            .unwrap()
-            .map(|found| found.decode().unwrap())
-    };
+    let field = |path| reader.field(path).unwrap().map(|found| found.decode().unwrap());
     assert_eq!(field("name"), Some("Alice".into()));
     assert_eq!(field("address.city"), Some("exact".into()));
     assert_eq!(field("address.zip.code"), Some(3000.into()));

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use cu_storage::{
-    Backend, BackendFuture, BatchOptions, Checkpoint, Database, Document, Error, MemoryBackend,
-    Operation, Options, PageId, Stored, WriteFault, block_on,
+    Backend, BackendFuture, BatchOptions, Checkpoint, Database, Document, Error, MemoryBackend, Operation, Options,
+    PageId, Stored, WriteFault, block_on,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -19,10 +19,7 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use support::{Model, Write, assert_holds, assert_sound, contents, tiny, write};
 
 fn workload() -> Vec<Vec<Write>> {
-    let config = ProptestConfig {
-        rng_seed: RngSeed::Fixed(3),
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { rng_seed: RngSeed::Fixed(3), ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
     let batches = proptest::collection::vec(proptest::collection::vec(write(), 1..15), 60);
     batches.new_tree(&mut runner).unwrap().current()
@@ -148,11 +145,7 @@ fn a_damaged_page_is_reported_by_number() {
                     // A page that is free may hold anything.
                     let report = block_on(database.check()).unwrap();
                     let problems = report.problems;
-                    assert!(
-                        problems
-                            .iter()
-                            .all(|p| *p == Error::Corrupt { page: page.0 })
-                    );
+                    assert!(problems.iter().all(|p| *p == Error::Corrupt { page: page.0 }));
                     reported += problems.len();
                     match contents(&database) {
                         Ok(_) => assert_eq!(problems, []),
@@ -199,16 +192,13 @@ fn hostile_pages_never_panic() {
                 let _ = block_on(database.check());
                 for collection in block_on(database.collections()).unwrap() {
                     let _ = block_on(database.scan(&collection.name, &Default::default()));
-                    let backward = cu_storage::ScanOptions {
-                        direction: cu_storage::Direction::Backward,
-                        ..Default::default()
-                    };
+                    let backward =
+                        cu_storage::ScanOptions { direction: cu_storage::Direction::Backward, ..Default::default() };
                     let _ = block_on(database.scan(&collection.name, &backward));
                     for number in 0..120 {
                         let _ = block_on(database.delete(&collection.name, &support::key(number)));
                         let value = support::value(number, number * 7);
-                        let _ =
-                            block_on(database.set(&collection.name, &support::key(number), &value));
+                        let _ = block_on(database.set(&collection.name, &support::key(number), &value));
                     }
                 }
             }
@@ -226,9 +216,7 @@ fn damaged_records_are_errors() {
     block_on(database.checkpoint()).unwrap();
     block_on(database.set("a", &2.into(), &"two".into())).unwrap();
     let open = |store: &MemoryBackend| {
-        block_on(Database::open(store.clone(), options.clone()))
-            .map(drop)
-            .map_err(|error| error.code())
+        block_on(Database::open(store.clone(), options.clone())).map(drop).map_err(|error| error.code())
     };
     assert_eq!(open(&store.copy()), Ok(()));
     for at in 0..40 {
@@ -278,20 +266,11 @@ fn a_conflict_can_be_reported_instead() {
     let open = || block_on(Database::open(store.clone(), Options::default())).unwrap();
     let (first, second) = (open(), open());
     block_on(first.set("a", &1.into(), &1.into())).unwrap();
-    let options = BatchOptions {
-        retry: false,
-        ..BatchOptions::default()
-    };
+    let options = BatchOptions { retry: false, ..BatchOptions::default() };
     let batch = [Operation::increment("a", 1, None, 1)];
-    assert_eq!(
-        block_on(second.batch(&batch, &options)).unwrap_err(),
-        Error::Conflict
-    );
+    assert_eq!(block_on(second.batch(&batch, &options)).unwrap_err(), Error::Conflict);
     block_on(second.batch(&batch, &options)).unwrap();
-    assert_eq!(
-        block_on(second.get("a", &1.into())).unwrap(),
-        Some(2.into())
-    );
+    assert_eq!(block_on(second.get("a", &1.into())).unwrap(), Some(2.into()));
 }
 
 /// A backend whose answers take a while, as a browser's do.
@@ -303,11 +282,7 @@ struct Slow {
 impl Slow {
     fn delayed<'a, T: 'a>(&self, answer: BackendFuture<'a, T>) -> BackendFuture<'a, T> {
         // A different wait each time, so that tasks overtake each other.
-        let seed = self
-            .polls
-            .get()
-            .wrapping_mul(1_103_515_245)
-            .wrapping_add(12_345);
+        let seed = self.polls.get().wrapping_mul(1_103_515_245).wrapping_add(12_345);
         self.polls.set(seed);
         let mut before = seed >> 16 & 3;
         let mut after = seed >> 18 & 3;
@@ -333,11 +308,7 @@ impl Backend for Slow {
     fn load(&self, after: u64) -> BackendFuture<'_, Stored> {
         self.delayed(self.store.load(after))
     }
-    fn read_pages(
-        &self,
-        checkpoint: u64,
-        pages: Vec<PageId>,
-    ) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
+    fn read_pages(&self, checkpoint: u64, pages: Vec<PageId>) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
         self.delayed(self.store.read_pages(checkpoint, pages))
     }
     fn append(&self, expected: u64, record: Vec<u8>) -> BackendFuture<'_, ()> {
@@ -377,10 +348,7 @@ fn increments_at_once(stop_after: Option<u32>) {
     let store = MemoryBackend::new();
     let polls = Rc::new(Cell::new(stop_after.unwrap_or(1)));
     let open = || {
-        let slow = Slow {
-            store: store.clone(),
-            polls: polls.clone(),
-        };
+        let slow = Slow { store: store.clone(), polls: polls.clone() };
         let slot = Rc::new(Cell::new(None));
         let result = slot.clone();
         drive(
@@ -399,17 +367,9 @@ fn increments_at_once(stop_after: Option<u32>) {
             for round in 0..20i64 {
                 let batch = [
                     Operation::increment("counters", 0, None, 1),
-                    Operation::set(
-                        "log",
-                        task as i64 * 100 + round,
-                        &support::value(round as u16, 90),
-                    )
-                    .unwrap(),
+                    Operation::set("log", task as i64 * 100 + round, &support::value(round as u16, 90)).unwrap(),
                 ];
-                database
-                    .batch(&batch, &BatchOptions::default())
-                    .await
-                    .unwrap();
+                database.batch(&batch, &BatchOptions::default()).await.unwrap();
                 let rows = database.scan("log", &Default::default()).await.unwrap();
                 assert!(rows.len() as i64 > round);
             }
@@ -420,10 +380,7 @@ fn increments_at_once(stop_after: Option<u32>) {
         tasks.push(Box::pin(async move {
             loop {
                 let batch = [Operation::set("other", 1, &support::value(1, 500)).unwrap()];
-                database
-                    .batch(&batch, &BatchOptions::default())
-                    .await
-                    .unwrap();
+                database.batch(&batch, &BatchOptions::default()).await.unwrap();
                 database.checkpoint().await.unwrap();
             }
         }));

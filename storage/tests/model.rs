@@ -7,8 +7,8 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use cu_storage::{
-    Backend, BatchOptions, Database, Direction, Document, Error, FileBackend, MemoryBackend,
-    Operation, Options, ScanOptions, Snapshot, block_on, encode_key,
+    Backend, BatchOptions, Database, Direction, Document, Error, FileBackend, MemoryBackend, Operation, Options,
+    ScanOptions, Snapshot, block_on, encode_key,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -77,8 +77,7 @@ fn run(steps: &[Step], options: &Options, mut connect: impl FnMut() -> Rc<dyn Ba
                 }
                 snapshots.clear();
                 drop(database.take());
-                database =
-                    Some(block_on(Database::open_shared(connect(), options.clone())).unwrap());
+                database = Some(block_on(Database::open_shared(connect(), options.clone())).unwrap());
             }
             Step::TakeSnapshot => {
                 snapshots.push((block_on(open.snapshot()).unwrap(), model.clone()));
@@ -106,20 +105,12 @@ fn check_scan(
     forward: bool,
 ) {
     let bound = |number| {
-        if included {
-            Bound::Included(key(number))
-        } else {
-            Bound::Excluded(key(number))
-        }
+        if included { Bound::Included(key(number)) } else { Bound::Excluded(key(number)) }
     };
     let options = ScanOptions {
         from: bound(from),
         to: bound(to),
-        direction: if forward {
-            Direction::Forward
-        } else {
-            Direction::Backward
-        },
+        direction: if forward { Direction::Forward } else { Direction::Backward },
         limit: None,
     };
     let found: Vec<Vec<u8>> = block_on(database.scan(collection, &options))
@@ -127,21 +118,12 @@ fn check_scan(
         .into_iter()
         .map(|row| encode_key(&row.key).unwrap())
         .collect();
-    let (low, high) = (
-        encode_key(&key(from)).unwrap(),
-        encode_key(&key(to)).unwrap(),
-    );
+    let (low, high) = (encode_key(&key(from)).unwrap(), encode_key(&key(to)).unwrap());
     let mut wanted: Vec<Vec<u8>> = model
         .get(collection)
         .into_iter()
         .flat_map(|documents| documents.keys())
-        .filter(|key| {
-            if included {
-                **key >= low && **key <= high
-            } else {
-                **key > low && **key < high
-            }
-        })
+        .filter(|key| if included { **key >= low && **key <= high } else { **key > low && **key < high })
         .cloned()
         .collect();
     if !forward {
@@ -198,11 +180,7 @@ proptest! {
 #[test]
 fn sequential_and_random_loads_with_default_pages() {
     let store = MemoryBackend::new();
-    let options = Options {
-        checkpoint_log_bytes: 100_000,
-        cache_bytes_max: 100_000,
-        ..Options::default()
-    };
+    let options = Options { checkpoint_log_bytes: 100_000, cache_bytes_max: 100_000, ..Options::default() };
     let database = block_on(Database::open(store.clone(), options.clone())).unwrap();
     let mut model = Model::new();
     for order in [1u32, 7919] {

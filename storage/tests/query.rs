@@ -1,9 +1,8 @@
 //! Operations and queries: from Rust types and through the document requests.
 
 use cu_storage::{
-    BatchOptions, Database, Direction, Document, Error, Filter, IndexKind, MemoryBackend,
-    Operation, Operator, Options, Outcome, Query, Sort, block_on, encode_outcomes,
-    encode_query_result, parse_batch, parse_query,
+    BatchOptions, Database, Direction, Document, Error, Filter, IndexKind, MemoryBackend, Operation, Operator, Options,
+    Outcome, Query, Sort, block_on, encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
 
 fn people() -> Database {
@@ -26,23 +25,11 @@ fn people() -> Database {
                 ("address", Document::map([("city", "Basel".into())])),
             ]),
         ),
-        (
-            "carol",
-            Document::map([("name", "Carol".into()), ("age", 30.5.into())]),
-        ),
-        (
-            "dave",
-            Document::map([("name", "Dave".into()), ("age", "old".into())]),
-        ),
-        (
-            "erin",
-            Document::map([("name", "Erin".into()), ("age", Document::Nil)]),
-        ),
+        ("carol", Document::map([("name", "Carol".into()), ("age", 30.5.into())])),
+        ("dave", Document::map([("name", "Dave".into()), ("age", "old".into())])),
+        ("erin", Document::map([("name", "Erin".into()), ("age", Document::Nil)])),
     ];
-    let batch: Vec<Operation> = rows
-        .iter()
-        .map(|(key, row)| Operation::set("people", *key, row).unwrap())
-        .collect();
+    let batch: Vec<Operation> = rows.iter().map(|(key, row)| Operation::set("people", *key, row).unwrap()).collect();
     block_on(database.batch(&batch, &BatchOptions::default())).unwrap();
     database
 }
@@ -68,19 +55,9 @@ fn operators() {
         ("age", "<=", 30.5.into(), "alice bob carol"),
         ("age", "<", "z".into(), "dave"),
         ("age", "between", list(&[25.into(), 30.into()]), "alice bob"),
-        (
-            "age",
-            "in",
-            list(&[25.into(), "old".into(), 1.into()]),
-            "bob dave",
-        ),
+        ("age", "in", list(&[25.into(), "old".into(), 1.into()]), "bob dave"),
         ("age", "in", list(&[]), ""),
-        (
-            "age",
-            "not in",
-            list(&[25.into(), "old".into()]),
-            "alice carol erin",
-        ),
+        ("age", "not in", list(&[25.into(), "old".into()]), "alice carol erin"),
         ("name", "contains", "ro".into(), "carol"),
         ("name", "contains", "".into(), "alice bob carol dave erin"),
         ("tags", "contains", "admin".into(), "alice"),
@@ -100,26 +77,15 @@ fn operators() {
     ];
     for (field, operator, value, expected) in cases {
         let filter = Filter::field(field, Operator::from_name(operator).unwrap(), value.clone());
-        let query = Query {
-            collection: "people".to_owned(),
-            filter,
-            ..Query::default()
-        };
-        assert_eq!(
-            keys(&database, &query),
-            expected,
-            "{field} {operator} {value:?}"
-        );
+        let query = Query { collection: "people".to_owned(), filter, ..Query::default() };
+        assert_eq!(keys(&database, &query), expected, "{field} {operator} {value:?}");
     }
 }
 
 #[test]
 fn filter_sort_offset_limit_in_this_order() {
     let database = people();
-    let sort = |field: &str, direction| Sort {
-        field: field.to_owned(),
-        direction,
-    };
+    let sort = |field: &str, direction| Sort { field: field.to_owned(), direction };
     let query = |sorts: Vec<Sort>, offset, limit| Query {
         collection: "people".to_owned(),
         sort: sorts,
@@ -133,31 +99,12 @@ fn filter_sort_offset_limit_in_this_order() {
         (query(vec![], 1, Some(2)), "bob carol"),
         (query(vec![], 0, Some(0)), ""),
         (query(vec![], 9, None), ""),
-        (
-            query(vec![sort("age", Forward)], 0, None),
-            "erin bob alice carol dave",
-        ),
-        (
-            query(vec![sort("age", Backward)], 0, None),
-            "dave carol alice bob erin",
-        ),
+        (query(vec![sort("age", Forward)], 0, None), "erin bob alice carol dave"),
+        (query(vec![sort("age", Backward)], 0, None), "dave carol alice bob erin"),
         (query(vec![sort("age", Forward)], 1, Some(2)), "bob alice"),
-        (
-            query(
-                vec![sort("tags", Forward), sort("name", Backward)],
-                0,
-                Some(3),
-            ),
-            "erin dave carol",
-        ),
+        (query(vec![sort("tags", Forward), sort("name", Backward)], 0, Some(3)), "erin dave carol"),
         (query(vec![sort("$key", Backward)], 0, Some(1)), "erin"),
-        (
-            Query {
-                collection: "nobody".to_owned(),
-                ..Query::default()
-            },
-            "",
-        ),
+        (Query { collection: "nobody".to_owned(), ..Query::default() }, ""),
     ];
     for (query, expected) in cases {
         assert_eq!(keys(&database, &query), expected, "{query:?}");
@@ -167,26 +114,18 @@ fn filter_sort_offset_limit_in_this_order() {
 #[test]
 fn top_rows_of_a_large_collection() {
     let database = block_on(Database::open(MemoryBackend::new(), Options::default())).unwrap();
-    let batch: Vec<Operation> = (0..3000i64)
-        .map(|n| Operation::set("n", n, &Document::Integer(n * 7919 % 3000)).unwrap())
-        .collect();
+    let batch: Vec<Operation> =
+        (0..3000i64).map(|n| Operation::set("n", n, &Document::Integer(n * 7919 % 3000)).unwrap()).collect();
     block_on(database.batch(&batch, &BatchOptions::default())).unwrap();
     let query = Query {
         collection: "n".to_owned(),
-        sort: vec![Sort {
-            field: "$value".to_owned(),
-            direction: Direction::Backward,
-        }],
+        sort: vec![Sort { field: "$value".to_owned(), direction: Direction::Backward }],
         offset: 5,
         limit: Some(10),
         ..Query::default()
     };
     let result = block_on(database.query(&query)).unwrap();
-    let values: Vec<Document> = result
-        .rows
-        .iter()
-        .map(|row| row.value.decode().unwrap())
-        .collect();
+    let values: Vec<Document> = result.rows.iter().map(|row| row.value.decode().unwrap()).collect();
     let expected: Vec<Document> = (2985..2995).rev().map(Document::Integer).collect();
     assert_eq!(values, expected);
     assert_eq!(result.plan.rows_examined, 3000);
@@ -200,11 +139,7 @@ fn operations_give_their_results() {
         Operation::increment("people", "bob", Some("age"), 5),
         Operation::increment("people", "bob", Some("stats.visits"), 1.5),
         Operation::increment("hits", "page", None, 2),
-        Operation::update(
-            "people",
-            "bob",
-            Document::map([("name", "Robert".into()), ("x", 1.into())]),
-        ),
+        Operation::update("people", "bob", Document::map([("name", "Robert".into()), ("x", 1.into())])),
         Operation::delete("people", "dave"),
         Operation::delete("people", "dave"),
         Operation::get("people", "dave"),
@@ -216,34 +151,18 @@ fn operations_give_their_results() {
     ];
     let outcomes = block_on(database.batch(&batch, &BatchOptions::default())).unwrap();
     assert!(matches!(&outcomes[0], Outcome::Value(Some(_))));
-    assert!(matches!(
-        &outcomes[1],
-        Outcome::Number(Document::Integer(30))
-    ));
-    assert!(matches!(
-        &outcomes[2],
-        Outcome::Number(Document::Float(1.5))
-    ));
-    assert!(matches!(
-        &outcomes[3],
-        Outcome::Number(Document::Integer(2))
-    ));
-    let Outcome::Value(Some(bob)) = &outcomes[4] else {
-        panic!()
-    };
+    assert!(matches!(&outcomes[1], Outcome::Number(Document::Integer(30))));
+    assert!(matches!(&outcomes[2], Outcome::Number(Document::Float(1.5))));
+    assert!(matches!(&outcomes[3], Outcome::Number(Document::Integer(2))));
+    let Outcome::Value(Some(bob)) = &outcomes[4] else { panic!() };
     let bob = bob.decode().unwrap();
     assert_eq!(bob.get("name"), Some(&"Robert".into()));
     assert_eq!(bob.get("age"), Some(&30.into()));
-    assert_eq!(
-        bob.get("address"),
-        Some(&Document::map([("city", "Basel".into())]))
-    );
+    assert_eq!(bob.get("address"), Some(&Document::map([("city", "Basel".into())])));
     assert!(matches!(&outcomes[5], Outcome::Deleted(true)));
     assert!(matches!(&outcomes[6], Outcome::Deleted(false)));
     assert!(matches!(&outcomes[7], Outcome::Value(None)));
-    let Outcome::Rows(rows) = &outcomes[8] else {
-        panic!()
-    };
+    let Outcome::Rows(rows) = &outcomes[8] else { panic!() };
     assert_eq!(rows.rows.len(), 2);
 }
 
@@ -251,59 +170,26 @@ fn operations_give_their_results() {
 fn a_failing_operation_undoes_the_batch_and_is_named() {
     let nested_key = Document::Map(vec![]);
     let failing = [
-        (
-            Operation::increment("people", "alice", Some("name"), 1),
-            "invalidInput",
-        ),
-        (
-            Operation::increment("people", "alice", Some("name.x"), 1),
-            "invalidInput",
-        ),
-        (
-            Operation::increment("people", "alice", Some("age"), i64::MAX),
-            "invalidInput",
-        ),
-        (
-            Operation::increment("people", "alice", Some("age"), "x"),
-            "invalidInput",
-        ),
-        (
-            Operation::update("people", "alice", 1.into()),
-            "invalidInput",
-        ),
+        (Operation::increment("people", "alice", Some("name"), 1), "invalidInput"),
+        (Operation::increment("people", "alice", Some("name.x"), 1), "invalidInput"),
+        (Operation::increment("people", "alice", Some("age"), i64::MAX), "invalidInput"),
+        (Operation::increment("people", "alice", Some("age"), "x"), "invalidInput"),
+        (Operation::update("people", "alice", 1.into()), "invalidInput"),
         (Operation::get("people", nested_key.clone()), "invalidInput"),
-        (
-            Operation::set("people", nested_key, &Document::Nil).unwrap(),
-            "invalidInput",
-        ),
-        (
-            Operation::set("", 1, &Document::Nil).unwrap(),
-            "invalidInput",
-        ),
-        (
-            Operation::set("p", "k".repeat(5000).as_str(), &Document::Nil).unwrap(),
-            "invalidInput",
-        ),
+        (Operation::set("people", nested_key, &Document::Nil).unwrap(), "invalidInput"),
+        (Operation::set("", 1, &Document::Nil).unwrap(), "invalidInput"),
+        (Operation::set("p", "k".repeat(5000).as_str(), &Document::Nil).unwrap(), "invalidInput"),
     ];
     for (operation, code) in failing {
         let database = people();
-        let batch = [
-            Operation::set("new", 1, &1.into()).unwrap(),
-            operation,
-            Operation::set("new", 2, &2.into()).unwrap(),
-        ];
+        let batch =
+            [Operation::set("new", 1, &1.into()).unwrap(), operation, Operation::set("new", 2, &2.into()).unwrap()];
         let error = block_on(database.batch(&batch, &BatchOptions::default())).unwrap_err();
-        assert!(
-            matches!(error, Error::Batch { position: 1, .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Batch { position: 1, .. }), "{error:?}");
         assert_eq!(error.code(), code);
         assert_eq!(block_on(database.collections()).unwrap().len(), 1);
 
-        let each = BatchOptions {
-            atomic: false,
-            ..BatchOptions::default()
-        };
+        let each = BatchOptions { atomic: false, ..BatchOptions::default() };
         let outcomes = block_on(database.batch(&batch, &each)).unwrap();
         assert!(matches!(&outcomes[1], Outcome::Failed(error) if error.code() == code));
         assert!(matches!(&outcomes[2], Outcome::Done));
@@ -352,46 +238,21 @@ fn a_batch_request_goes_in_and_comes_out_as_bytes() {
         map(&entries)
     };
     let request = Document::Array(vec![
-        operation(
-            "set",
-            &[("key", 1.into()), ("value", map(&[("age", 1.into())]))],
-        ),
+        operation("set", &[("key", 1.into()), ("value", map(&[("age", 1.into())]))]),
         operation("get", &[("key", 1.into())]),
-        operation(
-            "increment",
-            &[
-                ("key", 1.into()),
-                ("field", "age".into()),
-                ("amount", 4.into()),
-            ],
-        ),
+        operation("increment", &[("key", 1.into()), ("field", "age".into()), ("amount", 4.into())]),
         operation("increment", &[("key", 1.into()), ("field", "age".into())]),
-        operation(
-            "update",
-            &[("key", 1.into()), ("value", map(&[("b", true.into())]))],
-        ),
-        operation(
-            "query",
-            &[
-                ("field", "age".into()),
-                ("operator", "<".into()),
-                ("value", 10.into()),
-            ],
-        ),
+        operation("update", &[("key", 1.into()), ("value", map(&[("b", true.into())]))]),
+        operation("query", &[("field", "age".into()), ("operator", "<".into()), ("value", 10.into())]),
         operation("delete", &[("key", 1.into())]),
         operation("get", &[("key", 1.into())]),
         operation("delete", &[("key", map(&[]))]),
     ]);
     let operations = parse_batch(&request.encode().unwrap()).unwrap();
-    let options = BatchOptions {
-        atomic: false,
-        ..BatchOptions::default()
-    };
+    let options = BatchOptions { atomic: false, ..BatchOptions::default() };
     let outcomes = block_on(database.batch(&operations, &options)).unwrap();
     let results = Document::decode(&encode_outcomes(&outcomes, &operations).unwrap()).unwrap();
-    let Document::Array(results) = results else {
-        panic!()
-    };
+    let Document::Array(results) = results else { panic!() };
     let updated = map(&[("age", 6.into()), ("b", true.into())]);
     let row = map(&[("key", 1.into()), ("value", updated.clone())]);
     let expected = [
@@ -413,11 +274,7 @@ fn a_batch_request_goes_in_and_comes_out_as_bytes() {
 fn query_requests() {
     let database = people();
     let condition = |field: &str, operator: &str, value: Document| {
-        map(&[
-            ("field", field.into()),
-            ("operator", operator.into()),
-            ("value", value),
-        ])
+        map(&[("field", field.into()), ("operator", operator.into()), ("value", value)])
     };
     let young = condition("age", "<", 30.into());
     let carol = condition("name", "=", "Carol".into());
@@ -426,38 +283,11 @@ fn query_requests() {
         (&[("field", "name".into()), ("value", "Bob".into())], "bob"),
         (&[("where", young.clone())], "bob"),
         (&[("where", vec![young.clone(), carol.clone()].into())], ""),
-        (
-            &[(
-                "where",
-                map(&[("or", vec![young.clone(), carol.clone()].into())]),
-            )],
-            "bob carol",
-        ),
-        (
-            &[("where", map(&[("not", young.clone())]))],
-            "alice carol dave erin",
-        ),
-        (
-            &[(
-                "and",
-                vec![map(&[("not", young)]), map(&[("not", carol)])].into(),
-            )],
-            "alice dave erin",
-        ),
-        (
-            &[
-                (
-                    "sort",
-                    map(&[("field", "age".into()), ("order", "desc".into())]),
-                ),
-                ("limit", 2.into()),
-            ],
-            "dave carol",
-        ),
-        (
-            &[("sort", vec!["age".into()].into()), ("offset", 3.into())],
-            "carol dave",
-        ),
+        (&[("where", map(&[("or", vec![young.clone(), carol.clone()].into())]))], "bob carol"),
+        (&[("where", map(&[("not", young.clone())]))], "alice carol dave erin"),
+        (&[("and", vec![map(&[("not", young)]), map(&[("not", carol)])].into())], "alice dave erin"),
+        (&[("sort", map(&[("field", "age".into()), ("order", "desc".into())])), ("limit", 2.into())], "dave carol"),
+        (&[("sort", vec!["age".into()].into()), ("offset", 3.into())], "carol dave"),
     ];
     for (request, expected) in cases {
         let mut entries = vec![("table", Document::text("people"))];
@@ -474,25 +304,14 @@ fn projection_and_plan() {
         ("table", "people".into()),
         ("field", "$key".into()),
         ("value", "alice".into()),
-        (
-            "fields",
-            vec![
-                "age".into(),
-                "address.city".into(),
-                "none".into(),
-                "age".into(),
-            ]
-            .into(),
-        ),
+        ("fields", vec!["age".into(), "address.city".into(), "none".into(), "age".into()].into()),
         ("explain", true.into()),
     ]);
     let query = parse_query(&request.encode().unwrap()).unwrap();
     let result = block_on(database.query(&query)).unwrap();
     let encoded = encode_query_result(&result, query.explain).unwrap();
     let answer = Document::decode(&encoded).unwrap();
-    let Some(Document::Array(rows)) = answer.get("rows") else {
-        panic!()
-    };
+    let Some(Document::Array(rows)) = answer.get("rows") else { panic!() };
     let value = map(&[("age", 30.into()), ("address.city", "Bern".into())]);
     assert_eq!(rows[0].get("value"), Some(&value));
     let plan = answer.get("plan").unwrap();
@@ -507,20 +326,12 @@ fn bad_requests_name_the_argument() {
     let query = |entries: &[(&str, Document)]| {
         let mut all = vec![("table", Document::text("t"))];
         all.extend_from_slice(entries);
-        parse_query(&map(&all).encode().unwrap())
-            .unwrap_err()
-            .to_string()
+        parse_query(&map(&all).encode().unwrap()).unwrap_err().to_string()
     };
     let cases = [
-        (
-            query(&[("field", "a".into()), ("operator", "like".into())]),
-            "unknown query operator 'like'",
-        ),
+        (query(&[("field", "a".into()), ("operator", "like".into())]), "unknown query operator 'like'"),
         (query(&[("operator", "=".into())]), "invalid field"),
-        (
-            query(&[("field", "a".into()), ("operator", "between".into())]),
-            "invalid value",
-        ),
+        (query(&[("field", "a".into()), ("operator", "between".into())]), "invalid value"),
         (query(&[("limit", (-1).into())]), "invalid limit"),
         (query(&[("offset", 1.5.into())]), "invalid offset"),
         (query(&[("sort", 1.into())]), "invalid sort.field"),
@@ -529,18 +340,14 @@ fn bad_requests_name_the_argument() {
     for (message, expected) in cases {
         assert!(message.contains(expected), "{message}");
     }
-    let batch = |operation: Document| {
-        parse_batch(&Document::Array(vec![operation]).encode().unwrap()).unwrap_err()
-    };
+    let batch = |operation: Document| parse_batch(&Document::Array(vec![operation]).encode().unwrap()).unwrap_err();
     let error = batch(map(&[("type", "explode".into())]));
     assert_eq!(error.code(), "unknownOperation");
     assert!(matches!(error, Error::Batch { position: 0, .. }));
     assert_eq!(batch(map(&[("type", "set".into())])).code(), "invalidInput");
     assert_eq!(batch(1.into()).code(), "invalidInput");
     assert!(parse_batch(&[6, 0xFF]).is_err());
-    let deep = (0..150).fold(map(&[("field", "a".into())]), |inner, _| {
-        map(&[("not", inner)])
-    });
+    let deep = (0..150).fold(map(&[("field", "a".into())]), |inner, _| map(&[("not", inner)]));
     assert!(query(&[("where", deep)]).contains("nested too deep"));
 }
 
@@ -551,8 +358,5 @@ fn a_closed_database_says_so() {
     block_on(database.close()).unwrap();
     block_on(database.close()).unwrap();
     assert_eq!(block_on(other.get("people", &1.into())), Err(Error::Closed));
-    assert_eq!(
-        block_on(other.set("people", &1.into(), &1.into())),
-        Err(Error::Closed)
-    );
+    assert_eq!(block_on(other.set("people", &1.into(), &1.into())), Err(Error::Closed));
 }

@@ -33,10 +33,7 @@ impl Fixture {
 /// The root of the repository.
 pub fn repository() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("the crate is a folder of the repository")
-        .to_owned()
+    tests.parent().expect("the crate is a folder of the repository").to_owned()
 }
 
 /// All fixtures, sorted by area and name.
@@ -44,32 +41,18 @@ pub fn fixtures() -> Vec<Fixture> {
     let mut fixtures = Vec::new();
     for area in sorted_entries(&repository().join("fixtures/lua")) {
         for program in sorted_entries(&area) {
-            if program
-                .extension()
-                .is_some_and(|extension| extension == "lua")
-            {
+            if program.extension().is_some_and(|extension| extension == "lua") {
                 fixtures.push(read(&area, &program));
             }
         }
     }
-    assert!(
-        fixtures.len() >= 300,
-        "only {} fixtures were found",
-        fixtures.len()
-    );
+    assert!(fixtures.len() >= 300, "only {} fixtures were found", fixtures.len());
     fixtures
 }
 
 fn read(area: &Path, program: &Path) -> Fixture {
-    let text = |path: &Path| {
-        path.file_stem()
-            .expect("a file has a name")
-            .to_string_lossy()
-            .into_owned()
-    };
-    let content = |path: &Path| {
-        std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
+    let text = |path: &Path| path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+    let content = |path: &Path| std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let error = program.with_extension("err");
     Fixture {
         area: text(area),
@@ -90,20 +73,13 @@ fn without_first_comment(mut script: Vec<u8>) -> Vec<u8> {
 }
 
 fn without_line_end(mut text: Vec<u8>) -> Vec<u8> {
-    assert_eq!(
-        text.pop(),
-        Some(b'\n'),
-        "a recorded message ends with a line end"
-    );
+    assert_eq!(text.pop(), Some(b'\n'), "a recorded message ends with a line end");
     text
 }
 
 fn sorted_entries(folder: &Path) -> Vec<PathBuf> {
-    let entries =
-        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("a readable folder").path())
-        .collect();
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
     paths.sort();
     paths
 }
@@ -119,14 +95,11 @@ pub fn check_all<T: Sync>(
     let failures = Mutex::new(Vec::new());
     let work = || {
         while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = catch_unwind(AssertUnwindSafe(|| check(item)))
-                .unwrap_or_else(|panic| Err(panic_text(&*panic)));
+            let result =
+                catch_unwind(AssertUnwindSafe(|| check(item))).unwrap_or_else(|panic| Err(panic_text(&*panic)));
             if let Err(problem) = result {
                 let name = format!("{}/{}", fixture(item).area, fixture(item).name);
-                failures
-                    .lock()
-                    .expect("no check panics while it holds the list")
-                    .push((name, problem));
+                failures.lock().expect("no check panics while it holds the list").push((name, problem));
             }
         }
     };
@@ -141,16 +114,9 @@ pub fn check_all<T: Sync>(
     if failures.is_empty() {
         return;
     }
-    let list: Vec<String> = failures
-        .iter()
-        .map(|(name, problem)| format!("{name}: {}", problem.replace('\n', "\n    ")))
-        .collect();
-    panic!(
-        "{} of {} fixtures fail:\n{}",
-        failures.len(),
-        items.len(),
-        list.join("\n")
-    );
+    let list: Vec<String> =
+        failures.iter().map(|(name, problem)| format!("{name}: {}", problem.replace('\n', "\n    "))).collect();
+    panic!("{} of {} fixtures fail:\n{}", failures.len(), items.len(), list.join("\n"));
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

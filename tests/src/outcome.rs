@@ -23,12 +23,7 @@ pub struct Conditions {
 impl Default for Conditions {
     /// Uninterrupted, with more fuel than any fixture takes.
     fn default() -> Self {
-        Conditions {
-            heap_limit: HEAP_LIMIT,
-            slice: 100_000_000,
-            collect: false,
-            steps_max: 1,
-        }
+        Conditions { heap_limit: HEAP_LIMIT, slice: 100_000_000, collect: false, steps_max: 1 }
     }
 }
 
@@ -46,20 +41,13 @@ impl Outcome {
     /// Compares output and error.
     pub fn expect(&self, output: &[u8], error: Option<&[u8]>) -> Result<(), String> {
         if self.output != output {
-            return Err(format!("output {}", first_difference(output, &self.output))
-                + &self.error_note(error));
+            return Err(format!("output {}", first_difference(output, &self.output)) + &self.error_note(error));
         }
         if self.error.as_deref() != error {
             let shown = |error: Option<&[u8]>| {
-                error.map_or("no error".to_owned(), |text| {
-                    String::from_utf8_lossy(text).into_owned()
-                })
+                error.map_or("no error".to_owned(), |text| String::from_utf8_lossy(text).into_owned())
             };
-            return Err(format!(
-                "error\n- {}\n+ {}",
-                shown(error),
-                shown(self.error.as_deref())
-            ));
+            return Err(format!("error\n- {}\n+ {}", shown(error), shown(self.error.as_deref())));
         }
         Ok(())
     }
@@ -78,26 +66,15 @@ impl Outcome {
 /// The first line that differs, as recorded (`-`) and as it came (`+`).
 fn first_difference(expected: &[u8], actual: &[u8]) -> String {
     let lines = |text: &[u8]| -> Vec<String> {
-        text.split(|&byte| byte == b'\n')
-            .map(|line| String::from_utf8_lossy(line).into_owned())
-            .collect()
+        text.split(|&byte| byte == b'\n').map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     };
     let (expected, actual) = (lines(expected), lines(actual));
-    let shared = expected
-        .iter()
-        .zip(&actual)
-        .take_while(|(expected, actual)| expected == actual)
-        .count();
+    let shared = expected.iter().zip(&actual).take_while(|(expected, actual)| expected == actual).count();
     let shown = |lines: &[String]| match lines.get(shared) {
         Some(line) => line.chars().take(200).collect(),
         None => "(end)".to_owned(),
     };
-    format!(
-        "line {}\n- {}\n+ {}",
-        shared + 1,
-        shown(&expected),
-        shown(&actual)
-    )
+    format!("line {}\n- {}\n+ {}", shared + 1, shown(&expected), shown(&actual))
 }
 
 /// Runs a program in a VM of its own, then ends the VM as `lua` does, with the finalizers of all that is left.
@@ -107,19 +84,11 @@ fn first_difference(expected: &[u8], actual: &[u8]) -> String {
 /// The run took more steps than allowed.
 pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Outcome, String> {
     let output = Rc::new(RefCell::new(Vec::new()));
-    let host = Box::new(Collector {
-        output: output.clone(),
-        clock: 0.0,
-    });
-    let mut vm = Vm::new(Options {
-        heap_limit: conditions.heap_limit,
-        seed: 42,
-        host,
-    });
+    let host = Box::new(Collector { output: output.clone(), clock: 0.0 });
+    let mut vm = Vm::new(Options { heap_limit: conditions.heap_limit, seed: 42, host });
     let (error, fuel) = match vm.load(source, chunk_name) {
         Ok(function) => {
-            vm.start(|context| (context.fetch(&function), Vec::new()))
-                .map_err(|error| error.to_string())?;
+            vm.start(|context| (context.fetch(&function), Vec::new())).map_err(|error| error.to_string())?;
             let step = finish(&mut vm, conditions)?;
             let fuel = vm.fuel_used();
             ((step == Step::Failed).then(|| error_of(&vm)), fuel)
@@ -131,11 +100,7 @@ pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Ou
         return Err(format!("the end of the VM failed: {}", vm.take_error()));
     }
     let output = output.take();
-    Ok(Outcome {
-        output,
-        error,
-        fuel,
-    })
+    Ok(Outcome { output, error, fuel })
 }
 
 fn finish(vm: &mut Vm, conditions: Conditions) -> Result<Step, String> {
@@ -143,18 +108,12 @@ fn finish(vm: &mut Vm, conditions: Conditions) -> Result<Step, String> {
         if conditions.collect {
             vm.collect();
         }
-        match vm
-            .step(conditions.slice)
-            .map_err(|error| error.to_string())?
-        {
+        match vm.step(conditions.slice).map_err(|error| error.to_string())? {
             Step::OutOfFuel => {}
             ended => return Ok(ended),
         }
     }
-    Err(format!(
-        "not at its end after {} steps of {} fuel",
-        conditions.steps_max, conditions.slice
-    ))
+    Err(format!("not at its end after {} steps of {} fuel", conditions.steps_max, conditions.slice))
 }
 
 /// The message of the error that ended a run, byte for byte if the error is a string.

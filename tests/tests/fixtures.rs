@@ -8,11 +8,7 @@ fn fixtures_match_the_reference_interpreter() {
         &fixtures(),
         |fixture| fixture,
         |fixture| {
-            let outcome = run(
-                &fixture.source,
-                &fixture.chunk_name(),
-                Conditions::default(),
-            )?;
+            let outcome = run(&fixture.source, &fixture.chunk_name(), Conditions::default())?;
             outcome.expect(&fixture.output, fixture.error.as_deref())
         },
     );

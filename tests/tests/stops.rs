@@ -13,11 +13,7 @@ fn undisturbed() -> &'static [(Fixture, Outcome)] {
     static UNDISTURBED: OnceLock<Vec<(Fixture, Outcome)>> = OnceLock::new();
     UNDISTURBED.get_or_init(|| {
         let with_outcome = |fixture: Fixture| {
-            let outcome = run(
-                &fixture.source,
-                &fixture.chunk_name(),
-                Conditions::default(),
-            );
+            let outcome = run(&fixture.source, &fixture.chunk_name(), Conditions::default());
             outcome.ok().map(|outcome| (fixture, outcome))
         };
         fixtures().into_iter().filter_map(with_outcome).collect()
@@ -27,21 +23,9 @@ fn undisturbed() -> &'static [(Fixture, Outcome)] {
 /// Runs all fixtures that end within `steps_max` slices, and expects what `conditions` must not change.
 fn check_disturbed(slice: u64, collect: bool, steps_max: u64, count_min: usize) {
     let is_short = |outcome: &Outcome| outcome.fuel / slice < steps_max / 2;
-    let short: Vec<_> = undisturbed()
-        .iter()
-        .filter(|(_, outcome)| is_short(outcome))
-        .collect();
-    assert!(
-        short.len() >= count_min,
-        "only {} fixtures are short enough",
-        short.len()
-    );
-    let conditions = Conditions {
-        slice,
-        collect,
-        steps_max,
-        ..Conditions::default()
-    };
+    let short: Vec<_> = undisturbed().iter().filter(|(_, outcome)| is_short(outcome)).collect();
+    assert!(short.len() >= count_min, "only {} fixtures are short enough", short.len());
+    let conditions = Conditions { slice, collect, steps_max, ..Conditions::default() };
     let check = |(fixture, expected): &&(Fixture, Outcome)| {
         let outcome = run(&fixture.source, &fixture.chunk_name(), conditions)?;
         outcome.expect(&expected.output, expected.error.as_deref())?;
@@ -49,10 +33,7 @@ fn check_disturbed(slice: u64, collect: bool, steps_max: u64, count_min: usize) 
         if collect || outcome.fuel == expected.fuel {
             Ok(())
         } else {
-            Err(format!(
-                "{} fuel instead of {}",
-                outcome.fuel, expected.fuel
-            ))
+            Err(format!("{} fuel instead of {}", outcome.fuel, expected.fuel))
         }
     };
     check_all(&short, |item| &item.0, check);
@@ -89,38 +70,19 @@ fn collections_between_slices_of_101() {
 }
 
 /// What lets a program see that memory ran out, and so do something else than fail.
-const OBSERVERS: &[&str] = &[
-    "pcall",
-    "coroutine",
-    "load",
-    "close>",
-    "__close",
-    "__gc",
-    "collectgarbage",
-    "__mode",
-];
+const OBSERVERS: &[&str] = &["pcall", "coroutine", "load", "close>", "__close", "__gc", "collectgarbage", "__mode"];
 
 #[test]
 fn too_little_memory_is_an_error_at_any_limit() {
-    let programs: Vec<_> = undisturbed()
-        .iter()
-        .filter(|(fixture, _)| !fixture.mentions(OBSERVERS))
-        .collect();
-    assert!(
-        programs.len() >= 150,
-        "only {} fixtures do not handle errors",
-        programs.len()
-    );
+    let programs: Vec<_> = undisturbed().iter().filter(|(fixture, _)| !fixture.mentions(OBSERVERS)).collect();
+    assert!(programs.len() >= 150, "only {} fixtures do not handle errors", programs.len());
     check_all(
         &programs,
         |item| &item.0,
         |(fixture, expected)| {
             let mut limit = 1024;
             while limit < HEAP_LIMIT {
-                let conditions = Conditions {
-                    heap_limit: limit,
-                    ..Conditions::default()
-                };
+                let conditions = Conditions { heap_limit: limit, ..Conditions::default() };
                 let outcome = run(&fixture.source, &fixture.chunk_name(), conditions)
                     .map_err(|problem| format!("limit {limit}: {problem}"))?;
                 if outcome.output == expected.output && outcome.error == expected.error {
@@ -130,10 +92,7 @@ fn too_little_memory_is_an_error_at_any_limit() {
                     || !expected.output.starts_with(&outcome.output)
                 {
                     let difference = outcome.expect(&expected.output, expected.error.as_deref());
-                    return Err(format!(
-                        "limit {limit}: {}",
-                        difference.expect_err("the outcomes differ")
-                    ));
+                    return Err(format!("limit {limit}: {}", difference.expect_err("the outcomes differ")));
                 }
                 limit += limit / 5;
             }
@@ -146,26 +105,16 @@ fn too_little_memory_is_an_error_at_any_limit() {
 fn a_vm_goes_on_after_running_out_of_memory() {
     let mut vm = Vm::new(Options::default());
     let run = |vm: &mut Vm, source: &str| {
-        let function = vm
-            .load(source.as_bytes(), "=test")
-            .expect("a correct program");
-        let result = vm.run(&function, 100_000_000, |_, values| {
-            values.first().and_then(|value| value.to_integer())
-        });
+        let function = vm.load(source.as_bytes(), "=test").expect("a correct program");
+        let result = vm.run(&function, 100_000_000, |_, values| values.first().and_then(|value| value.to_integer()));
         vm.enter(|context| context.release(function));
         result
     };
     for _ in 0..20 {
-        let error = run(&mut vm, "local t = {} for i = 1, 1e9 do t[i] = {} end")
-            .expect_err("the heap is limited");
-        let RunError::Lua { message, .. } = &error else {
-            panic!("{error:?}")
-        };
+        let error = run(&mut vm, "local t = {} for i = 1, 1e9 do t[i] = {} end").expect_err("the heap is limited");
+        let RunError::Lua { message, .. } = &error else { panic!("{error:?}") };
         assert_eq!(message, "not enough memory");
-        let result = run(
-            &mut vm,
-            "local t = {} for i = 1, 1000 do t[i] = i end return #t",
-        );
+        let result = run(&mut vm, "local t = {} for i = 1, 1000 do t[i] = i end return #t");
         assert_eq!(result, Ok(Some(1000)));
     }
     let caught = "local ok, e = pcall(function() local s = 'x' while true do s = s .. s end end)

@@ -18,26 +18,16 @@ fn every_file_says_what_it_holds() {
 fn no_file_is_too_long() {
     check(|path, text| {
         let lines = text.lines().count();
-        (lines > LINES_MAX && path != Path::new(LONG))
-            .then(|| format!("has {lines} lines, more than {LINES_MAX}"))
+        (lines > LINES_MAX && path != Path::new(LONG)).then(|| format!("has {lines} lines, more than {LINES_MAX}"))
     });
 }
 
 #[test]
 fn nothing_is_left_for_later() {
     // In two parts each, so that this file does not contain them.
-    let marks = [
-        ("TO", "DO"),
-        ("FIX", "ME"),
-        ("dbg", "!("),
-        ("todo", "!("),
-        ("unimplemented", "!("),
-    ];
+    let marks = [("TO", "DO"), ("FIX", "ME"), ("dbg", "!("), ("todo", "!("), ("unimplemented", "!(")];
     check(|_, text| {
-        let mark = marks
-            .iter()
-            .map(|(start, end)| format!("{start}{end}"))
-            .find(|mark| text.contains(mark))?;
+        let mark = marks.iter().map(|(start, end)| format!("{start}{end}")).find(|mark| text.contains(mark))?;
         Some(format!("contains {mark}"))
     });
 }
@@ -52,8 +42,7 @@ fn check(problem: impl Fn(&Path, &str) -> Option<String>) {
     assert!(files.len() >= 50, "only {} files were found", files.len());
     let mut problems = Vec::new();
     for path in files {
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let path = path.strip_prefix(&root).unwrap_or(&path);
         if let Some(problem) = problem(path, &text) {
             problems.push(format!("{} {problem}", path.display()));
@@ -63,15 +52,11 @@ fn check(problem: impl Fn(&Path, &str) -> Option<String>) {
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries =
-        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     for entry in entries {
         let path = entry.expect("a readable folder").path();
         if path.is_dir() {
-            if path
-                .file_name()
-                .is_some_and(|name| name != "node_modules" && name != "target")
-            {
+            if path.file_name().is_some_and(|name| name != "node_modules" && name != "target") {
                 collect(&path, files);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {

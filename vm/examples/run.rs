@@ -14,11 +14,7 @@ fn main() {
     let path = std::env::args().nth(1).expect("a file");
     let source = std::fs::read(&path).expect("readable");
     let name = format!("@{path}");
-    let mut vm = Vm::new(Options {
-        heap_limit: 1 << 30,
-        seed: 1,
-        host: Box::new(Terminal),
-    });
+    let mut vm = Vm::new(Options { heap_limit: 1 << 30, seed: 1, host: Box::new(Terminal) });
     let function = match vm.load(&source, &name) {
         Ok(function) => function,
         Err(error) => {
@@ -26,8 +22,7 @@ fn main() {
             std::process::exit(1);
         }
     };
-    vm.start(|context| (context.fetch(&function), vec![]))
-        .unwrap();
+    vm.start(|context| (context.fetch(&function), vec![])).unwrap();
     match vm.step(u64::MAX).unwrap() {
         Step::Finished => {}
         other => {

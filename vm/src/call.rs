@@ -23,12 +23,7 @@ pub enum Action {
     Return { first: u32, count: u32 },
     /// Call the function in slot `at` with the `count` values after it; enter again with `state`. Results start at `at`;
     /// `want` of them, or all for -1.
-    Call {
-        at: u32,
-        count: u32,
-        want: i32,
-        state: u32,
-    },
+    Call { at: u32, count: u32, want: i32, state: u32 },
     /// Run the coroutine in slot `at` with the `count` values after it; enter again with `state` when it yielded or
     /// ended, with `state + 1` when it failed; its values start at slot 1.
     Resume { at: u32, count: u32, state: u32 },
@@ -64,13 +59,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         args: usize,
         state: u32,
     ) -> Self {
-        Call {
-            machine,
-            native,
-            function,
-            args,
-            state,
-        }
+        Call { machine, native, function, args, state }
     }
 
     #[inline(always)]
@@ -92,11 +81,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     /// Argument `index`, counted from 1; nil if there are fewer.
     #[inline(always)]
     pub fn arg(&self, index: usize) -> Value<'gc> {
-        if index <= self.args {
-            self.machine.slot(self.function + index)
-        } else {
-            Value::Nil
-        }
+        if index <= self.args { self.machine.slot(self.function + index) } else { Value::Nil }
     }
 
     /// A value the function was made with, counted from 0.
@@ -169,20 +154,14 @@ impl<'a, 'gc> Call<'a, 'gc> {
         for (slot, value) in values.iter().enumerate() {
             self.set_slot(slot, *value);
         }
-        Ok(Action::Return {
-            first: 0,
-            count: values.len() as u32,
-        })
+        Ok(Action::Return { first: 0, count: values.len() as u32 })
     }
 
     /// Returns the arguments from `index` on.
     #[inline(never)]
     pub fn return_args_from(&self, index: usize) -> Result<Action, Error<'gc>> {
         let count = (self.args + 1).saturating_sub(index);
-        Ok(Action::Return {
-            first: index as u32,
-            count: count as u32,
-        })
+        Ok(Action::Return { first: index as u32, count: count as u32 })
     }
 
     // Calls
@@ -202,12 +181,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         for (index, arg) in args.iter().enumerate() {
             self.set_slot(at + 1 + index, *arg);
         }
-        Ok(Action::Call {
-            at: at as u32,
-            count: args.len() as u32,
-            want,
-            state,
-        })
+        Ok(Action::Call { at: at as u32, count: args.len() as u32, want, state })
     }
 
     /// As [`Self::call`], and `coroutine.yield` is refused until the call is over, as for a C function that is not a continuation.
@@ -230,12 +204,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
 
     /// Calls the function in slot `at` with all that follows it up to the last argument.
     pub(crate) fn call_args_from(&mut self, at: usize, state: u32) -> Result<Action, Error<'gc>> {
-        Ok(Action::Call {
-            at: at as u32,
-            count: (self.args - at) as u32,
-            want: WANT_ALL,
-            state,
-        })
+        Ok(Action::Call { at: at as u32, count: (self.args - at) as u32, want: WANT_ALL, state })
     }
 
     // Arguments with their checks (the messages of PUC's auxiliary library)
@@ -269,26 +238,18 @@ impl<'a, 'gc> Call<'a, 'gc> {
 
     #[inline(never)]
     pub fn opt_integer(&self, index: usize, default: i64) -> Result<i64, Error<'gc>> {
-        if self.arg(index).is_nil() {
-            Ok(default)
-        } else {
-            self.check_integer(index)
-        }
+        if self.arg(index).is_nil() { Ok(default) } else { self.check_integer(index) }
     }
 
     #[inline(never)]
     pub fn check_float(&self, index: usize) -> Result<f64, Error<'gc>> {
-        self.arg(index)
-            .to_float()
-            .ok_or_else(|| self.type_error(index, "number"))
+        self.arg(index).to_float().ok_or_else(|| self.type_error(index, "number"))
     }
 
     /// Argument `index` as an integer or float value.
     #[inline(never)]
     pub fn check_number(&self, index: usize) -> Result<Value<'gc>, Error<'gc>> {
-        self.arg(index)
-            .to_number()
-            .ok_or_else(|| self.type_error(index, "number"))
+        self.arg(index).to_number().ok_or_else(|| self.type_error(index, "number"))
     }
 
     /// A string argument; a number is converted.
@@ -296,20 +257,14 @@ impl<'a, 'gc> Call<'a, 'gc> {
     pub fn check_string(&self, index: usize) -> Result<LuaString<'gc>, Error<'gc>> {
         match self.arg(index) {
             Value::String(string) => Ok(string),
-            value @ (Value::Integer(_) | Value::Float(_)) => {
-                Ok(number_to_string(self.context(), value))
-            }
+            value @ (Value::Integer(_) | Value::Float(_)) => Ok(number_to_string(self.context(), value)),
             _ => Err(self.type_error(index, "string")),
         }
     }
 
     #[inline(never)]
     pub fn opt_string(&self, index: usize) -> Result<Option<LuaString<'gc>>, Error<'gc>> {
-        if self.arg(index).is_nil() {
-            Ok(None)
-        } else {
-            self.check_string(index).map(Some)
-        }
+        if self.arg(index).is_nil() { Ok(None) } else { self.check_string(index).map(Some) }
     }
 
     #[inline(never)]
@@ -348,11 +303,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     #[cold]
     #[inline(never)]
     pub fn type_error(&self, index: usize, expected: &str) -> Error<'gc> {
-        let actual = if index > self.args {
-            b"no value".to_vec()
-        } else {
-            self.machine.type_name_of(self.arg(index))
-        };
+        let actual = if index > self.args { b"no value".to_vec() } else { self.machine.type_name_of(self.arg(index)) };
         let mut message = format!("{expected} expected, got ").into_bytes();
         message.extend_from_slice(&actual);
         self.machine.arg_error(index, &message)
@@ -377,15 +328,8 @@ impl<'a, 'gc> Call<'a, 'gc> {
 
     /// `table[key] = value` without metamethods.
     #[inline(never)]
-    pub fn set_raw(
-        &self,
-        table: Table<'gc>,
-        key: Value<'gc>,
-        value: Value<'gc>,
-    ) -> Result<(), Error<'gc>> {
-        table
-            .set(self.context(), key, value)
-            .map_err(|error| self.table_error(error))
+    pub fn set_raw(&self, table: Table<'gc>, key: Value<'gc>, value: Value<'gc>) -> Result<(), Error<'gc>> {
+        table.set(self.context(), key, value).map_err(|error| self.table_error(error))
     }
 
     /// A new string of `bytes`, if the heap limit allows it.

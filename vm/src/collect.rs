@@ -36,13 +36,8 @@ pub(crate) fn collect(arena: &mut Heap) {
 }
 
 /// Marks what is left to mark, then calls `visit` on the fully marked heap.
-fn finalization<T>(
-    arena: &mut Heap,
-    visit: impl for<'gc> FnOnce(&Finalization<'gc>, &'gc Root<'gc>) -> T,
-) -> T {
-    let marked = arena
-        .finish_marking()
-        .expect("no cycle is ever left in its sweep");
+fn finalization<T>(arena: &mut Heap, visit: impl for<'gc> FnOnce(&Finalization<'gc>, &'gc Root<'gc>) -> T) -> T {
+    let marked = arena.finish_marking().expect("no cycle is ever left in its sweep");
     marked.finalize(|fc, root| visit(fc, root))
 }
 
@@ -68,10 +63,7 @@ fn converge_ephemerons(arena: &mut Heap) {
     loop {
         let changed = finalization(arena, |fc, root| {
             let mut changed = false;
-            for table in weak_tables(root)
-                .iter()
-                .filter(|table| !Gc::is_dead(fc, table.gc()))
-            {
+            for table in weak_tables(root).iter().filter(|table| !Gc::is_dead(fc, table.gc())) {
                 let weak = table.weakness();
                 if !weak.keys || weak.values {
                     continue;
@@ -103,10 +95,7 @@ fn purge_dead_tables<'gc>(fc: &Finalization<'gc>, root: &'gc Root<'gc>) {
 }
 
 fn clear_weak_values<'gc>(fc: &Finalization<'gc>, root: &'gc Root<'gc>) {
-    for table in weak_tables(root)
-        .iter()
-        .filter(|table| table.weakness().values && !Gc::is_dead(fc, table.gc()))
-    {
+    for table in weak_tables(root).iter().filter(|table| table.weakness().values && !Gc::is_dead(fc, table.gc())) {
         table.retain(|_, value| {
             keep_string(fc, value);
             !is_dead(fc, value)
@@ -115,10 +104,7 @@ fn clear_weak_values<'gc>(fc: &Finalization<'gc>, root: &'gc Root<'gc>) {
 }
 
 fn clear_weak_keys<'gc>(fc: &Finalization<'gc>, root: &'gc Root<'gc>) {
-    for table in weak_tables(root)
-        .iter()
-        .filter(|table| !Gc::is_dead(fc, table.gc()))
-    {
+    for table in weak_tables(root).iter().filter(|table| !Gc::is_dead(fc, table.gc())) {
         if table.weakness().keys {
             table.retain(|key, _| {
                 keep_string(fc, key);

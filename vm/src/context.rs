@@ -128,10 +128,7 @@ impl<'gc> Context<'gc> {
     }
 
     pub(crate) fn registered(self) -> Registered<'gc> {
-        self.root
-            .registered
-            .get()
-            .expect("the registered objects are set when the VM is made")
+        self.root.registered.get().expect("the registered objects are set when the VM is made")
     }
 
     pub(crate) fn update_registered(self, update: impl FnOnce(&mut Registered<'gc>)) {
@@ -141,10 +138,7 @@ impl<'gc> Context<'gc> {
     }
 
     pub(crate) fn metamethod_name(self, event: Metamethod) -> LuaString<'gc> {
-        self.root
-            .names
-            .get()
-            .expect("the names are set when the VM is made")[event as usize]
+        self.root.names.get().expect("the names are set when the VM is made")[event as usize]
     }
 
     /// The table of global variables.
@@ -155,9 +149,7 @@ impl<'gc> Context<'gc> {
     /// The string with these bytes.
     #[inline]
     pub fn string(self, bytes: &[u8]) -> LuaString<'gc> {
-        self.root
-            .interned
-            .string(self.mutation, &self.root.accounting, bytes)
+        self.root.interned.string(self.mutation, &self.root.accounting, bytes)
     }
 
     /// The string with these bytes, without a copy if it is long.
@@ -190,10 +182,7 @@ impl<'gc> Context<'gc> {
         let Some(metatable) = metatable else {
             return self.set_weakness(table, Weakness::default());
         };
-        self.set_weakness(
-            table,
-            weakness(metatable.metamethod(self, Metamethod::Mode)),
-        );
+        self.set_weakness(table, weakness(metatable.metamethod(self, Metamethod::Mode)));
         self.register_finalizer(Value::Table(table), metatable);
     }
 
@@ -207,9 +196,7 @@ impl<'gc> Context<'gc> {
 
     pub(crate) fn register_finalizer(self, object: Value<'gc>, metatable: Table<'gc>) {
         let Value::Table(table) = object else { return };
-        if metatable.metamethod(self, Metamethod::Gc).is_nil()
-            || table.has_finalizer().replace(true)
-        {
+        if metatable.metamethod(self, Metamethod::Gc).is_nil() || table.has_finalizer().replace(true) {
             return;
         }
         // SAFETY: the only reference to the list.
@@ -276,12 +263,7 @@ impl<'gc> Context<'gc> {
     /// The value behind a handle.
     pub fn fetch(self, handle: &Handle) -> Value<'gc> {
         // SAFETY: a copy; no other reference is alive.
-        unsafe {
-            (&*self.root.handles.get())
-                .get(handle.0 as usize)
-                .copied()
-                .unwrap_or(Value::Nil)
-        }
+        unsafe { (&*self.root.handles.get()).get(handle.0 as usize).copied().unwrap_or(Value::Nil) }
     }
 
     /// Lets go of a value; the handle is used up.
@@ -301,10 +283,9 @@ pub struct Handle(u32);
 
 fn weakness(mode: Value<'_>) -> Weakness {
     match mode {
-        Value::String(mode) => Weakness {
-            keys: mode.as_bytes().contains(&b'k'),
-            values: mode.as_bytes().contains(&b'v'),
-        },
+        Value::String(mode) => {
+            Weakness { keys: mode.as_bytes().contains(&b'k'), values: mode.as_bytes().contains(&b'v') }
+        }
         _ => Weakness::default(),
     }
 }

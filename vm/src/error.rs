@@ -26,11 +26,7 @@ impl From<OutOfMemory> for Error<'_> {
 pub enum RunError {
     /// The source text does not compile. The message has PUC Lua's text, position included.
     #[error("{message}")]
-    Syntax {
-        message: String,
-        chunk: String,
-        line: u32,
-    },
+    Syntax { message: String, chunk: String, line: u32 },
     /// Uncaught error in Lua code.
     #[error("{message}")]
     Lua {

@@ -19,9 +19,7 @@ mod unwind;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::heap::coroutine::{
-    Callee, Coroutine, Frame, STACK_SLOTS_MAX, STACK_SLOTS_RESERVE, State,
-};
+use crate::heap::coroutine::{Callee, Coroutine, Frame, STACK_SLOTS_MAX, STACK_SLOTS_RESERVE, State};
 use crate::heap::value::Value;
 
 pub(crate) use access::{Assigned, Indexed};
@@ -67,23 +65,14 @@ pub(crate) struct Machine<'gc> {
 impl<'gc> Machine<'gc> {
     pub(crate) fn new(context: Context<'gc>, coroutine: Coroutine<'gc>, fuel: i64) -> Self {
         let state = coroutine.state_ptr();
-        Machine {
-            context,
-            coroutine,
-            state,
-            fuel,
-            stop: Stop::Finished(0),
-            memory_retry: false,
-            unwinding: false,
-        }
+        Machine { context, coroutine, state, fuel, stop: Stop::Finished(0), memory_retry: false, unwinding: false }
     }
 
     /// Makes `coroutine` the current one.
     pub(crate) fn set_current(&mut self, coroutine: Coroutine<'gc>) {
         self.coroutine = coroutine;
         self.state = coroutine.state_ptr();
-        self.context
-            .update_registered(|registered| registered.current = coroutine);
+        self.context.update_registered(|registered| registered.current = coroutine);
     }
 
     #[inline(always)]
@@ -116,20 +105,13 @@ impl<'gc> Machine<'gc> {
 
     #[inline(always)]
     pub(crate) fn top_frame_mut(&mut self) -> &mut Frame<'gc> {
-        self.state_mut()
-            .frames
-            .last_mut()
-            .expect("a call is running")
+        self.state_mut().frames.last_mut().expect("a call is running")
     }
 
     /// Makes the stack hold `slots` slots.
     #[inline(always)]
     pub(crate) fn ensure_stack(&mut self, slots: usize) -> Result<(), Error<'gc>> {
-        if slots <= self.state().stack.len() {
-            Ok(())
-        } else {
-            self.grow_stack(slots)
-        }
+        if slots <= self.state().stack.len() { Ok(()) } else { self.grow_stack(slots) }
     }
 
     #[cold]
@@ -137,11 +119,7 @@ impl<'gc> Machine<'gc> {
     fn grow_stack(&mut self, slots: usize) -> Result<(), Error<'gc>> {
         // While an overflow is handled, a reserve may be used.
         let handling = self.state().handlers > 0;
-        let limit = if handling {
-            STACK_SLOTS_MAX + STACK_SLOTS_RESERVE
-        } else {
-            STACK_SLOTS_MAX
-        };
+        let limit = if handling { STACK_SLOTS_MAX + STACK_SLOTS_RESERVE } else { STACK_SLOTS_MAX };
         if slots > limit {
             return Err(self.runtime_error(b"stack overflow"));
         }

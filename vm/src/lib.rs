@@ -1,10 +1,7 @@
 //! Lua 5.4: compiler, verified bytecode, interpreter, heap and standard library.
 
-mod arithmetic;
-pub mod bytecode;
 mod call;
 mod collect;
-mod compiler;
 mod context;
 mod error;
 mod heap;
@@ -16,8 +13,9 @@ mod text;
 mod vm;
 
 pub use call::{Action, Call};
-pub use compiler::{SyntaxError, compile};
 pub use context::{Context, Handle};
+use cu_compiler::arithmetic;
+pub use cu_compiler::{SyntaxError, bytecode, compile};
 pub use error::{Error, RunError};
 pub use heap::accounting::OutOfMemory;
 pub use heap::closure::Closure;

@@ -28,18 +28,8 @@ type Functions = &'static [(&'static str, NativeCode)];
 pub(crate) fn open(context: Context<'_>, seed: u64) {
     let globals = context.globals();
     set_field(context, globals, "_G", Value::Table(globals));
-    set_field(
-        context,
-        globals,
-        "_VERSION",
-        Value::String(context.string(b"Lua 5.4")),
-    );
-    set_field(
-        context,
-        context.registered().loaded,
-        "_G",
-        Value::Table(globals),
-    );
+    set_field(context, globals, "_VERSION", Value::String(context.string(b"Lua 5.4")));
+    set_field(context, context.registered().loaded, "_G", Value::Table(globals));
     name_permanent(context, "_G", Value::Table(globals));
     fill(context, globals, base::FUNCTIONS);
     base::open(context);
@@ -59,12 +49,7 @@ fn library<'gc>(context: Context<'gc>, name: &str, functions: Functions) -> Tabl
     let table = Table::new(context, 0, functions.len());
     fill(context, table, functions);
     set_field(context, context.globals(), name, Value::Table(table));
-    set_field(
-        context,
-        context.registered().loaded,
-        name,
-        Value::Table(table),
-    );
+    set_field(context, context.registered().loaded, name, Value::Table(table));
     name_permanent(context, name, Value::Table(table));
     table
 }
@@ -79,22 +64,11 @@ fn fill<'gc>(context: Context<'gc>, table: Table<'gc>, functions: Functions) {
 }
 
 fn name_permanent<'gc>(context: Context<'gc>, name: &str, object: Value<'gc>) {
-    context
-        .add_permanent(name, object)
-        .expect("the standard library fits into any heap");
+    context.add_permanent(name, object).expect("the standard library fits into any heap");
 }
 
-pub(crate) fn set_field<'gc>(
-    context: Context<'gc>,
-    table: Table<'gc>,
-    name: &str,
-    value: Value<'gc>,
-) {
+pub(crate) fn set_field<'gc>(context: Context<'gc>, table: Table<'gc>, name: &str, value: Value<'gc>) {
     table
-        .set(
-            context,
-            Value::String(context.string(name.as_bytes())),
-            value,
-        )
+        .set(context, Value::String(context.string(name.as_bytes())), value)
         .expect("the standard library fits into any heap");
 }

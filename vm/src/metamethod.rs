@@ -50,7 +50,4 @@ metamethods! {
     Metatable "__metatable";
 }
 
-const _: () = assert!(
-    Metamethod::ALL.len() <= 32,
-    "the absence bits of a table are 32"
-);
+const _: () = assert!(Metamethod::ALL.len() <= 32, "the absence bits of a table are 32");

@@ -4,7 +4,6 @@ use gc_arena::Arena;
 
 use crate::bytecode::verify::{Verified, verify};
 use crate::collect::{Heap, collect};
-use crate::compiler::compile;
 use crate::context::{Context, Handle, Registered, Root};
 use crate::error::{Error, RunError};
 use crate::heap::closure::Closure;
@@ -19,6 +18,7 @@ use crate::interpreter::finalize::FINALIZE_ALL;
 use crate::interpreter::{Flow, Machine, Stop};
 use crate::library;
 use crate::metamethod::Metamethod;
+use cu_compiler::compile;
 
 /// The heap limit of a VM that asks for nothing else: 512 KiB.
 pub const DEFAULT_HEAP_LIMIT: usize = 512 * 1024;
@@ -37,11 +37,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            heap_limit: DEFAULT_HEAP_LIMIT,
-            seed: 0,
-            host: Box::new(SilentHost),
-        }
+        Options { heap_limit: DEFAULT_HEAP_LIMIT, seed: 0, host: Box::new(SilentHost) }
     }
 }
 
@@ -70,17 +66,11 @@ pub struct Vm {
 impl Vm {
     /// A VM with the standard library.
     pub fn new(options: Options) -> Vm {
-        let Options {
-            heap_limit,
-            seed,
-            host,
-        } = options;
+        let Options { heap_limit, seed, host } = options;
         let arena = Arena::new(|_| Root::new(heap_limit, seed, host));
         arena.mutate(|mutation, root| {
             let context = Context::new(mutation, root);
-            let names = std::array::from_fn(|index| {
-                context.string(Metamethod::ALL[index].name().as_bytes())
-            });
+            let names = std::array::from_fn(|index| context.string(Metamethod::ALL[index].name().as_bytes()));
             assert!(root.names.set(names).is_ok(), "the names are set once");
             let main = Coroutine::new(context);
             root.registered.set(Some(Registered {
@@ -95,20 +85,12 @@ impl Vm {
             }));
             library::open(context, seed);
         });
-        Vm {
-            arena,
-            running: false,
-            memory_retry: false,
-            fuel_used: 0,
-            results: 0,
-            cycles: 0,
-        }
+        Vm { arena, running: false, memory_retry: false, fuel_used: 0, results: 0, cycles: 0 }
     }
 
     /// Runs `work` with access to the heap. No Lua code runs and nothing is collected meanwhile.
     pub fn enter<T>(&self, work: impl for<'gc> FnOnce(Context<'gc>) -> T) -> T {
-        self.arena
-            .mutate(|mutation, root| work(Context::new(mutation, root)))
+        self.arena.mutate(|mutation, root| work(Context::new(mutation, root)))
     }
 
     /// Compiles a chunk; its `_ENV` is the global table.
@@ -152,9 +134,7 @@ impl Vm {
             let mut machine = Machine::new(context, main, 0);
             machine.state_mut().status = Status::Running;
             let bottom = library::host_call(context);
-            let call = [bottom, function, library::error_report(context)]
-                .into_iter()
-                .chain(args);
+            let call = [bottom, function, library::error_report(context)].into_iter().chain(args);
             let values: Vec<Value<'_>> = call.collect();
             let entered = machine.ensure_stack(values.len() + 32).and_then(|()| {
                 for (slot, value) in values.iter().enumerate() {
@@ -162,9 +142,7 @@ impl Vm {
                 }
                 machine.call(0, values.len() - 1, -1)
             });
-            entered
-                .map(|_| ())
-                .map_err(|_| RunError::Usage("the arguments do not fit into the heap"))
+            entered.map(|_| ()).map_err(|_| RunError::Usage("the arguments do not fit into the heap"))
         })
     }
 
@@ -174,12 +152,7 @@ impl Vm {
     ///
     /// [`RunError::Usage`] if something is running.
     pub fn start_close(&mut self) -> Result<(), RunError> {
-        self.start(|context| {
-            (
-                Value::Native(Native::new(context, FINALIZE_ALL, &[])),
-                Vec::new(),
-            )
-        })
+        self.start(|context| (Value::Native(Native::new(context, FINALIZE_ALL, &[])), Vec::new()))
     }
 
     /// Runs for at most about `fuel` units: one per instruction that can repeat (a jump back costs its distance) and per piece of
@@ -208,9 +181,7 @@ impl Vm {
                 (stop, machine.fuel, machine.memory_retry)
             });
             self.memory_retry = retry;
-            self.fuel_used = self
-                .fuel_used
-                .saturating_add(before.saturating_sub(rest).max(0) as u64);
+            self.fuel_used = self.fuel_used.saturating_add(before.saturating_sub(rest).max(0) as u64);
             left = rest;
             match stop {
                 Stop::Collect => {
@@ -224,11 +195,7 @@ impl Vm {
                 Stop::Finished(count) => {
                     self.running = false;
                     self.results = count;
-                    return Ok(if self.succeeded() {
-                        Step::Finished
-                    } else {
-                        Step::Failed
-                    });
+                    return Ok(if self.succeeded() { Step::Finished } else { Step::Failed });
                 }
             }
         }
@@ -239,17 +206,9 @@ impl Vm {
     }
 
     /// The values of the run that finished, for `take` to look at.
-    pub fn take_results<T>(
-        &self,
-        take: impl for<'gc> FnOnce(Context<'gc>, &[Value<'gc>]) -> T,
-    ) -> T {
+    pub fn take_results<T>(&self, take: impl for<'gc> FnOnce(Context<'gc>, &[Value<'gc>]) -> T) -> T {
         let count = self.results;
-        self.enter(|context| {
-            take(
-                context,
-                bottom_values(context, count).get(1..).unwrap_or_default(),
-            )
-        })
+        self.enter(|context| take(context, bottom_values(context, count).get(1..).unwrap_or_default()))
     }
 
     /// The error of the run that failed.
@@ -269,10 +228,7 @@ impl Vm {
     }
 
     /// The error value of the run that failed, for `take` to look at.
-    pub fn take_error_value<T>(
-        &self,
-        take: impl for<'gc> FnOnce(Context<'gc>, Value<'gc>) -> T,
-    ) -> T {
+    pub fn take_error_value<T>(&self, take: impl for<'gc> FnOnce(Context<'gc>, Value<'gc>) -> T) -> T {
         self.enter(|context| {
             let value = match context.registered().report {
                 Some(report) => report.get_integer(1),

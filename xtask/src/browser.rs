@@ -6,12 +6,7 @@ use std::process::Command;
 use crate::error::{Error, Result};
 use crate::process;
 
-const NAMES: [&str; 4] = [
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-];
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const PACKAGE: [&str; 4] = ["install", "-y", "--no-install-recommends", "chromium"];
 
 /// The path of a Chromium or Chrome that tests can drive.
@@ -35,9 +30,7 @@ pub fn chromium() -> Result<PathBuf> {
 fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let candidates = NAMES
-        .iter()
-        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let candidates = NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     candidates.into_iter().find(|candidate| candidate.is_file())
 }
 
@@ -64,6 +57,5 @@ fn root_prefix() -> Option<&'static [&'static str]> {
 }
 
 fn is_ubuntu() -> bool {
-    std::fs::read_to_string("/etc/os-release")
-        .is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"))
+    std::fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"))
 }

@@ -13,25 +13,14 @@ pub enum Error {
     #[error("{0}")]
     Missing(String),
     #[error("cannot start `{command}`: {source}")]
-    Start {
-        command: String,
-        source: std::io::Error,
-    },
+    Start { command: String, source: std::io::Error },
     #[error("`{command}` failed ({status})")]
-    Failed {
-        command: String,
-        status: std::process::ExitStatus,
-    },
+    Failed { command: String, status: std::process::ExitStatus },
     #[error("{}: {source}", path.display())]
-    File {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    File { path: PathBuf, source: std::io::Error },
     #[error("wasm-bindgen: {0}")]
     Bindgen(String),
-    #[error(
-        "port {port} cannot be used: {source}; choose another with --port N, or --port 0 for any free one"
-    )]
+    #[error("port {port} cannot be used: {source}; choose another with --port N, or --port 0 for any free one")]
     Port { port: u16, source: std::io::Error },
     #[error("{}", failed_suites(.0))]
     Suites(Vec<(&'static str, Error)>),
@@ -50,9 +39,6 @@ pub fn at(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
 }
 
 fn failed_suites(failures: &[(&'static str, Error)]) -> String {
-    let lines: Vec<String> = failures
-        .iter()
-        .map(|(suite, error)| format!("suite {suite}: {error}"))
-        .collect();
+    let lines: Vec<String> = failures.iter().map(|(suite, error)| format!("suite {suite}: {error}")).collect();
     lines.join("\nerror: ")
 }

@@ -107,8 +107,8 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
 
 /// The folder of the workspace. Cargo names this package's folder at run time too, so a moved checkout works.
 fn root() -> PathBuf {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     package.parent().map(PathBuf::from).unwrap_or(package)
 }
 
@@ -123,27 +123,17 @@ mod tests {
     #[test]
     fn commands() {
         assert!(matches!(check(&[]), Ok(Command::Help)));
-        assert!(matches!(
-            check(&["serve"]),
-            Ok(Command::Serve { port: 8080 })
-        ));
-        assert!(matches!(
-            check(&["serve", "--port", "0"]),
-            Ok(Command::Serve { port: 0 })
-        ));
+        assert!(matches!(check(&["serve"]), Ok(Command::Serve { port: 8080 })));
+        assert!(matches!(check(&["serve", "--port", "0"]), Ok(Command::Serve { port: 0 })));
         assert!(matches!(check(&["test"]), Ok(Command::Test(suites)) if suites.len() == 3));
         assert!(matches!(check(&["test", "web"]), Ok(Command::Test(suites)) if suites.len() == 1));
     }
 
     #[test]
     fn mistakes_are_named() {
-        for wrong in [
-            &["bild"][..],
-            &["test", "nothing"],
-            &["serve", "--port", "70000"],
-            &["build", "--port", "1"],
-            &["--fast"],
-        ] {
+        for wrong in
+            [&["bild"][..], &["test", "nothing"], &["serve", "--port", "70000"], &["build", "--port", "1"], &["--fast"]]
+        {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }
     }

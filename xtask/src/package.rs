@@ -54,12 +54,12 @@ fn artefacts(root: &Path) -> PathBuf {
 
 /// Compiles the crate and gives the path of its wasm file.
 fn compile(root: &Path) -> Result<PathBuf> {
-    let remaps: Vec<String> = source_folders(root).iter().map(|folder| format!("'--remap-path-prefix={folder}='")).collect();
+    let remaps: Vec<String> =
+        source_folders(root).iter().map(|folder| format!("'--remap-path-prefix={folder}='")).collect();
     let flags = format!("target.{WASM_TARGET}.rustflags=[{}]", remaps.join(","));
     let arguments = ["build", "--profile=wasm", "-p", CRATE, "--target", WASM_TARGET, "--config", &flags];
     process::run(process::cargo(root).args(arguments))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), |folder| root.join(folder));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     Ok(target.join(WASM_TARGET).join("wasm").join(CRATE_FILE))
 }
 
@@ -70,7 +70,10 @@ fn source_folders(root: &Path) -> Vec<String> {
     let registries = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
     let registries = registries.into_iter().flatten().flatten().map(|entry| entry.path());
     let folders = registries.chain([root.to_path_buf()]);
-    folders.filter_map(|folder| Some(format!("{}/", folder.to_str()?))).filter(|folder| !folder.contains('\'')).collect()
+    folders
+        .filter_map(|folder| Some(format!("{}/", folder.to_str()?)))
+        .filter(|folder| !folder.contains('\''))
+        .collect()
 }
 
 /// Writes `cu.wasm` and its declarations to `artefacts`, and the glue to `dist/bindings.js`.
@@ -90,8 +93,7 @@ fn bind(compiled: &Path, artefacts: &Path, dist: &Path) -> Result<()> {
         .map_err(|error| Error::Bindgen(format!("{error:#}")))?;
     let snippets = output.snippets().values().any(|inline| !inline.is_empty());
     if snippets || !output.local_modules().is_empty() {
-        let reason =
-            format!("{CRATE} uses JavaScript snippets, which the glue's factory does not carry");
+        let reason = format!("{CRATE} uses JavaScript snippets, which the glue's factory does not carry");
         return Err(Error::Bindgen(reason));
     }
     let glue = format!(
@@ -118,11 +120,7 @@ fn optimize(web: &Path, bound: &Path, dist: &Path) -> Result<()> {
     ];
     let mut command = process::npm(web);
     command.args(["exec", "--no", "--", "wasm-opt", "-O3"]);
-    command
-        .args(FEATURES)
-        .arg(bound)
-        .arg("-o")
-        .arg(dist.join("cu.wasm"));
+    command.args(FEATURES).arg(bound).arg("-o").arg(dist.join("cu.wasm"));
     process::run(&mut command)
 }
 

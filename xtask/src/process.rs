@@ -30,28 +30,13 @@ pub fn npm(folder: &Path) -> Command {
 pub fn run(command: &mut Command) -> Result<()> {
     let text = text(command);
     eprintln!("> {text}");
-    let status = command.status().map_err(|source| Error::Start {
-        command: text.clone(),
-        source,
-    })?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Error::Failed {
-            command: text,
-            status,
-        })
-    }
+    let status = command.status().map_err(|source| Error::Start { command: text.clone(), source })?;
+    if status.success() { Ok(()) } else { Err(Error::Failed { command: text, status }) }
 }
 
 /// What a command prints, or `None` when it is missing or fails. For looking at the machine; prints nothing.
 pub fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }

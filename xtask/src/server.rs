@@ -22,9 +22,7 @@ pub fn bind(port: u16) -> Result<TcpListener> {
 
 /// Where browsers find what is served.
 pub fn address(listener: &TcpListener) -> Result<String> {
-    let address = listener
-        .local_addr()
-        .map_err(|source| Error::Port { port: 0, source })?;
+    let address = listener.local_addr().map_err(|source| Error::Port { port: 0, source })?;
     Ok(format!("http://{address}/"))
 }
 
@@ -51,11 +49,7 @@ struct Response {
 
 impl Response {
     fn text(status: &'static str) -> Response {
-        Response {
-            status,
-            mime: "text/plain; charset=utf-8",
-            body: format!("{status}\n").into_bytes(),
-        }
+        Response { status, mime: "text/plain; charset=utf-8", body: format!("{status}\n").into_bytes() }
     }
 }
 
@@ -81,15 +75,11 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         return Ok(None);
     }
     let mut words = line.split_ascii_whitespace();
-    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next())
-    else {
+    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let mut request = Request {
-        method: method.to_owned(),
-        target: target.to_owned(),
-        keep_alive: version == "HTTP/1.1",
-    };
+    let mut request =
+        Request { method: method.to_owned(), target: target.to_owned(), keep_alive: version == "HTTP/1.1" };
     loop {
         line.clear();
         if head.read_line(&mut line)? == 0 {
@@ -119,25 +109,13 @@ fn respond(request: &Request, folder: &Path) -> Response {
         path.push("index.html");
     }
     match fs::read(&path) {
-        Ok(body) => Response {
-            status: "200 OK",
-            mime: mime(&path),
-            body,
-        },
+        Ok(body) => Response { status: "200 OK", mime: mime(&path), body },
         Err(_) => Response::text("404 Not Found"),
     }
 }
 
-fn write_response(
-    mut stream: &TcpStream,
-    request: &Request,
-    response: &Response,
-) -> io::Result<()> {
-    let connection = if request.keep_alive {
-        "keep-alive"
-    } else {
-        "close"
-    };
+fn write_response(mut stream: &TcpStream, request: &Request, response: &Response) -> io::Result<()> {
+    let connection = if request.keep_alive { "keep-alive" } else { "close" };
     let mut bytes = format!(
         "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
          X-Content-Type-Options: nosniff\r\nConnection: {connection}\r\n\r\n",
@@ -234,16 +212,10 @@ mod tests {
         let read = |text: &str| read_request(&mut text.as_bytes());
         let request = read("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().unwrap();
         assert_eq!((request.target.as_str(), request.keep_alive), ("/a", true));
-        let request = read("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n")
-            .unwrap()
-            .unwrap();
+        let request = read("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n").unwrap().unwrap();
         assert!(!request.keep_alive);
         assert!(read("").unwrap().is_none());
-        for broken in [
-            "GET\r\n\r\n",
-            "GET / HTTP/1.1\r\n",
-            "GET / HTTP/1.1\r\nnonsense\r\n\r\n",
-        ] {
+        for broken in ["GET\r\n\r\n", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nnonsense\r\n\r\n"] {
             assert!(read(broken).is_err(), "{broken:?}");
         }
         let endless = format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(10_000));
@@ -262,19 +234,11 @@ mod tests {
         std::thread::spawn(move || serve(&listener, &served));
 
         let mut stream = TcpStream::connect(address).unwrap();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\n\r\nGET /none HTTP/1.1\r\nConnection: close\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\nGET /none HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         fs::remove_dir_all(&folder).unwrap();
-        assert!(
-            answer.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html"),
-            "{answer}"
-        );
-        assert!(
-            answer.contains("<p>hello") && answer.contains("404 Not Found"),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html"), "{answer}");
+        assert!(answer.contains("<p>hello") && answer.contains("404 Not Found"), "{answer}");
     }
 }

@@ -37,9 +37,7 @@ pub fn wasm_target(root: &Path) -> Result<()> {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
-    rustup
-        .args(["target", "add", WASM_TARGET])
-        .current_dir(root);
+    rustup.args(["target", "add", WASM_TARGET]).current_dir(root);
     process::run(&mut rustup).map_err(|error| {
         Error::Missing(format!(
             "Rust's target {WASM_TARGET} is missing ({error}); install it with `rustup target add {WASM_TARGET}`"
@@ -54,15 +52,11 @@ fn check_node() -> Result<()> {
         ))
     })?;
     if node_major(&version).is_none_or(|major| major < NODE_MAJOR_MIN) {
-        return Err(Error::Missing(format!(
-            "Node {version} is too old; install Node {NODE_MAJOR_MIN} or newer"
-        )));
+        return Err(Error::Missing(format!("Node {version} is too old; install Node {NODE_MAJOR_MIN} or newer")));
     }
     let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
     process::output(npm, &["--version"]).ok_or_else(|| {
-        Error::Missing(
-            "npm is missing; it comes with Node from nodejs.org, or as the package `npm`".into(),
-        )
+        Error::Missing("npm is missing; it comes with Node from nodejs.org, or as the package `npm`".into())
     })?;
     Ok(())
 }

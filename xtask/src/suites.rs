@@ -24,11 +24,7 @@ impl Suite {
         Suite::ALL
             .into_iter()
             .find(|suite| suite.name() == name)
-            .ok_or_else(|| {
-                Error::Usage(format!(
-                    "no test suite '{name}'; there are native, web and browsers"
-                ))
-            })
+            .ok_or_else(|| Error::Usage(format!("no test suite '{name}'; there are native, web and browsers")))
     }
 
     fn name(self) -> &'static str {
@@ -51,11 +47,7 @@ impl Suite {
 pub fn run(root: &Path, suites: &[Suite]) -> Result<()> {
     let mut failures = Vec::new();
     let needs_package = suites.iter().any(|suite| *suite != Suite::Native);
-    let built = if needs_package {
-        package::build(root)
-    } else {
-        Ok(())
-    };
+    let built = if needs_package { package::build(root) } else { Ok(()) };
     let runnable = |suite: &&Suite| built.is_ok() || **suite == Suite::Native;
     for suite in suites.iter().filter(runnable) {
         eprintln!("\n== suite {} ==", suite.name());
@@ -66,11 +58,7 @@ pub fn run(root: &Path, suites: &[Suite]) -> Result<()> {
     if let Err(error) = built {
         failures.push(("web and browsers not run, the build", error));
     }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Suites(failures))
-    }
+    if failures.is_empty() { Ok(()) } else { Err(Error::Suites(failures)) }
 }
 
 fn native(root: &Path) -> Result<()> {
@@ -78,11 +66,7 @@ fn native(root: &Path) -> Result<()> {
     setup::wasm_target(root)?;
     process::run(process::cargo(root).args(["fmt", "--all", "--check"]))?;
     let mut lints = process::cargo(root);
-    process::run(
-        lints
-            .args(["clippy", "--workspace", "--all-targets"])
-            .args(DENY_WARNINGS),
-    )?;
+    process::run(lints.args(["clippy", "--workspace", "--all-targets"]).args(DENY_WARNINGS))?;
     let mut wasm_lints = process::cargo(root);
     wasm_lints.args(["clippy", "-p", "cu-web", "--target", WASM_TARGET]);
     process::run(wasm_lints.args(DENY_WARNINGS))?;

@@ -11,32 +11,19 @@ pub fn vm() -> Vm {
 }
 
 pub fn vm_with_heap(heap_limit: usize) -> Vm {
-    Vm::new(Options {
-        heap_limit,
-        ..Options::default()
-    })
+    Vm::new(Options { heap_limit, ..Options::default() })
 }
 
 /// Runs a chunk and keeps what it returns.
 pub fn run(vm: &mut Vm, source: &str) -> Vec<Handle> {
-    let chunk = vm
-        .load(source.as_bytes(), "=test")
-        .unwrap_or_else(|error| panic!("{error} in {source}"));
-    let results = vm.run(&chunk, FUEL, |context, results| {
-        results.iter().map(|value| context.stash(*value)).collect()
-    });
+    let chunk = vm.load(source.as_bytes(), "=test").unwrap_or_else(|error| panic!("{error} in {source}"));
+    let results = vm.run(&chunk, FUEL, |context, results| results.iter().map(|value| context.stash(*value)).collect());
     results.unwrap_or_else(|error| panic!("{error} in {source}"))
 }
 
 /// Calls a function and shows what it returns, or its error.
 pub fn call(vm: &mut Vm, function: &Handle) -> String {
-    match vm.run(function, FUEL, |_, results| {
-        results
-            .iter()
-            .map(|value| show(*value))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }) {
+    match vm.run(function, FUEL, |_, results| results.iter().map(|value| show(*value)).collect::<Vec<_>>().join(" ")) {
         Ok(shown) => shown,
         Err(RunError::Lua { message, .. }) => format!("error: {message}"),
         Err(error) => format!("error: {error}"),
@@ -69,10 +56,7 @@ pub fn load(vm: &mut Vm, bytes: &[u8]) -> Result<Vec<Handle>> {
 
 /// Calls each function in turn, three rounds.
 pub fn transcript(vm: &mut Vm, functions: &[Handle]) -> Vec<String> {
-    (0..3)
-        .flat_map(|_| functions)
-        .map(|function| call(vm, function))
-        .collect()
+    (0..3).flat_map(|_| functions).map(|function| call(vm, function)).collect()
 }
 
 /// A pseudo-random sequence (SplitMix64), the same everywhere.

@@ -4,9 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use cu_storage::{
-    Database, Document, Operation, Options, ScanOptions, block_on, decode_key, encode_key,
-};
+use cu_storage::{Database, Document, Operation, Options, ScanOptions, block_on, decode_key, encode_key};
 use proptest::prelude::*;
 
 /// Collections by name; documents by encoded key, which has the order that scans have.
@@ -41,10 +39,7 @@ pub fn key(number: u16) -> Document {
 
 pub fn value(seed: u16, length: u16) -> Document {
     let bytes = (0..length).map(|at| (seed.wrapping_mul(31).wrapping_add(at)) as u8);
-    Document::map([
-        ("n", Document::Integer(seed.into())),
-        ("bytes", Document::String(bytes.collect())),
-    ])
+    Document::map([("n", Document::Integer(seed.into())), ("bytes", Document::String(bytes.collect()))])
 }
 
 pub fn write() -> impl Strategy<Value = Write> {
@@ -62,9 +57,7 @@ impl Write {
         match *self {
             Write::Set(c, k, length) => Operation::set(name(c), key(k), &value(k, length)).unwrap(),
             Write::Delete(c, k) => Operation::delete(name(c), key(k)),
-            Write::Increment(c, k, amount) => {
-                Operation::increment(name(c), key(k), Some("deep.count"), amount)
-            }
+            Write::Increment(c, k, amount) => Operation::increment(name(c), key(k), Some("deep.count"), amount),
         }
     }
 
@@ -81,21 +74,14 @@ impl Write {
             }
             Write::Increment(c, k, amount) => {
                 let documents = model.entry(name(c).to_owned()).or_default();
-                let document = documents
-                    .entry(encode_key(&key(k)).unwrap())
-                    .or_insert_with(|| Document::Map(vec![]));
+                let document = documents.entry(encode_key(&key(k)).unwrap()).or_insert_with(|| Document::Map(vec![]));
                 let count = match document.get("deep").and_then(|deep| deep.get("count")) {
                     Some(Document::Integer(count)) => *count,
                     _ => 0,
                 };
                 let deep = Document::map([("count", Document::Integer(count + amount))]);
-                let Document::Map(entries) = document else {
-                    unreachable!()
-                };
-                match entries
-                    .iter_mut()
-                    .find(|(name, _)| *name == Document::text("deep"))
-                {
+                let Document::Map(entries) = document else { unreachable!() };
+                match entries.iter_mut().find(|(name, _)| *name == Document::text("deep")) {
                     Some(entry) => entry.1 = deep,
                     None => entries.push((Document::text("deep"), deep)),
                 }
@@ -109,12 +95,7 @@ pub fn contents(database: &Database) -> cu_storage::Result<Model> {
     let mut model = Model::new();
     for collection in block_on(database.collections())? {
         let rows = block_on(database.scan(&collection.name, &ScanOptions::default()))?;
-        assert_eq!(
-            rows.len() as u64,
-            collection.count,
-            "count of {}",
-            collection.name
-        );
+        assert_eq!(rows.len() as u64, collection.count, "count of {}", collection.name);
         let documents = rows
             .into_iter()
             .map(|row| Ok((encode_key(&row.key)?, row.value.decode()?)))
@@ -146,10 +127,5 @@ pub fn assert_holds(database: &Database, model: &Model) {
 
 /// Pages and caches so small that everything rare is frequent.
 pub fn tiny(page_size: usize) -> Options {
-    Options {
-        page_size,
-        cache_bytes_max: page_size * 4,
-        checkpoint_log_bytes: 2000,
-        checkpoint_dirty_bytes: 8000,
-    }
+    Options { page_size, cache_bytes_max: page_size * 4, checkpoint_log_bytes: 2000, checkpoint_dirty_bytes: 8000 }
 }

@@ -90,11 +90,7 @@ impl Accounting {
     /// Asks whether `bytes` more fit under the limit.
     #[inline]
     pub(crate) fn check(&self, bytes: usize) -> Result<(), OutOfMemory> {
-        if bytes <= self.limit.get().saturating_sub(self.used.get()) {
-            Ok(())
-        } else {
-            Err(OutOfMemory)
-        }
+        if bytes <= self.limit.get().saturating_sub(self.used.get()) { Ok(()) } else { Err(OutOfMemory) }
     }
 
     /// Whether a safe point should run a cycle.
@@ -117,13 +113,8 @@ impl Accounting {
     fn reset_trigger(&self) {
         let used = self.used.get();
         let goal = used.saturating_mul(self.pause.get()) / 100;
-        let trigger = if self.running.get() {
-            goal.max(used + MIN_TRIGGER_BYTES)
-        } else {
-            usize::MAX
-        };
-        self.trigger
-            .set(trigger.min(self.limit.get()).max(used + 1));
+        let trigger = if self.running.get() { goal.max(used + MIN_TRIGGER_BYTES) } else { usize::MAX };
+        self.trigger.set(trigger.min(self.limit.get()).max(used + 1));
     }
 
     /// `collectgarbage "stop"` and `"restart"`; the limit still forces cycles.

@@ -90,11 +90,7 @@ impl<'gc> Closure<'gc> {
     /// If the number of upvalues is not the prototype's: the interpreter relies on it.
     #[inline]
     pub fn new(context: Context<'gc>, proto: Proto<'gc>, upvalues: &[Upvalue<'gc>]) -> Self {
-        assert_eq!(
-            upvalues.len(),
-            proto.0.upvalues.len(),
-            "a closure has the upvalues its prototype describes"
-        );
+        assert_eq!(upvalues.len(), proto.0.upvalues.len(), "a closure has the upvalues its prototype describes");
         context.accounting().charge(nominal_bytes(upvalues.len()));
         match upvalues.len() {
             0 => Self::inline::<0>(context, proto, upvalues),
@@ -111,20 +107,11 @@ impl<'gc> Closure<'gc> {
     }
 
     fn header(proto: Proto<'gc>, count: usize) -> Header<'gc> {
-        Header {
-            proto,
-            upvalues: Cell::new(std::ptr::dangling()),
-            count: count as u32,
-            serial: Cell::new(0),
-        }
+        Header { proto, upvalues: Cell::new(std::ptr::dangling()), count: count as u32, serial: Cell::new(0) }
     }
 
     #[inline]
-    fn inline<const N: usize>(
-        context: Context<'gc>,
-        proto: Proto<'gc>,
-        upvalues: &[Upvalue<'gc>],
-    ) -> Self {
+    fn inline<const N: usize>(context: Context<'gc>, proto: Proto<'gc>, upvalues: &[Upvalue<'gc>]) -> Self {
         let gc = Gc::new(
             context.mutation(),
             Inline::<'gc, N> {

@@ -176,9 +176,7 @@ impl<'gc> State<'gc> {
 impl<'gc> Coroutine<'gc> {
     /// A suspended coroutine with an empty stack.
     pub(crate) fn new(context: Context<'gc>) -> Self {
-        context
-            .accounting()
-            .charge(OBJECT_BYTES + INITIAL_SLOTS * 16);
+        context.accounting().charge(OBJECT_BYTES + INITIAL_SLOTS * 16);
         let state = State {
             stack: vec![Value::Nil; INITIAL_SLOTS],
             frames: Vec::new(),
@@ -191,10 +189,7 @@ impl<'gc> Coroutine<'gc> {
             unyieldable: 0,
             handlers: 0,
         };
-        let object = CoroutineObject {
-            state: UnsafeCell::new(state),
-            serial: Cell::new(0),
-        };
+        let object = CoroutineObject { state: UnsafeCell::new(state), serial: Cell::new(0) };
         Coroutine(Gc::new(context.mutation(), object))
     }
 
@@ -256,10 +251,7 @@ impl<'gc> Coroutine<'gc> {
     pub(crate) fn find_upvalue(self, context: Context<'gc>, position: u32) -> Upvalue<'gc> {
         // SAFETY: as in `grow_stack`.
         let state = unsafe { &mut *self.state_ptr() };
-        let after = state
-            .open
-            .iter()
-            .rposition(|upvalue| upvalue.position() <= position);
+        let after = state.open.iter().rposition(|upvalue| upvalue.position() <= position);
         let place = match after {
             Some(found) if state.open[found].position() == position => return state.open[found],
             Some(before) => before + 1,

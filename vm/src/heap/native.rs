@@ -83,12 +83,7 @@ impl<'gc> Native<'gc> {
     ) -> Self {
         context.accounting().charge(nominal_bytes(values.len()));
         let values = values.iter().map(|value| Cell::new(*value)).collect();
-        let object = NativeObject {
-            definition,
-            role,
-            values,
-            serial: Cell::new(0),
-        };
+        let object = NativeObject { definition, role, values, serial: Cell::new(0) };
         Native(Gc::new(context.mutation(), object))
     }
 

@@ -11,9 +11,7 @@ use gc_arena::{Collect, Gc};
 use super::accounting::{HEADER_BYTES, note_freed};
 use super::string::LuaString;
 use super::value::Value;
-use crate::bytecode::function::{
-    Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription, line_at,
-};
+use crate::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription, line_at};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Trailing;
 use crate::bytecode::verify::Verified;
@@ -64,17 +62,9 @@ fn nominal_bytes(parts: &FunctionParts) -> usize {
         + parts.code.len() * 4
         + parts.constants.len() * 16
         + parts.functions.len() * 4
-        + parts
-            .upvalues
-            .iter()
-            .map(|upvalue| 12 + upvalue.name.len())
-            .sum::<usize>()
+        + parts.upvalues.iter().map(|upvalue| 12 + upvalue.name.len()).sum::<usize>()
         + parts.lines.len() * 8
-        + parts
-            .locals
-            .iter()
-            .map(|local| 20 + local.name.len())
-            .sum::<usize>()
+        + parts.locals.iter().map(|local| 20 + local.name.len()).sum::<usize>()
 }
 
 impl<'gc> Proto<'gc> {
@@ -97,11 +87,7 @@ impl<'gc> Proto<'gc> {
         let object = ProtoObject {
             code: parts.code.into_iter().map(Cell::new).collect(),
             constants: parts.constants.into_iter().map(constant).collect(),
-            children: parts
-                .functions
-                .into_iter()
-                .map(|child| Self::from_parts(context, child))
-                .collect(),
+            children: parts.functions.into_iter().map(|child| Self::from_parts(context, child)).collect(),
             upvalues: parts.upvalues.into(),
             register_count: parts.register_count,
             parameter_count: parts.parameter_count,
@@ -128,16 +114,10 @@ impl<'gc> Proto<'gc> {
         };
         let mut upvalues = object.upvalues.to_vec();
         if strip {
-            upvalues
-                .iter_mut()
-                .for_each(|upvalue| upvalue.name = Box::default());
+            upvalues.iter_mut().for_each(|upvalue| upvalue.name = Box::default());
         }
         FunctionParts {
-            chunk_name: if strip {
-                Rc::from(&b"=?"[..])
-            } else {
-                object.chunk_name.clone()
-            },
+            chunk_name: if strip { Rc::from(&b"=?"[..]) } else { object.chunk_name.clone() },
             line_defined: object.line_defined,
             last_line_defined: object.last_line_defined,
             parameter_count: object.parameter_count,
@@ -146,21 +126,9 @@ impl<'gc> Proto<'gc> {
             code: self.code_without_caches(),
             constants: object.constants.iter().map(constant).collect(),
             upvalues,
-            functions: object
-                .children
-                .iter()
-                .map(|child| child.to_parts(strip))
-                .collect(),
-            lines: if strip {
-                Vec::new()
-            } else {
-                object.lines.to_vec()
-            },
-            locals: if strip {
-                Vec::new()
-            } else {
-                object.locals.to_vec()
-            },
+            functions: object.children.iter().map(|child| child.to_parts(strip)).collect(),
+            lines: if strip { Vec::new() } else { object.lines.to_vec() },
+            locals: if strip { Vec::new() } else { object.locals.to_vec() },
         }
     }
 
@@ -168,9 +136,7 @@ impl<'gc> Proto<'gc> {
         let mut code: Vec<u32> = self.0.code.iter().map(Cell::get).collect();
         let mut pc = 0;
         while pc < code.len() {
-            let opcode = Instruction(code[pc])
-                .opcode()
-                .expect("verified code holds opcodes only");
+            let opcode = Instruction(code[pc]).opcode().expect("verified code holds opcodes only");
             if opcode.layout().trailing == Trailing::Cache {
                 code[pc + 1] = 0;
             }
@@ -188,9 +154,7 @@ impl<'gc> Proto<'gc> {
     pub(crate) fn local_name(self, register: usize, pc: usize) -> Option<&'gc [u8]> {
         let locals = &self.0.as_ref().locals;
         let visible = |local: &&LocalVariable| {
-            local.register as usize == register
-                && (local.start_pc as usize) <= pc
-                && pc < local.end_pc as usize
+            local.register as usize == register && (local.start_pc as usize) <= pc && pc < local.end_pc as usize
         };
         locals.iter().rev().find(visible).map(|local| &*local.name)
     }

@@ -138,9 +138,7 @@ impl PartialEq for LuaString<'_> {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         Gc::ptr_eq(self.0, other.0)
-            || (!self.is_short()
-                && self.0.len == other.0.len
-                && self.as_bytes() == other.as_bytes())
+            || (!self.is_short() && self.0.len == other.0.len && self.as_bytes() == other.as_bytes())
     }
 }
 
@@ -161,19 +159,11 @@ pub(crate) struct Interned {
 
 impl Interned {
     pub(crate) fn new(seed: u64) -> Self {
-        Interned {
-            table: UnsafeCell::new(HashTable::new()),
-            seed,
-        }
+        Interned { table: UnsafeCell::new(HashTable::new()), seed }
     }
 
     /// The string with these bytes: the interned one, or a new one.
-    pub(crate) fn string<'gc>(
-        &self,
-        mc: &Mutation<'gc>,
-        accounting: &Accounting,
-        bytes: &[u8],
-    ) -> LuaString<'gc> {
+    pub(crate) fn string<'gc>(&self, mc: &Mutation<'gc>, accounting: &Accounting, bytes: &[u8]) -> LuaString<'gc> {
         if bytes.len() > SHORT_STRING_MAX {
             return long_string(mc, accounting, bytes.into());
         }
@@ -210,24 +200,16 @@ impl Interned {
     pub(crate) fn purge<'gc>(&self, fc: &Finalization<'gc>) {
         // SAFETY: the only reference to the table; the pointers are live until the sweep that follows.
         unsafe {
-            (*self.table.get())
-                .retain(|entry| !Gc::is_dead(fc, Gc::<'gc, Header>::from_ptr(*entry)));
+            (*self.table.get()).retain(|entry| !Gc::is_dead(fc, Gc::<'gc, Header>::from_ptr(*entry)));
         }
     }
 }
 
 /// A long string that takes over `bytes`; they must be longer than [`SHORT_STRING_MAX`].
-pub(crate) fn long_string<'gc>(
-    mc: &Mutation<'gc>,
-    accounting: &Accounting,
-    bytes: Box<[u8]>,
-) -> LuaString<'gc> {
+pub(crate) fn long_string<'gc>(mc: &Mutation<'gc>, accounting: &Accounting, bytes: Box<[u8]>) -> LuaString<'gc> {
     debug_assert!(bytes.len() > SHORT_STRING_MAX);
     accounting.charge(long_bytes(bytes.len()));
-    let header = Header {
-        hash: Cell::new(0),
-        len: bytes.len() as u32,
-    };
+    let header = Header { hash: Cell::new(0), len: bytes.len() as u32 };
     let gc = Gc::new(mc, Long { header, bytes });
     // SAFETY: `Long` starts with a `Header` (repr(C)).
     LuaString(unsafe { Gc::cast(gc) })
@@ -242,17 +224,8 @@ fn short_string<'gc, const N: usize>(
     accounting.charge(short_bytes(N));
     let mut buffer = [0; N];
     buffer[..bytes.len()].copy_from_slice(bytes);
-    let header = Header {
-        hash: Cell::new(hash),
-        len: bytes.len() as u32,
-    };
-    let gc = Gc::new(
-        mc,
-        Short {
-            header,
-            bytes: buffer,
-        },
-    );
+    let header = Header { hash: Cell::new(hash), len: bytes.len() as u32 };
+    let gc = Gc::new(mc, Short { header, bytes: buffer });
     // SAFETY: `Short` starts with a `Header` (repr(C)).
     LuaString(unsafe { Gc::cast(gc) })
 }
@@ -268,10 +241,7 @@ fn hash_bytes(bytes: &[u8], seed: u64) -> u32 {
     let mut hash = seed ^ bytes.len() as u64;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
-        hash = fold(
-            hash,
-            u64::from_le_bytes(chunk.try_into().expect("chunks of 8 bytes")),
-        );
+        hash = fold(hash, u64::from_le_bytes(chunk.try_into().expect("chunks of 8 bytes")));
     }
     let mut tail = 0u64;
     for &byte in chunks.remainder() {

@@ -115,19 +115,12 @@ impl Drop for TableObject<'_> {
 impl<'gc> Table<'gc> {
     /// An empty table with room for `array` items and `fields` keys.
     pub(crate) fn new(context: Context<'gc>, array: usize, fields: usize) -> Self {
-        let mut parts = Parts {
-            array: Vec::new(),
-            entries: Vec::new(),
-            index: Box::default(),
-            integer_keys: 0,
-        };
+        let mut parts = Parts { array: Vec::new(), entries: Vec::new(), index: Box::default(), integer_keys: 0 };
         parts.array.reserve_exact(array);
         if fields > 0 {
             parts.reindex(fields);
         }
-        context
-            .accounting()
-            .charge(OBJECT_BYTES + parts.nominal_bytes());
+        context.accounting().charge(OBJECT_BYTES + parts.nominal_bytes());
         Table(Gc::new(
             context.mutation(),
             TableObject {
@@ -232,11 +225,7 @@ impl<'gc> Table<'gc> {
             // SAFETY: just checked.
             return unsafe { *parts.array.get_unchecked(position as usize) };
         }
-        if parts.integer_keys == 0 {
-            Value::Nil
-        } else {
-            parts.find_value(Value::Integer(key))
-        }
+        if parts.integer_keys == 0 { Value::Nil } else { parts.find_value(Value::Integer(key)) }
     }
 
     #[inline]
@@ -277,9 +266,7 @@ impl<'gc> Table<'gc> {
     pub(crate) fn get_cached(&self, key: LuaString<'gc>, hint: u32) -> Option<&Value<'gc>> {
         let entry = self.parts().entries.get(hint as usize)?;
         match &entry.key {
-            Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => {
-                Some(&entry.value)
-            }
+            Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => Some(&entry.value),
             _ => None,
         }
     }
@@ -326,8 +313,7 @@ impl<'gc> Table<'gc> {
     fn border_in_array(self) -> usize {
         let array = &self.parts().array;
         let filled = |count: usize| count == 0 || !array[count - 1].is_nil();
-        let is_border =
-            |count: usize| count < array.len() && filled(count) && array[count].is_nil();
+        let is_border = |count: usize| count < array.len() && filled(count) && array[count].is_nil();
         let last = self.0.border.get() as usize;
         for candidate in [last, last.wrapping_sub(1), last + 1] {
             if is_border(candidate) {
@@ -361,11 +347,7 @@ impl<'gc> Table<'gc> {
         };
         let start = match key {
             Value::Nil => 0,
-            Value::Integer(integer)
-                if integer >= 1 && integer as u64 <= parts.array.len() as u64 =>
-            {
-                integer as usize
-            }
+            Value::Integer(integer) if integer >= 1 && integer as u64 <= parts.array.len() as u64 => integer as usize,
             _ => {
                 let last = self.0.last_visited.get() as usize;
                 let number = match parts.entries.get(last) {
@@ -421,12 +403,7 @@ impl<'gc> Table<'gc> {
     ///
     /// A nil or NaN key; a growth that the heap limit does not allow.
     #[inline]
-    pub fn set(
-        self,
-        context: Context<'gc>,
-        key: Value<'gc>,
-        value: Value<'gc>,
-    ) -> Result<(), TableError> {
+    pub fn set(self, context: Context<'gc>, key: Value<'gc>, value: Value<'gc>) -> Result<(), TableError> {
         match key {
             Value::Integer(integer) => self.set_integer(context, integer, value),
             Value::Nil => Err(TableError::NilIndex),
@@ -440,12 +417,7 @@ impl<'gc> Table<'gc> {
     }
 
     #[inline]
-    pub fn set_integer(
-        self,
-        context: Context<'gc>,
-        key: i64,
-        value: Value<'gc>,
-    ) -> Result<(), TableError> {
+    pub fn set_integer(self, context: Context<'gc>, key: i64, value: Value<'gc>) -> Result<(), TableError> {
         if self.replace_integer(key, value) {
             return Ok(());
         }
@@ -456,20 +428,14 @@ impl<'gc> Table<'gc> {
     }
 
     /// Stores item `key` of a table constructor: the array part grows even over nil, as its size was announced.
-    pub(crate) fn append_or_set(
-        self,
-        context: Context<'gc>,
-        key: i64,
-        value: Value<'gc>,
-    ) -> Result<(), OutOfMemory> {
+    pub(crate) fn append_or_set(self, context: Context<'gc>, key: i64, value: Value<'gc>) -> Result<(), OutOfMemory> {
         if self.replace_integer(key, value) {
             return Ok(());
         }
         if key as u64 == self.parts().array.len() as u64 + 1 {
             return self.push(context, key, value).or(Err(OutOfMemory));
         }
-        self.set_hashed(context, Value::Integer(key), value)
-            .or(Err(OutOfMemory))
+        self.set_hashed(context, Value::Integer(key), value).or(Err(OutOfMemory))
     }
 
     /// Stores into the array part if `key` lies in it.
@@ -488,12 +454,7 @@ impl<'gc> Table<'gc> {
 
     /// Stores at entry `hint` if `key` stands there and has a value already.
     #[inline(always)]
-    pub(crate) fn replace_cached(
-        &self,
-        key: LuaString<'gc>,
-        hint: u32,
-        value: &Value<'gc>,
-    ) -> bool {
+    pub(crate) fn replace_cached(&self, key: LuaString<'gc>, hint: u32, value: &Value<'gc>) -> bool {
         match self.parts_mut().entries.get_mut(hint as usize) {
             Some(entry) => match &entry.key {
                 Value::String(found) if found.ptr_eq(key) && !entry.value.is_nil() => {
@@ -554,12 +515,7 @@ impl<'gc> Table<'gc> {
         Ok(())
     }
 
-    fn set_hashed(
-        self,
-        context: Context<'gc>,
-        key: Value<'gc>,
-        value: Value<'gc>,
-    ) -> Result<(), TableError> {
+    fn set_hashed(self, context: Context<'gc>, key: Value<'gc>, value: Value<'gc>) -> Result<(), TableError> {
         let parts = self.parts_mut();
         self.0.absent.set(0);
         if let Some(number) = parts.find(key) {
@@ -590,11 +546,7 @@ impl<'gc> Table<'gc> {
     }
 
     /// Makes room for `additional` more items in the array part.
-    pub(crate) fn reserve_array(
-        self,
-        context: Context<'gc>,
-        additional: usize,
-    ) -> Result<(), OutOfMemory> {
+    pub(crate) fn reserve_array(self, context: Context<'gc>, additional: usize) -> Result<(), OutOfMemory> {
         let parts = self.parts_mut();
         let goal = parts.array.len() + additional;
         if goal > parts.array.capacity() {

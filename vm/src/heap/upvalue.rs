@@ -57,12 +57,7 @@ impl<'gc> Upvalue<'gc> {
     }
 
     /// An upvalue for the register at `position` of `owner`, which is at `location` now.
-    pub(crate) fn open(
-        context: Context<'gc>,
-        owner: Coroutine<'gc>,
-        position: u32,
-        location: *mut Value<'gc>,
-    ) -> Self {
+    pub(crate) fn open(context: Context<'gc>, owner: Coroutine<'gc>, position: u32, location: *mut Value<'gc>) -> Self {
         Self::allocate(context, location, Some(owner), position)
     }
 
@@ -105,10 +100,7 @@ impl<'gc> Upvalue<'gc> {
 
     /// The owner and the register's position while the upvalue is open.
     pub fn open_at(self) -> Option<(Coroutine<'gc>, u32)> {
-        self.0
-            .owner
-            .get()
-            .map(|owner| (owner, self.0.position.get()))
+        self.0.owner.get().map(|owner| (owner, self.0.position.get()))
     }
 
     pub(crate) fn position(self) -> u32 {

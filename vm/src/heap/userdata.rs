@@ -40,11 +40,7 @@ impl Drop for UserdataObject<'_> {
 impl<'gc> Userdata<'gc> {
     pub fn new(context: Context<'gc>, data: Box<dyn Any>) -> Self {
         context.accounting().charge(OBJECT_BYTES);
-        let object = UserdataObject {
-            data,
-            metatable: Cell::new(None),
-            serial: Cell::new(0),
-        };
+        let object = UserdataObject { data, metatable: Cell::new(None), serial: Cell::new(0) };
         Userdata(Gc::new(context.mutation(), object))
     }
 
@@ -55,10 +51,6 @@ impl<'gc> Userdata<'gc> {
 
     pub fn metatable(self) -> Option<Table<'gc>> {
         self.0.metatable.get()
-    }
-
-    pub(crate) fn set_metatable_raw(self, metatable: Option<Table<'gc>>) {
-        self.0.metatable.set(metatable);
     }
 
     pub(crate) fn serial(self) -> &'gc Cell<u32> {

@@ -30,11 +30,7 @@ pub(crate) enum Assigned<'gc> {
 
 impl<'gc> Machine<'gc> {
     /// `object[key]` (manual §2.4, `__index`).
-    pub(crate) fn index(
-        &mut self,
-        object: Value<'gc>,
-        key: Value<'gc>,
-    ) -> Result<Indexed<'gc>, Error<'gc>> {
+    pub(crate) fn index(&mut self, object: Value<'gc>, key: Value<'gc>) -> Result<Indexed<'gc>, Error<'gc>> {
         let mut object = object;
         for _ in 0..CHAIN_MAX {
             let handler = match object {
@@ -45,12 +41,10 @@ impl<'gc> Machine<'gc> {
                     }
                     match table.metatable() {
                         None => return Ok(Indexed::Value(Value::Nil)),
-                        Some(metatable) => {
-                            match metatable.metamethod(self.context, Metamethod::Index) {
-                                Value::Nil => return Ok(Indexed::Value(Value::Nil)),
-                                handler => handler,
-                            }
-                        }
+                        Some(metatable) => match metatable.metamethod(self.context, Metamethod::Index) {
+                            Value::Nil => return Ok(Indexed::Value(Value::Nil)),
+                            handler => handler,
+                        },
                     }
                 }
                 _ => match self.context.metamethod(object, Metamethod::Index) {
@@ -125,9 +119,7 @@ impl<'gc> Machine<'gc> {
                 self.set_slot(target, value);
                 Ok(Flow::Continue)
             }
-            Indexed::Call(handler, object) => {
-                self.call_metamethod(handler, &[object, key], WANT_FINISH)
-            }
+            Indexed::Call(handler, object) => self.call_metamethod(handler, &[object, key], WANT_FINISH),
         }
     }
 
@@ -141,9 +133,7 @@ impl<'gc> Machine<'gc> {
     ) -> Result<Flow, Error<'gc>> {
         match self.assign(object, key, value)? {
             Assigned::Done => Ok(Flow::Continue),
-            Assigned::Call(handler, object) => {
-                self.call_metamethod(handler, &[object, key, value], WANT_FINISH)
-            }
+            Assigned::Call(handler, object) => self.call_metamethod(handler, &[object, key, value], WANT_FINISH),
         }
     }
 
@@ -239,8 +229,7 @@ impl<'gc> Machine<'gc> {
         let proto = closure.proto().0.children[child];
         let capture = |description: &crate::bytecode::function::UpvalueDescription| {
             if description.in_stack {
-                self.coroutine
-                    .find_upvalue(self.context, base + u32::from(description.index))
+                self.coroutine.find_upvalue(self.context, base + u32::from(description.index))
             } else {
                 closure.upvalue(description.index as usize)
             }
@@ -249,11 +238,7 @@ impl<'gc> Machine<'gc> {
         let made = match descriptions.len() {
             0 => Closure::new(self.context, proto, &[]),
             1 => Closure::new(self.context, proto, &[capture(&descriptions[0])]),
-            2 => Closure::new(
-                self.context,
-                proto,
-                &[capture(&descriptions[0]), capture(&descriptions[1])],
-            ),
+            2 => Closure::new(self.context, proto, &[capture(&descriptions[0]), capture(&descriptions[1])]),
             _ => {
                 let upvalues: Vec<_> = descriptions.iter().map(capture).collect();
                 Closure::new(self.context, proto, &upvalues)
@@ -275,10 +260,7 @@ impl<'gc> Machine<'gc> {
             return Err(self.index_error(table, Value::Nil));
         };
         self.fuel -= count as i64;
-        table.reserve_array(
-            self.context,
-            (start + count).saturating_sub(table.shape().0).min(count),
-        )?;
+        table.reserve_array(self.context, (start + count).saturating_sub(table.shape().0).min(count))?;
         for index in 0..count {
             let value = self.slot(first + index);
             table.append_or_set(self.context, (start + index + 1) as i64, value)?;

@@ -19,12 +19,7 @@ const CALL_FUEL: i64 = 2;
 
 impl<'gc> Machine<'gc> {
     /// Pushes a frame for the value in slot `function` with the `args` values after it. Never runs anything itself.
-    pub(crate) fn call(
-        &mut self,
-        function: usize,
-        args: usize,
-        want: i32,
-    ) -> Result<Flow, Error<'gc>> {
+    pub(crate) fn call(&mut self, function: usize, args: usize, want: i32) -> Result<Flow, Error<'gc>> {
         let mut args = args;
         loop {
             match self.slot(function) {
@@ -46,11 +41,7 @@ impl<'gc> Machine<'gc> {
 
     /// Puts the `__call` metamethod of the value in slot `function` before it (manual §2.4).
     #[cold]
-    pub(crate) fn insert_call_handler(
-        &mut self,
-        function: usize,
-        args: usize,
-    ) -> Result<(), Error<'gc>> {
+    pub(crate) fn insert_call_handler(&mut self, function: usize, args: usize) -> Result<(), Error<'gc>> {
         let value = self.slot(function);
         let handler = self.context.metamethod(value, Metamethod::Call);
         if handler.is_nil() {
@@ -76,9 +67,7 @@ impl<'gc> Machine<'gc> {
         let proto = closure.proto().0;
         let parameters = proto.parameter_count as usize;
         let base = function + 1;
-        self.ensure_stack(
-            base + args.max(parameters) + proto.register_count as usize + EXTRA_SLOTS,
-        )?;
+        self.ensure_stack(base + args.max(parameters) + proto.register_count as usize + EXTRA_SLOTS)?;
         for position in base + args..base + parameters {
             self.set_slot(position, Value::Nil);
         }
@@ -130,10 +119,7 @@ impl<'gc> Machine<'gc> {
             results: 0,
             flags: 0,
         });
-        let frame = state
-            .frames
-            .last_mut()
-            .map(|frame| frame as *mut Frame<'gc>);
+        let frame = state.frames.last_mut().map(|frame| frame as *mut Frame<'gc>);
         self.fuel -= CALL_FUEL;
         frame
     }
@@ -264,11 +250,7 @@ impl<'gc> Machine<'gc> {
         };
         self.state_mut().frames.pop();
         if want == 1 {
-            let value = if count == 0 {
-                Value::Nil
-            } else {
-                self.slot(first)
-            };
+            let value = if count == 0 { Value::Nil } else { self.slot(first) };
             self.set_slot(function, value);
             return Ok(Flow::Continue);
         }
@@ -288,12 +270,9 @@ impl<'gc> Machine<'gc> {
         let function = frame.function as usize;
         let mut call = Call::new(self, native, function, frame.extra as usize, frame.state);
         match (native.code())(&mut call)? {
-            Action::Return { first, count } => self.leave(
-                function,
-                function + first as usize,
-                count as usize,
-                frame.want,
-            ),
+            Action::Return { first, count } => {
+                self.leave(function, function + first as usize, count as usize, frame.want)
+            }
             other => self.act(other, function),
         }
     }
@@ -303,12 +282,7 @@ impl<'gc> Machine<'gc> {
         match action {
             Action::Return { .. } => unreachable!("handled by the caller"),
             Action::Entered => Ok(Flow::Enter),
-            Action::Call {
-                at,
-                count,
-                want,
-                state,
-            } => {
+            Action::Call { at, count, want, state } => {
                 let at = function + at as usize;
                 let frame = self.top_frame_mut();
                 frame.state = state;
@@ -319,9 +293,7 @@ impl<'gc> Machine<'gc> {
                 self.top_frame_mut().state = state;
                 self.resume(function + at as usize, count as usize)
             }
-            Action::Yield { first, count } => {
-                self.yield_values(function + first as usize, count as usize)
-            }
+            Action::Yield { first, count } => self.yield_values(function + first as usize, count as usize),
             Action::Close { at, state } => {
                 self.top_frame_mut().state = state;
                 self.close_coroutine(function + at as usize)
@@ -336,13 +308,7 @@ impl<'gc> Machine<'gc> {
 
     /// Pops the top frame and hands the `count` values from slot `first` on to the caller, in the slots from `function` on.
     #[inline]
-    pub(crate) fn leave(
-        &mut self,
-        function: usize,
-        first: usize,
-        count: usize,
-        want: i32,
-    ) -> Result<Flow, Error<'gc>> {
+    pub(crate) fn leave(&mut self, function: usize, first: usize, count: usize, want: i32) -> Result<Flow, Error<'gc>> {
         self.state_mut().frames.pop();
         if self.state().frames.is_empty() {
             return Ok(self.finish_coroutine(first, count));
@@ -351,19 +317,9 @@ impl<'gc> Machine<'gc> {
     }
 
     #[inline]
-    fn place_results(
-        &mut self,
-        function: usize,
-        first: usize,
-        count: usize,
-        want: i32,
-    ) -> Result<Flow, Error<'gc>> {
+    fn place_results(&mut self, function: usize, first: usize, count: usize, want: i32) -> Result<Flow, Error<'gc>> {
         if want == WANT_FINISH {
-            let value = if count == 0 {
-                Value::Nil
-            } else {
-                self.slot(first)
-            };
+            let value = if count == 0 { Value::Nil } else { self.slot(first) };
             return self.finish_instruction(value);
         }
         if want == WANT_REPEAT {
@@ -376,15 +332,9 @@ impl<'gc> Machine<'gc> {
             let caller = *self.top_frame();
             return self.leave(caller.function as usize, first, count, caller.want);
         }
-        let copied = if want == WANT_ALL {
-            count
-        } else {
-            count.min(want as usize)
-        };
+        let copied = if want == WANT_ALL { count } else { count.min(want as usize) };
         if first != function && copied > 0 {
-            self.state_mut()
-                .stack
-                .copy_within(first..first + copied, function);
+            self.state_mut().stack.copy_within(first..first + copied, function);
         }
         let given = if want == WANT_ALL {
             count
@@ -430,15 +380,8 @@ impl<'gc> Machine<'gc> {
         let frame = *self.top_frame();
         let base = frame.base as usize;
         // SAFETY: a saved `pc` of verified code points after the instruction's first word; a trailing word follows it.
-        let (instruction, trailing) = unsafe {
-            (
-                Instruction((*frame.pc.sub(1)).get()),
-                *frame.pc.cast::<u32>(),
-            )
-        };
-        let opcode = instruction
-            .opcode()
-            .expect("verified code holds opcodes only");
+        let (instruction, trailing) = unsafe { (Instruction((*frame.pc.sub(1)).get()), *frame.pc.cast::<u32>()) };
+        let opcode = instruction.opcode().expect("verified code holds opcodes only");
         let mut next = opcode.words() - 1;
         match opcode {
             Opcode::Eq
@@ -503,9 +446,7 @@ impl<'gc> Machine<'gc> {
     #[inline(never)]
     pub(crate) fn prepare_varargs(&mut self, parameters: usize) -> Result<(), Error<'gc>> {
         let frame = *self.top_frame();
-        let Callee::Lua(closure) = frame.callee else {
-            unreachable!("only Lua functions have code")
-        };
+        let Callee::Lua(closure) = frame.callee else { unreachable!("only Lua functions have code") };
         let args = frame.extra as usize;
         let extra = args.saturating_sub(parameters);
         if extra > 0 {
@@ -532,11 +473,7 @@ impl<'gc> Machine<'gc> {
         self.ensure_stack(target + wanted + EXTRA_SLOTS)?;
         let source = frame.base as usize - extra;
         for index in 0..wanted {
-            let value = if index < extra {
-                self.slot(source + index)
-            } else {
-                Value::Nil
-            };
+            let value = if index < extra { self.slot(source + index) } else { Value::Nil };
             self.set_slot(target + index, value);
         }
         self.fuel -= wanted as i64;

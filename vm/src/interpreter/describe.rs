@@ -6,12 +6,12 @@
 use super::Machine;
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::{Opcode, Operand, Trailing};
-use crate::compiler::display_chunk_name;
 use crate::error::Error;
 use crate::heap::coroutine::{Callee, Frame};
 use crate::heap::proto::Proto;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
+use cu_compiler::display_chunk_name;
 
 /// A kind (`global`, `local`, `field` …) and a name.
 pub(crate) type Name<'gc> = (&'static str, &'gc [u8]);
@@ -46,9 +46,7 @@ impl<'gc> Frame<'gc> {
 fn is_trailing_word(code: &[std::cell::Cell<u32>], pc: usize) -> bool {
     let mut at = 0;
     while at < pc {
-        at += Instruction(code[at].get())
-            .opcode()
-            .map_or(1, Opcode::words);
+        at += Instruction(code[at].get()).opcode().map_or(1, Opcode::words);
     }
     at > pc
 }
@@ -73,11 +71,7 @@ impl<'gc> Machine<'gc> {
     /// `chunk:line: ` of the Lua function `level` frames below the top, or nothing.
     pub(crate) fn position(&self, level: usize) -> Vec<u8> {
         let frames = &self.state().frames;
-        let Some(frame) = frames
-            .len()
-            .checked_sub(level + 1)
-            .map(|index| &frames[index])
-        else {
+        let Some(frame) = frames.len().checked_sub(level + 1).map(|index| &frames[index]) else {
             return Vec::new();
         };
         let Callee::Lua(closure) = frame.callee else {
@@ -127,18 +121,11 @@ impl<'gc> Machine<'gc> {
     #[inline(never)]
     pub(crate) fn call_error(&self, function: usize, value: Value<'gc>) -> Error<'gc> {
         let frame = self.top_frame();
-        let name = self
-            .call_name(frame)
-            .or_else(|| self.name_of_register(frame, function));
+        let name = self.call_name(frame).or_else(|| self.name_of_register(frame, function));
         self.type_error("call", value, name)
     }
 
-    fn type_error(
-        &self,
-        operation: &str,
-        culprit: Value<'gc>,
-        name: Option<Name<'gc>>,
-    ) -> Error<'gc> {
+    fn type_error(&self, operation: &str, culprit: Value<'gc>, name: Option<Name<'gc>>) -> Error<'gc> {
         let mut message = format!("attempt to {operation} a ").into_bytes();
         message.extend(self.type_name_of(culprit));
         message.extend_from_slice(b" value");
@@ -150,11 +137,7 @@ impl<'gc> Machine<'gc> {
     #[cold]
     #[inline(never)]
     pub(crate) fn no_integer_error(&self, left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
-        let culprit = if left.to_integer().is_none() {
-            left
-        } else {
-            right
-        };
+        let culprit = if left.to_integer().is_none() { left } else { right };
         let mut message = b"number".to_vec();
         message.extend(describe_name(self.name_of_operand(culprit)));
         message.extend_from_slice(b" has no integer representation");
@@ -187,10 +170,7 @@ impl<'gc> Machine<'gc> {
             Callee::Native(native) => native.name().as_bytes(),
             Callee::Lua(_) => b"?",
         };
-        let called = frames
-            .len()
-            .checked_sub(2)
-            .and_then(|caller| self.call_name(&frames[caller]));
+        let called = frames.len().checked_sub(2).and_then(|caller| self.call_name(&frames[caller]));
         let (kind, name) = called.unwrap_or(("", native_name));
         let mut text = Vec::new();
         let index = if kind == "method" { index - 1 } else { index };
@@ -220,11 +200,9 @@ impl<'gc> Machine<'gc> {
         let event = match instruction.opcode()? {
             Opcode::Call | Opcode::TailCall => return register_name(proto, pc, instruction.a()),
             Opcode::TForCall => return Some(("for iterator", b"for iterator")),
-            Opcode::GetTabUp
-            | Opcode::GetTable
-            | Opcode::GetInteger
-            | Opcode::GetField
-            | Opcode::SelfField => Metamethod::Index,
+            Opcode::GetTabUp | Opcode::GetTable | Opcode::GetInteger | Opcode::GetField | Opcode::SelfField => {
+                Metamethod::Index
+            }
             Opcode::SetTabUp
             | Opcode::SetTabUpK
             | Opcode::SetTable
@@ -263,11 +241,7 @@ impl<'gc> Machine<'gc> {
         let Callee::Lua(closure) = frame.callee else {
             return None;
         };
-        register_name(
-            closure.proto(),
-            frame.current_pc()?,
-            position.checked_sub(frame.base as usize)?,
-        )
+        register_name(closure.proto(), frame.current_pc()?, position.checked_sub(frame.base as usize)?)
     }
 
     /// The name of the operand of the current instruction that holds `culprit`.
@@ -282,14 +256,7 @@ impl<'gc> Machine<'gc> {
         let layout = instruction.opcode()?.layout();
         let operands = [
             (layout.a, instruction.a()),
-            (
-                layout.b,
-                if layout.wide {
-                    instruction.bx()
-                } else {
-                    instruction.b()
-                },
-            ),
+            (layout.b, if layout.wide { instruction.bx() } else { instruction.b() }),
             (layout.c, instruction.c()),
         ];
         for (operand, index) in operands {
@@ -333,46 +300,24 @@ fn upvalue_name<'gc>(proto: Proto<'gc>, index: usize) -> &'gc [u8] {
 }
 
 /// What the value in `register` is called at `pc`.
-pub(crate) fn register_name<'gc>(
-    proto: Proto<'gc>,
-    pc: usize,
-    register: usize,
-) -> Option<Name<'gc>> {
+pub(crate) fn register_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) -> Option<Name<'gc>> {
     if let Some(name) = proto.local_name(register, pc) {
         return Some(("local", name));
     }
     let (setter, instruction) = find_setter(proto, pc, register)?;
-    let constant = |index: usize| {
-        proto
-            .constant_string(index)
-            .map_or(&b"?"[..], |string| string.as_bytes())
-    };
+    let constant = |index: usize| proto.constant_string(index).map_or(&b"?"[..], |string| string.as_bytes());
     match instruction.opcode()? {
-        Opcode::Move if instruction.b() < instruction.a() => {
-            register_name(proto, setter, instruction.b())
-        }
+        Opcode::Move if instruction.b() < instruction.a() => register_name(proto, setter, instruction.b()),
         Opcode::GetTabUp => {
             let is_environment = upvalue_name(proto, instruction.b()) == b"_ENV";
-            Some((
-                if is_environment { "global" } else { "field" },
-                constant(instruction.c()),
-            ))
+            Some((if is_environment { "global" } else { "field" }, constant(instruction.c())))
         }
         Opcode::GetField => {
-            let is_environment = matches!(
-                register_name(proto, setter, instruction.b()),
-                Some((_, b"_ENV"))
-            );
-            Some((
-                if is_environment { "global" } else { "field" },
-                constant(instruction.c()),
-            ))
+            let is_environment = matches!(register_name(proto, setter, instruction.b()), Some((_, b"_ENV")));
+            Some((if is_environment { "global" } else { "field" }, constant(instruction.c())))
         }
         Opcode::GetTable => {
-            let is_environment = matches!(
-                register_name(proto, setter, instruction.b()),
-                Some((_, b"_ENV"))
-            );
+            let is_environment = matches!(register_name(proto, setter, instruction.b()), Some((_, b"_ENV")));
             let name = match register_name(proto, setter, instruction.c()) {
                 Some(("constant", name)) => name,
                 _ => b"?",
@@ -381,20 +326,14 @@ pub(crate) fn register_name<'gc>(
         }
         Opcode::GetInteger => Some(("field", b"integer index")),
         Opcode::GetUpvalue => Some(("upvalue", upvalue_name(proto, instruction.b()))),
-        Opcode::LoadConstant => proto
-            .constant_string(instruction.bx())
-            .map(|string| ("constant", string.as_bytes())),
+        Opcode::LoadConstant => proto.constant_string(instruction.bx()).map(|string| ("constant", string.as_bytes())),
         Opcode::SelfField => Some(("method", constant(instruction.c()))),
         _ => None,
     }
 }
 
 /// The last instruction before `end` that surely set `register`.
-fn find_setter<'gc>(
-    proto: Proto<'gc>,
-    end: usize,
-    register: usize,
-) -> Option<(usize, Instruction)> {
+fn find_setter<'gc>(proto: Proto<'gc>, end: usize, register: usize) -> Option<(usize, Instruction)> {
     let code = &proto.0.as_ref().code;
     let mut setter = None;
     // Code before this point may have been jumped over.

@@ -16,8 +16,7 @@ use std::cell::Cell;
 
 use super::{Flow, Machine, Stop};
 use crate::arithmetic::{
-    float_floor_divide, float_modulo, integer_floor_divide, integer_modulo, power, shift_left,
-    shift_right,
+    float_floor_divide, float_modulo, integer_floor_divide, integer_modulo, power, shift_left, shift_right,
 };
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
@@ -59,11 +58,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
             };
             let mut constants: *const Value<'gc> = closure.proto().0.constants.as_ptr();
             let mut pc: *const Cell<u32> = (*frame).pc;
-            let mut base: *mut Value<'gc> = machine
-                .state_mut()
-                .stack
-                .as_mut_ptr()
-                .add((*frame).base as usize);
+            let mut base: *mut Value<'gc> = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
 
             macro_rules! stop {
                 ($reason:expr) => {{
@@ -79,11 +74,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         Ok(Flow::Continue) => {
                             machine.memory_retry = false;
                             frame = machine.top_frame_mut();
-                            base = machine
-                                .state_mut()
-                                .stack
-                                .as_mut_ptr()
-                                .add((*frame).base as usize);
+                            base = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
                         }
                         Ok(Flow::Enter) => continue 'frame,
                         Ok(Flow::Stop) => return,
@@ -168,33 +159,16 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                             (&raw const $left, &raw const $right);
                         match (&*left, &*right) {
                             (Value::Integer(x), Value::Integer(y)) => a!() = $integer(*x, *y),
-                            (Value::Float(x), Value::Float(y)) => {
-                                a!() = Value::Float($float(*x, *y))
-                            }
-                            (Value::Integer(x), Value::Float(y)) => {
-                                a!() = Value::Float($float(*x as f64, *y))
-                            }
-                            (Value::Float(x), Value::Integer(y)) => {
-                                a!() = Value::Float($float(*x, *y as f64))
-                            }
-                            _ => flow!(machine.arithmetic(
-                                Metamethod::$event,
-                                position!(i.a()),
-                                *left,
-                                *right
-                            )),
+                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float($float(*x, *y)),
+                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float($float(*x as f64, *y)),
+                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float($float(*x, *y as f64)),
+                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right)),
                         }
                     }};
                 }
                 macro_rules! arithmetic {
                     ($event:ident, $left:expr, $right:expr, $integer:expr, $float:expr) => {
-                        numbers!(
-                            $event,
-                            $left,
-                            $right,
-                            |x, y| Value::Integer($integer(x, y)),
-                            $float
-                        )
+                        numbers!($event, $left, $right, |x, y| Value::Integer($integer(x, y)), $float)
                     };
                 }
                 macro_rules! immediate {
@@ -205,12 +179,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                             Value::Float(x) => a!() = Value::Float($float(*x, i.c() as f64)),
                             _ => {
                                 let right = Value::Integer(i.c() as i64);
-                                flow!(machine.arithmetic(
-                                    Metamethod::$event,
-                                    position!(i.a()),
-                                    *left,
-                                    right
-                                ))
+                                flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, right))
                             }
                         }
                     }};
@@ -224,21 +193,10 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                             (Value::Integer(x), Value::Integer(y)) if *y != 0 => {
                                 a!() = Value::Integer($integer(*x, *y).unwrap_unchecked());
                             }
-                            (Value::Float(x), Value::Float(y)) => {
-                                a!() = Value::Float($float(*x, *y))
-                            }
-                            (Value::Integer(x), Value::Float(y)) => {
-                                a!() = Value::Float($float(*x as f64, *y))
-                            }
-                            (Value::Float(x), Value::Integer(y)) => {
-                                a!() = Value::Float($float(*x, *y as f64))
-                            }
-                            _ => flow!(machine.arithmetic(
-                                Metamethod::$event,
-                                position!(i.a()),
-                                *left,
-                                *right
-                            )),
+                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float($float(*x, *y)),
+                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float($float(*x as f64, *y)),
+                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float($float(*x, *y as f64)),
+                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right)),
                         }
                     }};
                 }
@@ -260,12 +218,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         if let (Value::Integer(x), Value::Integer(y)) = (&*left, &*right) {
                             a!() = Value::Integer($integer(*x, *y));
                         } else {
-                            flow!(machine.arithmetic(
-                                Metamethod::$event,
-                                position!(i.a()),
-                                *left,
-                                *right
-                            ))
+                            flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right))
                         }
                     }};
                 }
@@ -276,12 +229,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                             a!() = Value::Integer($integer(*x, i.c() as i64));
                         } else {
                             let right = Value::Integer(i.c() as i64);
-                            flow!(machine.arithmetic(
-                                Metamethod::$event,
-                                position!(i.a()),
-                                *left,
-                                right
-                            ))
+                            flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, right))
                         }
                     }};
                 }
@@ -291,11 +239,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         match machine.compare(Metamethod::$event, $left, $right) {
                             Ok(Ok(holds)) => branch!(holds == i.flag()),
                             Ok(Err(handler)) => {
-                                flow!(machine.call_metamethod(
-                                    handler,
-                                    &[$left, $right],
-                                    WANT_FINISH
-                                ));
+                                flow!(machine.call_metamethod(handler, &[$left, $right], WANT_FINISH));
                             }
                             Err(error) => {
                                 if machine.throw(error) == Flow::Stop {
@@ -329,9 +273,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 }
                 macro_rules! get_field {
                     ($object:expr) => {{
-                        let Value::String(key) = *constants.add(i.c()) else {
-                            std::hint::unreachable_unchecked()
-                        };
+                        let Value::String(key) = *constants.add(i.c()) else { std::hint::unreachable_unchecked() };
                         let object: *const Value<'gc> = $object;
                         if let Value::Table(table) = &*object
                             && let Some(value) = table.get_cached(key, (*pc).get())
@@ -346,11 +288,8 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 }
                 macro_rules! set_field {
                     ($object:expr, $value:expr) => {{
-                        let Value::String(key) = *constants.add(i.b()) else {
-                            std::hint::unreachable_unchecked()
-                        };
-                        let (object, value): (*const Value<'gc>, *const Value<'gc>) =
-                            ($object, &raw const $value);
+                        let Value::String(key) = *constants.add(i.b()) else { std::hint::unreachable_unchecked() };
+                        let (object, value): (*const Value<'gc>, *const Value<'gc>) = ($object, &raw const $value);
                         if let Value::Table(table) = &*object
                             && table.replace_cached(key, (*pc).get(), &*value)
                         {
@@ -368,8 +307,8 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         match (&a!(), &b!()) {
                             (Value::Table(table), Value::Integer(index))
                                 if table.metatable().is_none()
-                                    && (table.replace_integer(*index, *value)
-                                        || table.push_within(*index, *value)) => {}
+                                    && (table.replace_integer(*index, *value) || table.push_within(*index, *value)) => {
+                            }
                             _ => {
                                 flow!(machine.assign_from(a!(), b!(), *value));
                                 safe_point!();
@@ -382,14 +321,9 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         let value: *const Value<'gc> = &raw const $value;
                         match &a!() {
                             Value::Table(table)
-                                if table.metatable().is_none()
-                                    && table.replace_integer(i.b() as i64, *value) => {}
+                                if table.metatable().is_none() && table.replace_integer(i.b() as i64, *value) => {}
                             _ => {
-                                flow!(machine.assign_from(
-                                    a!(),
-                                    Value::Integer(i.b() as i64),
-                                    *value
-                                ));
+                                flow!(machine.assign_from(a!(), Value::Integer(i.b() as i64), *value));
                                 safe_point!();
                             }
                         }
@@ -440,21 +374,14 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         };
                         match found {
                             Some(value) if !value.is_nil() => a!() = *value,
-                            _ => flow!(machine.index_into(
-                                position!(i.a()),
-                                b!(),
-                                Value::Integer(i.c() as i64)
-                            )),
+                            _ => flow!(machine.index_into(position!(i.a()), b!(), Value::Integer(i.c() as i64))),
                         }
                     }
                     Opcode::SetTabUp => {
                         set_field!(closure.upvalue_unchecked(i.a()).location(), c!())
                     }
                     Opcode::SetTabUpK => {
-                        set_field!(
-                            closure.upvalue_unchecked(i.a()).location(),
-                            *constants.add(i.c())
-                        )
+                        set_field!(closure.upvalue_unchecked(i.a()).location(), *constants.add(i.c()))
                     }
                     Opcode::SetField => set_field!(&raw const a!(), c!()),
                     Opcode::SetFieldK => set_field!(&raw const a!(), *constants.add(i.c())),
@@ -489,27 +416,15 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     }
                     Opcode::AddI => immediate!(Add, i64::wrapping_add, |x: f64, y: f64| x + y),
                     Opcode::SubI => immediate!(Sub, i64::wrapping_sub, |x: f64, y: f64| x - y),
-                    Opcode::AddK => arithmetic!(
-                        Add,
-                        b!(),
-                        *constants.add(i.c()),
-                        i64::wrapping_add,
-                        |x: f64, y: f64| x + y
-                    ),
-                    Opcode::SubK => arithmetic!(
-                        Sub,
-                        b!(),
-                        *constants.add(i.c()),
-                        i64::wrapping_sub,
-                        |x: f64, y: f64| x - y
-                    ),
-                    Opcode::MulK => arithmetic!(
-                        Mul,
-                        b!(),
-                        *constants.add(i.c()),
-                        i64::wrapping_mul,
-                        |x: f64, y: f64| x * y
-                    ),
+                    Opcode::AddK => {
+                        arithmetic!(Add, b!(), *constants.add(i.c()), i64::wrapping_add, |x: f64, y: f64| x + y)
+                    }
+                    Opcode::SubK => {
+                        arithmetic!(Sub, b!(), *constants.add(i.c()), i64::wrapping_sub, |x: f64, y: f64| x - y)
+                    }
+                    Opcode::MulK => {
+                        arithmetic!(Mul, b!(), *constants.add(i.c()), i64::wrapping_mul, |x: f64, y: f64| x * y)
+                    }
                     Opcode::Div => in_floats!(Div, c!(), |x: f64, y: f64| x / y),
                     Opcode::DivK => in_floats!(Div, *constants.add(i.c()), |x: f64, y: f64| x / y),
                     Opcode::Pow => in_floats!(Pow, c!(), power),
@@ -519,12 +434,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         division!(Mod, *constants.add(i.c()), integer_modulo, float_modulo)
                     }
                     Opcode::IDiv => division!(IDiv, c!(), integer_floor_divide, float_floor_divide),
-                    Opcode::IDivK => division!(
-                        IDiv,
-                        *constants.add(i.c()),
-                        integer_floor_divide,
-                        float_floor_divide
-                    ),
+                    Opcode::IDivK => division!(IDiv, *constants.add(i.c()), integer_floor_divide, float_floor_divide),
                     Opcode::BAnd => bitwise!(BAnd, c!(), |x: i64, y: i64| x & y),
                     Opcode::BOr => bitwise!(BOr, c!(), |x: i64, y: i64| x | y),
                     Opcode::BXor => bitwise!(BXor, c!(), |x: i64, y: i64| x ^ y),
@@ -538,21 +448,11 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     Opcode::Neg => match &b!() {
                         Value::Integer(x) => a!() = Value::Integer(x.wrapping_neg()),
                         Value::Float(x) => a!() = Value::Float(-*x),
-                        &value => flow!(machine.arithmetic(
-                            Metamethod::Unm,
-                            position!(i.a()),
-                            value,
-                            value
-                        )),
+                        &value => flow!(machine.arithmetic(Metamethod::Unm, position!(i.a()), value, value)),
                     },
                     Opcode::BNot => match b!() {
                         Value::Integer(x) => a!() = Value::Integer(!x),
-                        value => flow!(machine.arithmetic(
-                            Metamethod::BNot,
-                            position!(i.a()),
-                            value,
-                            value
-                        )),
+                        value => flow!(machine.arithmetic(Metamethod::BNot, position!(i.a()), value, value)),
                     },
                     Opcode::Not => a!() = Value::Boolean(!b!().is_truthy()),
                     Opcode::Len => match b!() {
@@ -570,8 +470,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     Opcode::Close => {
                         let from = position!(i.a());
                         (*frame).pc = pc;
-                        match machine.close_step(from as u32, Value::Nil, Some(machine.free_slot()), WANT_REPEAT)
-                        {
+                        match machine.close_step(from as u32, Value::Nil, Some(machine.free_slot()), WANT_REPEAT) {
                             Ok(true) => continue 'frame,
                             Ok(false) => {}
                             Err(error) => {
@@ -583,11 +482,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         }
                     }
                     Opcode::ToBeClosed => {
-                        flow!(
-                            machine
-                                .mark_to_be_closed(position!(i.a()))
-                                .map(|()| Flow::Continue)
-                        );
+                        flow!(machine.mark_to_be_closed(position!(i.a())).map(|()| Flow::Continue));
                     }
                     Opcode::Jump => jump!((*pc).get()),
                     Opcode::Test => branch!(a!().is_truthy() == i.flag()),
@@ -604,10 +499,8 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         let (left, right) = (a!(), b!());
                         let mut equal = left.raw_equals(right);
                         if !equal
-                            && let (
-                                Value::Table(_) | Value::Userdata(_),
-                                Value::Table(_) | Value::Userdata(_),
-                            ) = (left, right)
+                            && let (Value::Table(_) | Value::Userdata(_), Value::Table(_) | Value::Userdata(_)) =
+                                (left, right)
                             && let Some(handler) = machine.equality_handler(left, right)
                         {
                             flow!(machine.call_metamethod(handler, &[left, right], WANT_FINISH));
@@ -633,23 +526,13 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
 
                     Opcode::Call => {
                         let function = position!(i.a());
-                        let args = if i.b() == 0 {
-                            (*frame).top as usize - function - 1
-                        } else {
-                            i.b() - 1
-                        };
+                        let args = if i.b() == 0 { (*frame).top as usize - function - 1 } else { i.b() - 1 };
                         let want = i.c() as i32 - 1;
                         (*frame).pc = pc;
                         match a!() {
                             Value::Closure(called) => {
-                                let Some(entered) =
-                                    machine.try_enter_lua(called, function, args, want)
-                                else {
-                                    flow!(
-                                        machine
-                                            .enter_lua(called, function, args, want)
-                                            .map(|()| Flow::Enter)
-                                    );
+                                let Some(entered) = machine.try_enter_lua(called, function, args, want) else {
+                                    flow!(machine.enter_lua(called, function, args, want).map(|()| Flow::Enter));
                                     continue;
                                 };
                                 if machine.fuel < 0 {
@@ -692,11 +575,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     }
                     Opcode::TailCall => {
                         let function = position!(i.a());
-                        let args = if i.b() == 0 {
-                            (*frame).top as usize - function - 1
-                        } else {
-                            i.b() - 1
-                        };
+                        let args = if i.b() == 0 { (*frame).top as usize - function - 1 } else { i.b() - 1 };
                         if i.flag() {
                             machine.coroutine.close_upvalues((*frame).base);
                         }
@@ -704,11 +583,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     }
                     Opcode::Return => {
                         let first = position!(i.a());
-                        let count = if i.b() == 0 {
-                            (*frame).top as usize - first
-                        } else {
-                            i.b() - 1
-                        };
+                        let count = if i.b() == 0 { (*frame).top as usize - first } else { i.b() - 1 };
                         if i.flag() {
                             (*frame).pc = pc;
                             let at = machine.free_slot().max(first + count);
@@ -723,12 +598,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                                 }
                             }
                         }
-                        flow!(machine.leave(
-                            (*frame).function as usize,
-                            first,
-                            count,
-                            (*frame).want
-                        ));
+                        flow!(machine.leave((*frame).function as usize, first, count, (*frame).want));
                     }
                     Opcode::Return0 => {
                         if (*frame).want == 0
@@ -788,11 +658,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     Opcode::ForLoop => {
                         // R[A] index, R[A+1] rounds left (integers) or limit (floats), R[A+2] step.
                         match (&a!(), &*base.add(i.a() + 1), &*base.add(i.a() + 2)) {
-                            (
-                                &Value::Integer(index),
-                                &Value::Integer(rounds),
-                                &Value::Integer(step),
-                            ) => {
+                            (&Value::Integer(index), &Value::Integer(rounds), &Value::Integer(step)) => {
                                 if rounds as u64 > 0 {
                                     let index = index.wrapping_add(step);
                                     *base.add(i.a() + 1) = Value::Integer(rounds - 1);
@@ -805,11 +671,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                             }
                             (&Value::Float(index), &Value::Float(limit), &Value::Float(step)) => {
                                 let index = index + step;
-                                if if step > 0.0 {
-                                    index <= limit
-                                } else {
-                                    limit <= index
-                                } {
+                                if if step > 0.0 { index <= limit } else { limit <= index } {
                                     a!() = Value::Float(index);
                                     *base.add(i.a() + 3) = Value::Float(index);
                                     jump!((*pc).get());
@@ -822,32 +684,24 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         }
                     }
                     Opcode::TForPrep => {
-                        flow!(
-                            machine
-                                .mark_to_be_closed(position!(i.a() + 3))
-                                .map(|()| Flow::Continue)
-                        );
+                        flow!(machine.mark_to_be_closed(position!(i.a() + 3)).map(|()| Flow::Continue));
                         jump!((*pc).get());
                     }
                     Opcode::TForCall => {
                         let first = base.add(i.a());
-                        if let (Value::Native(native), Value::Table(table)) =
-                            (*first, *first.add(1))
-                        {
+                        if let (Value::Native(native), Value::Table(table)) = (*first, *first.add(1)) {
                             let step = match native.role() {
                                 Role::Next => table.next(*first.add(2)).ok(),
-                                Role::SequenceStep if table.metatable().is_none() => {
-                                    match *first.add(2) {
-                                        Value::Integer(index) => {
-                                            let index = index.wrapping_add(1);
-                                            match table.get_integer(index) {
-                                                Value::Nil => Some(None),
-                                                value => Some(Some((Value::Integer(index), value))),
-                                            }
+                                Role::SequenceStep if table.metatable().is_none() => match *first.add(2) {
+                                    Value::Integer(index) => {
+                                        let index = index.wrapping_add(1);
+                                        match table.get_integer(index) {
+                                            Value::Nil => Some(None),
+                                            value => Some(Some((Value::Integer(index), value))),
                                         }
-                                        _ => None,
                                     }
-                                }
+                                    _ => None,
+                                },
                                 _ => None,
                             };
                             if let Some(pair) = step {
@@ -879,17 +733,9 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     }
                     Opcode::SetList => {
                         let first = position!(i.a() + 1);
-                        let count = if i.b() == 0 {
-                            (*frame).top as usize - first
-                        } else {
-                            i.b()
-                        };
+                        let count = if i.b() == 0 { (*frame).top as usize - first } else { i.b() };
                         let start = (*pc).get() as usize;
-                        flow!(
-                            machine
-                                .set_list(a!(), first, count, start)
-                                .map(|()| Flow::Continue)
-                        );
+                        flow!(machine.set_list(a!(), first, count, start).map(|()| Flow::Continue));
                         pc = pc.add(1);
                         safe_point!();
                     }
@@ -903,11 +749,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     Opcode::VarArg => {
                         let want = i.c() as i32 - 1;
                         debug_assert!(want >= WANT_ALL);
-                        flow!(
-                            machine
-                                .copy_varargs(position!(i.a()), want)
-                                .map(|()| Flow::Continue)
-                        );
+                        flow!(machine.copy_varargs(position!(i.a()), want).map(|()| Flow::Continue));
                     }
                     Opcode::VarArgPrep => {
                         flow!(machine.prepare_varargs(i.a()).map(|()| Flow::Continue));
@@ -921,11 +763,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
 impl<'gc> Machine<'gc> {
     /// Replaces the top frame by a call of the value in slot `function`.
     #[inline]
-    fn tail_call(
-        &mut self,
-        function: usize,
-        args: usize,
-    ) -> Result<Flow, crate::error::Error<'gc>> {
+    fn tail_call(&mut self, function: usize, args: usize) -> Result<Flow, crate::error::Error<'gc>> {
         let mut args = args;
         while !matches!(self.slot(function), Value::Closure(_) | Value::Native(_)) {
             self.insert_call_handler(function, args)?;
@@ -952,12 +790,7 @@ impl<'gc> Machine<'gc> {
 
     /// A table with announced sizes. They come from bytecode, so the room made in advance is bounded.
     #[inline(never)]
-    fn new_table(
-        &mut self,
-        target: usize,
-        items: usize,
-        fields: usize,
-    ) -> Result<Flow, crate::error::Error<'gc>> {
+    fn new_table(&mut self, target: usize, items: usize, fields: usize) -> Result<Flow, crate::error::Error<'gc>> {
         let (items, fields) = (items.min(1 << 16), fields.min(1 << 12));
         self.context.accounting().check(items * 16 + fields * 40)?;
         let table = Table::new(self.context, items, fields);

@@ -9,10 +9,7 @@ use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
 
 /// Takes queued objects one by one and calls their finalizers; an error is a warning.
-const FINALIZERS: NativeDefinition = NativeDefinition {
-    name: "(finalizers)",
-    code: run_finalizers,
-};
+const FINALIZERS: NativeDefinition = NativeDefinition { name: "(finalizers)", code: run_finalizers };
 
 fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 0 && call.context().root().finalizing.replace(true) {
@@ -55,12 +52,7 @@ impl<'gc> Machine<'gc> {
 
     /// A function that finalizes all that is queued.
     pub(crate) fn finalizers(&self) -> Value<'gc> {
-        Value::Native(Native::with_role(
-            self.context,
-            FINALIZERS,
-            &[],
-            Role::Protected,
-        ))
+        Value::Native(Native::with_role(self.context, FINALIZERS, &[], Role::Protected))
     }
 
     fn warn_of_finalizer(&mut self, error: Value<'gc>) {
@@ -77,10 +69,7 @@ impl<'gc> Machine<'gc> {
 }
 
 /// Queues every object with a finalizer, as if all had died, and runs the queue: the end of a VM.
-pub(crate) const FINALIZE_ALL: NativeDefinition = NativeDefinition {
-    name: "(close)",
-    code: run_finalize_all,
-};
+pub(crate) const FINALIZE_ALL: NativeDefinition = NativeDefinition { name: "(close)", code: run_finalize_all };
 
 fn run_finalize_all<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 0 {
@@ -92,9 +81,5 @@ fn run_finalize_all<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>>
         }
     }
     let finalizers = call.machine.finalizers();
-    if call.state() == 0 {
-        call.call(1, finalizers, &[], 0, 1)
-    } else {
-        call.return_none()
-    }
+    if call.state() == 0 { call.call(1, finalizers, &[], 0, 1) } else { call.return_none() }
 }

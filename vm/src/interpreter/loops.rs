@@ -34,13 +34,7 @@ impl<'gc> Machine<'gc> {
         if step == 0.0 {
             return Err(self.runtime_error(b"'for' step is zero"));
         }
-        if if step > 0.0 {
-            limit < start
-        } else {
-            start < limit
-        } || limit.is_nan()
-            || start.is_nan()
-        {
+        if if step > 0.0 { limit < start } else { start < limit } || limit.is_nan() || start.is_nan() {
             return Ok(false);
         }
         self.set_slot(first, Value::Float(start));
@@ -51,21 +45,12 @@ impl<'gc> Machine<'gc> {
     }
 
     /// The last integer the loop may reach, or `None` if it does not run.
-    fn integer_limit(
-        &self,
-        start: i64,
-        limit: Value<'gc>,
-        step: i64,
-    ) -> Result<Option<i64>, Error<'gc>> {
+    fn integer_limit(&self, start: i64, limit: Value<'gc>, step: i64) -> Result<Option<i64>, Error<'gc>> {
         let limit = match limit {
             Value::Integer(limit) => limit,
             _ => {
                 let float = self.loop_number(limit, "limit")?;
-                let rounded = if step > 0 {
-                    float.floor()
-                } else {
-                    float.ceil()
-                };
+                let rounded = if step > 0 { float.floor() } else { float.ceil() };
                 match float_to_integer(rounded) {
                     Some(limit) => limit,
                     None if float.is_nan() => return Ok(None),
@@ -76,12 +61,7 @@ impl<'gc> Machine<'gc> {
                 }
             }
         };
-        Ok(if step > 0 {
-            start <= limit
-        } else {
-            start >= limit
-        }
-        .then_some(limit))
+        Ok(if step > 0 { start <= limit } else { start >= limit }.then_some(limit))
     }
 
     /// A numeric string will do for a number.

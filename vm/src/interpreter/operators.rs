@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use super::{Flow, Machine};
 use crate::arithmetic::{
-    compare_integer_float, float_floor_divide, float_modulo, float_to_integer,
-    integer_floor_divide, integer_modulo, power, shift_left, shift_right,
+    compare_integer_float, float_floor_divide, float_modulo, float_to_integer, integer_floor_divide, integer_modulo,
+    power, shift_left, shift_right,
 };
 use crate::call::append_number;
 use crate::error::Error;
@@ -17,15 +17,7 @@ use crate::metamethod::Metamethod;
 pub(crate) type Operator = Metamethod;
 
 fn is_bitwise(operator: Operator) -> bool {
-    matches!(
-        operator,
-        Operator::BAnd
-            | Operator::BOr
-            | Operator::BXor
-            | Operator::Shl
-            | Operator::Shr
-            | Operator::BNot
-    )
+    matches!(operator, Operator::BAnd | Operator::BOr | Operator::BXor | Operator::Shl | Operator::Shr | Operator::BNot)
 }
 
 /// Why numbers cannot be combined.
@@ -36,11 +28,7 @@ enum Refusal {
 }
 
 /// The operator on two numbers.
-fn on_numbers<'gc>(
-    operator: Operator,
-    left: Value<'gc>,
-    right: Value<'gc>,
-) -> Result<Value<'gc>, Refusal> {
+fn on_numbers<'gc>(operator: Operator, left: Value<'gc>, right: Value<'gc>) -> Result<Value<'gc>, Refusal> {
     if is_bitwise(operator) {
         let (Some(a), Some(b)) = (as_integer(left), as_integer(right)) else {
             return Err(Refusal::NoInteger);
@@ -61,22 +49,15 @@ fn on_numbers<'gc>(
             Operator::Mul => return Ok(Value::Integer(a.wrapping_mul(b))),
             Operator::Unm => return Ok(Value::Integer(a.wrapping_neg())),
             Operator::IDiv => {
-                return integer_floor_divide(a, b)
-                    .map(Value::Integer)
-                    .ok_or(Refusal::DivideByZero);
+                return integer_floor_divide(a, b).map(Value::Integer).ok_or(Refusal::DivideByZero);
             }
             Operator::Mod => {
-                return integer_modulo(a, b)
-                    .map(Value::Integer)
-                    .ok_or(Refusal::ModuloByZero);
+                return integer_modulo(a, b).map(Value::Integer).ok_or(Refusal::ModuloByZero);
             }
             _ => {}
         }
     }
-    let (a, b) = (
-        left.to_float().unwrap_or(f64::NAN),
-        right.to_float().unwrap_or(f64::NAN),
-    );
+    let (a, b) = (left.to_float().unwrap_or(f64::NAN), right.to_float().unwrap_or(f64::NAN));
     Ok(Value::Float(match operator {
         Operator::Add => a + b,
         Operator::Sub => a - b,
@@ -159,24 +140,14 @@ impl<'gc> Machine<'gc> {
         }
     }
 
-    fn binary_handler(
-        &mut self,
-        operator: Operator,
-        left: Value<'gc>,
-        right: Value<'gc>,
-    ) -> Value<'gc> {
+    fn binary_handler(&mut self, operator: Operator, left: Value<'gc>, right: Value<'gc>) -> Value<'gc> {
         match self.context.metamethod(left, operator) {
             Value::Nil => self.context.metamethod(right, operator),
             handler => handler,
         }
     }
 
-    fn operand_error(
-        &mut self,
-        operator: Operator,
-        left: Value<'gc>,
-        right: Value<'gc>,
-    ) -> Error<'gc> {
+    fn operand_error(&mut self, operator: Operator, left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
         // The first operand is to blame unless it is a number.
         let culprit = if is_number(left) { right } else { left };
         if is_bitwise(operator) {
@@ -186,9 +157,7 @@ impl<'gc> Machine<'gc> {
             // The words of the string library, whose metamethods convert strings in PUC Lua.
             let operation = &operator.name()[2..];
             let (left, right) = (left.type_name(), right.type_name());
-            return self.runtime_error(
-                format!("attempt to {operation} a '{left}' with a '{right}'").as_bytes(),
-            );
+            return self.runtime_error(format!("attempt to {operation} a '{left}' with a '{right}'").as_bytes());
         }
         self.operation_error("perform arithmetic on", culprit)
     }
@@ -202,15 +171,9 @@ impl<'gc> Machine<'gc> {
     }
 
     /// `left == right` when it is neither raw equality nor plainly false: the handler to call, if there is one.
-    pub(crate) fn equality_handler(
-        &mut self,
-        left: Value<'gc>,
-        right: Value<'gc>,
-    ) -> Option<Value<'gc>> {
-        let comparable = matches!(
-            (left, right),
-            (Value::Table(_), Value::Table(_)) | (Value::Userdata(_), Value::Userdata(_))
-        );
+    pub(crate) fn equality_handler(&mut self, left: Value<'gc>, right: Value<'gc>) -> Option<Value<'gc>> {
+        let comparable =
+            matches!((left, right), (Value::Table(_), Value::Table(_)) | (Value::Userdata(_), Value::Userdata(_)));
         if !comparable {
             return None;
         }
@@ -231,9 +194,7 @@ impl<'gc> Machine<'gc> {
             (Value::Integer(a), Value::Integer(b)) => Some(a.cmp(&b)),
             (Value::Float(a), Value::Float(b)) => a.partial_cmp(&b),
             (Value::Integer(a), Value::Float(b)) => compare_integer_float(a, b),
-            (Value::Float(a), Value::Integer(b)) => {
-                compare_integer_float(b, a).map(Ordering::reverse)
-            }
+            (Value::Float(a), Value::Integer(b)) => compare_integer_float(b, a).map(Ordering::reverse),
             (Value::String(a), Value::String(b)) => {
                 self.fuel -= (a.len().min(b.len()) / 16) as i64;
                 Some(a.as_bytes().cmp(b.as_bytes()))
@@ -310,9 +271,7 @@ impl<'gc> Machine<'gc> {
             return Err(self.runtime_error(b"string length overflow"));
         }
         self.fuel -= (length / 16) as i64;
-        if let [Value::String(left), Value::String(right)] =
-            self.state().stack[first..first + count]
-        {
+        if let [Value::String(left), Value::String(right)] = self.state().stack[first..first + count] {
             if left.is_empty() {
                 return Ok(Value::String(right));
             }
@@ -352,8 +311,5 @@ impl<'gc> Machine<'gc> {
 }
 
 fn is_concatenable(value: Value<'_>) -> bool {
-    matches!(
-        value,
-        Value::String(_) | Value::Integer(_) | Value::Float(_)
-    )
+    matches!(value, Value::String(_) | Value::Integer(_) | Value::Float(_))
 }

@@ -8,10 +8,7 @@ use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
 
 /// The bottom frame of a coroutine that is being closed: closes its pending variables.
-const CLOSER: NativeDefinition = NativeDefinition {
-    name: "(closer)",
-    code: run_closer,
-};
+const CLOSER: NativeDefinition = NativeDefinition { name: "(closer)", code: run_closer };
 
 /// Coroutines that may be inside one another (PUC: LUAI_MAXCCALLS).
 const NESTED_COROUTINES_MAX: usize = 190;
@@ -37,19 +34,13 @@ const FAILED_CLOSER: u32 = 1 << 16;
 impl<'gc> Machine<'gc> {
     /// Runs the coroutine in slot `at` with the `count` values after it. The top frame is the native function that waits.
     pub(crate) fn resume(&mut self, at: usize, count: usize) -> Result<Flow, Error<'gc>> {
-        let Value::Coroutine(target) = self.slot(at) else {
-            unreachable!("checked by the library function")
-        };
+        let Value::Coroutine(target) = self.slot(at) else { unreachable!("checked by the library function") };
         if self.nesting() >= NESTED_COROUTINES_MAX {
             return Ok(self.refuse_resume(b"C stack overflow"));
         }
         let values: Vec<Value<'gc>> = self.state().stack[at + 1..at + 1 + count].to_vec();
         self.switch_to(target);
-        let bottom = if self.state().frames.is_empty() {
-            1
-        } else {
-            self.state().live_top()
-        };
+        let bottom = if self.state().frames.is_empty() { 1 } else { self.state().live_top() };
         self.ensure_stack(bottom + count)?;
         self.state_mut().transfer = 0;
         for (index, value) in values.iter().enumerate() {
@@ -98,12 +89,7 @@ impl<'gc> Machine<'gc> {
     }
 
     /// Hands `count` values from slot `first` on of the current coroutine to the one that resumed it, and goes back there.
-    fn hand_over(
-        &mut self,
-        resumer: Coroutine<'gc>,
-        first: usize,
-        count: usize,
-    ) -> Result<(), Error<'gc>> {
+    fn hand_over(&mut self, resumer: Coroutine<'gc>, first: usize, count: usize) -> Result<(), Error<'gc>> {
         let values: Vec<Value<'gc>> = self.state().stack[first..first + count].to_vec();
         self.set_current(resumer);
         self.state_mut().status = Status::Running;
@@ -154,16 +140,10 @@ impl<'gc> Machine<'gc> {
     /// Closes the suspended or failed coroutine in slot `at`: its frames are dropped and its pending variables closed, by
     /// code that runs in it.
     pub(crate) fn close_coroutine(&mut self, at: usize) -> Result<Flow, Error<'gc>> {
-        let Value::Coroutine(target) = self.slot(at) else {
-            unreachable!("checked by the library function")
-        };
+        let Value::Coroutine(target) = self.slot(at) else { unreachable!("checked by the library function") };
         let failed = target.status() == Status::Failed;
         self.switch_to(target);
-        let error = if failed {
-            self.state().failure
-        } else {
-            Value::Nil
-        };
+        let error = if failed { self.state().failure } else { Value::Nil };
         let live = self.state().live_top() as u32;
         self.drop_frames(0);
         let native = Native::with_role(self.context, CLOSER, &[], Role::Protected);

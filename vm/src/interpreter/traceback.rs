@@ -1,9 +1,9 @@
 //! Stack tracebacks in PUC Lua's form.
 
 use super::Machine;
-use crate::compiler::display_chunk_name;
 use crate::heap::coroutine::{Callee, Coroutine, FLAG_TAIL_CALL, Frame};
 use crate::heap::value::Value;
+use cu_compiler::display_chunk_name;
 
 /// Levels shown at the start and at the end of a long traceback.
 const FIRST_LEVELS: usize = 10;
@@ -11,12 +11,7 @@ const LAST_LEVELS: usize = 11;
 
 impl<'gc> Machine<'gc> {
     /// The traceback of `coroutine` from `level` on (0 is its innermost function), after `message` and a line end.
-    pub(crate) fn traceback(
-        &self,
-        coroutine: Coroutine<'gc>,
-        message: Option<&[u8]>,
-        level: usize,
-    ) -> Vec<u8> {
+    pub(crate) fn traceback(&self, coroutine: Coroutine<'gc>, message: Option<&[u8]>, level: usize) -> Vec<u8> {
         let mut text = Vec::new();
         if let Some(message) = message {
             text.extend_from_slice(message);
@@ -27,15 +22,10 @@ impl<'gc> Machine<'gc> {
         let frames = unsafe { &(*coroutine.state_ptr()).frames };
         let count = frames.len().saturating_sub(level);
         for shown in 0..count {
-            if count > FIRST_LEVELS + LAST_LEVELS
-                && shown >= FIRST_LEVELS
-                && shown < count - LAST_LEVELS
-            {
+            if count > FIRST_LEVELS + LAST_LEVELS && shown >= FIRST_LEVELS && shown < count - LAST_LEVELS {
                 if shown == FIRST_LEVELS {
                     let skipped = count - FIRST_LEVELS - LAST_LEVELS;
-                    text.extend_from_slice(
-                        format!("\n\t...\t(skipping {skipped} levels)").as_bytes(),
-                    );
+                    text.extend_from_slice(format!("\n\t...\t(skipping {skipped} levels)").as_bytes());
                 }
                 continue;
             }
@@ -59,11 +49,7 @@ impl<'gc> Machine<'gc> {
             }
         }
         let is_tail_call = frame.flags & FLAG_TAIL_CALL != 0;
-        let called = if is_tail_call {
-            None
-        } else {
-            below.last().and_then(|caller| self.call_name(caller))
-        };
+        let called = if is_tail_call { None } else { below.last().and_then(|caller| self.call_name(caller)) };
         match (self.global_name(frame.callee), called, frame.callee) {
             (Some(name), ..) => {
                 text.extend_from_slice(b"function '");

@@ -16,10 +16,7 @@ use crate::metamethod::Metamethod;
 const HANDLERS_MAX: u32 = 10;
 
 /// Calls a message handler above the failed function, then unwinds with what it returned.
-const HANDLER: NativeDefinition = NativeDefinition {
-    name: "(message handler)",
-    code: run_handler,
-};
+const HANDLER: NativeDefinition = NativeDefinition { name: "(message handler)", code: run_handler };
 
 fn run_handler<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 0 {
@@ -72,24 +69,19 @@ impl<'gc> Machine<'gc> {
     /// above it) is not for itself.
     fn protecting_frame(&self) -> Option<usize> {
         let frames = &self.state().frames;
-        (0..frames.len())
-            .rev()
-            .find(|&index| match frames[index].callee {
-                Callee::Native(native)
-                    if matches!(native.role(), Role::Protected | Role::ProtectedCall | Role::Handled) =>
-                {
-                    index + 1 < frames.len() || frames[index].state != 0
-                }
-                _ => false,
-            })
+        (0..frames.len()).rev().find(|&index| match frames[index].callee {
+            Callee::Native(native)
+                if matches!(native.role(), Role::Protected | Role::ProtectedCall | Role::Handled) =>
+            {
+                index + 1 < frames.len() || frames[index].state != 0
+            }
+            _ => false,
+        })
     }
 
     /// Puts a call of the message handler on top of everything, so that it sees the stack of the error.
     fn enter_handler(&mut self, handler: Value<'gc>, error: Value<'gc>, protected: usize) -> Flow {
-        let running = self.state().frames[protected..]
-            .iter()
-            .filter(|frame| frame.flags & FLAG_HANDLER != 0)
-            .count();
+        let running = self.state().frames[protected..].iter().filter(|frame| frame.flags & FLAG_HANDLER != 0).count();
         if running as u32 >= HANDLERS_MAX {
             let replaced = Value::String(self.context.string(b"error in error handling"));
             self.unwind_to(protected, replaced);
@@ -194,9 +186,7 @@ impl<'gc> Machine<'gc> {
             let frame = self.top_frame();
             let register = position - frame.base as usize;
             let name = match frame.callee {
-                Callee::Lua(closure) => closure
-                    .proto()
-                    .local_name(register, frame.current_pc().unwrap_or(0) + 1),
+                Callee::Lua(closure) => closure.proto().local_name(register, frame.current_pc().unwrap_or(0) + 1),
                 Callee::Native(_) => None,
             };
             let mut message = b"variable '".to_vec();

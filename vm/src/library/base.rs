@@ -34,22 +34,13 @@ pub(super) const FUNCTIONS: Functions = &[
 /// `next` and `ipairs`, which the interpreter's loops know.
 pub(super) fn open(context: Context<'_>) {
     let globals = context.globals();
-    let definition = NativeDefinition {
-        name: "next",
-        code: next,
-    };
+    let definition = NativeDefinition { name: "next", code: next };
     let next = Native::with_role(context, definition, &[], Role::Next);
     set_field(context, globals, "next", Value::Native(next));
     name_permanent(context, "next", Value::Native(next));
-    let definition = NativeDefinition {
-        name: "ipairs.step",
-        code: sequence_step,
-    };
+    let definition = NativeDefinition { name: "ipairs.step", code: sequence_step };
     let step = Native::with_role(context, definition, &[], Role::SequenceStep);
-    let definition = NativeDefinition {
-        name: "ipairs",
-        code: ipairs,
-    };
+    let definition = NativeDefinition { name: "ipairs", code: ipairs };
     let ipairs = Native::new(context, definition, &[Value::Native(step)]);
     set_field(context, globals, "ipairs", Value::Native(ipairs));
     name_permanent(context, "ipairs", Value::Native(ipairs));
@@ -89,11 +80,7 @@ fn shown<'gc>(call: &Call<'_, 'gc>) -> Result<LuaString<'gc>, Error<'gc>> {
 }
 
 /// Appends what `tostring` gives for a value, or answers the `__tostring` metamethod that has to be called for it.
-pub(crate) fn append_text<'gc>(
-    context: Context<'gc>,
-    value: Value<'gc>,
-    text: &mut Vec<u8>,
-) -> Option<Value<'gc>> {
+pub(crate) fn append_text<'gc>(context: Context<'gc>, value: Value<'gc>, text: &mut Vec<u8>) -> Option<Value<'gc>> {
     match value {
         Value::String(string) => text.extend_from_slice(string.as_bytes()),
         Value::Integer(_) | Value::Float(_) => append_number(value, text),
@@ -180,9 +167,7 @@ fn assert<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 fn error<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let level = call.opt_integer(2, 1)?;
     match call.arg(1) {
-        Value::String(message) if level > 0 => Err(call
-            .machine
-            .error_at_level(level as usize, message.as_bytes())),
+        Value::String(message) if level > 0 => Err(call.machine.error_at_level(level as usize, message.as_bytes())),
         value => Err(Error::Thrown(value)),
     }
 }
@@ -195,11 +180,7 @@ fn select<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         return call.return_value(Value::Integer(count));
     }
     let index = call.check_integer(1)?;
-    let first = if index < 0 {
-        count + index + 1
-    } else {
-        index.min(count + 1)
-    };
+    let first = if index < 0 { count + index + 1 } else { index.min(count + 1) };
     if first < 1 {
         return Err(call.arg_error(1, "index out of range"));
     }
@@ -227,10 +208,7 @@ fn set_metatable<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         _ => return Err(call.type_error(2, "nil or table")),
     };
     let context = call.context();
-    if !context
-        .metamethod(Value::Table(table), Metamethod::Metatable)
-        .is_nil()
-    {
+    if !context.metamethod(Value::Table(table), Metamethod::Metatable).is_nil() {
         return Err(call.error("cannot change a protected metatable"));
     }
     context.set_metatable(table, metatable);
@@ -276,10 +254,7 @@ fn next<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 fn pairs<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let at = call.scratch();
     if call.state() == 1 {
-        return Ok(Action::Return {
-            first: at as u32,
-            count: 3,
-        });
+        return Ok(Action::Return { first: at as u32, count: 3 });
     }
     let value = call.check_any(1)?;
     match call.context().metamethod(value, Metamethod::Pairs) {
@@ -310,18 +285,12 @@ fn sequence_step<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             }
         }
     };
-    if value.is_nil() {
-        call.return_value(Value::Nil)
-    } else {
-        call.return_values(&[index, value])
-    }
+    if value.is_nil() { call.return_value(Value::Nil) } else { call.return_values(&[index, value]) }
 }
 
 fn collect_garbage<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let accounting = call.context().accounting();
-    let option = call
-        .opt_string(1)?
-        .map_or(&b"collect"[..], |option| option.as_bytes());
+    let option = call.opt_string(1)?.map_or(&b"collect"[..], |option| option.as_bytes());
     let result = match (call.state(), option) {
         // The cycle is over; what it queued is finalized before this returns.
         (1, _) => {
@@ -341,13 +310,9 @@ fn collect_garbage<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
             Value::Integer(0)
         }
         (_, b"isrunning") => Value::Boolean(accounting.running()),
-        (_, b"setpause") => {
-            Value::Integer(accounting.set_pause(call.opt_integer(2, 200)?.max(0) as usize) as i64)
-        }
+        (_, b"setpause") => Value::Integer(accounting.set_pause(call.opt_integer(2, 200)?.max(0) as usize) as i64),
         (_, b"setstepmul") => Value::Integer(100),
-        (_, b"incremental" | b"generational") => {
-            Value::String(call.context().string(b"incremental"))
-        }
+        (_, b"incremental" | b"generational") => Value::String(call.context().string(b"incremental")),
         _ => {
             let message = format!("invalid option '{}'", String::from_utf8_lossy(option));
             return Err(call.arg_error(1, &message));

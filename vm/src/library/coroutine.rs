@@ -41,45 +41,30 @@ fn resume<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 let message = Value::String(call.context().string(refusal.as_bytes()));
                 return call.return_values(&[Value::Boolean(false), message]);
             }
-            Ok(Action::Resume {
-                at: 1,
-                count: call.arg_count() as u32 - 1,
-                state: 1,
-            })
+            Ok(Action::Resume { at: 1, count: call.arg_count() as u32 - 1, state: 1 })
         }
         state => {
             call.set_slot(0, Value::Boolean(state == 1));
-            Ok(Action::Return {
-                first: 0,
-                count: 1 + call.results() as u32,
-            })
+            Ok(Action::Return { first: 0, count: 1 + call.results() as u32 })
         }
     }
 }
 
 fn yield_values<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    Ok(Action::Yield {
-        first: 1,
-        count: call.arg_count() as u32,
-    })
+    Ok(Action::Yield { first: 1, count: call.arg_count() as u32 })
 }
 
 fn wrap<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let function = call.check_function(1)?;
     let coroutine = Coroutine::with_function(call.context(), function);
-    let definition = NativeDefinition {
-        name: "coroutine.wrap.resume",
-        code: resume_wrapped,
-    };
+    let definition = NativeDefinition { name: "coroutine.wrap.resume", code: resume_wrapped };
     let native = Native::new(call.context(), definition, &[Value::Coroutine(coroutine)]);
     call.return_value(Value::Native(native))
 }
 
 /// What `coroutine.wrap` returns: errors propagate, with a position added to text (as PUC's `auxwrap` does).
 fn resume_wrapped<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    let Value::Coroutine(coroutine) = call.upvalue(0) else {
-        unreachable!("made by wrap")
-    };
+    let Value::Coroutine(coroutine) = call.upvalue(0) else { unreachable!("made by wrap") };
     let count = call.arg_count();
     match call.state() {
         0 => {
@@ -88,16 +73,9 @@ fn resume_wrapped<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             }
             // The coroutine goes before its arguments, into the function's own slot.
             call.set_slot(0, Value::Coroutine(coroutine));
-            Ok(Action::Resume {
-                at: 0,
-                count: count as u32,
-                state: 1,
-            })
+            Ok(Action::Resume { at: 0, count: count as u32, state: 1 })
         }
-        1 => Ok(Action::Return {
-            first: 1,
-            count: call.results() as u32,
-        }),
+        1 => Ok(Action::Return { first: 1, count: call.results() as u32 }),
         2 => {
             // Failed: close its variables, which may replace the error.
             let error = call.slot(1);
@@ -171,11 +149,7 @@ fn close<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         }
         Status::Dead => call.return_value(Value::Boolean(true)),
         status => {
-            let name = if status == Status::Normal {
-                "normal"
-            } else {
-                "running"
-            };
+            let name = if status == Status::Normal { "normal" } else { "running" };
             Err(call.error(format!("cannot close a {name} coroutine")))
         }
     }

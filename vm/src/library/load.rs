@@ -34,9 +34,7 @@ pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
             call.call_unyieldable(pieces_slot + 1, reader, &[], 1, 1)
         }
         (_, reader) => {
-            let Value::Table(pieces) = call.slot(pieces_slot) else {
-                unreachable!("made at the start")
-            };
+            let Value::Table(pieces) = call.slot(pieces_slot) else { unreachable!("made at the start") };
             let piece = match call.slot(pieces_slot + 1) {
                 number @ (Value::Integer(_) | Value::Float(_)) => {
                     Value::String(number_to_string(call.context(), number))
@@ -45,11 +43,7 @@ pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
             };
             match piece {
                 Value::String(piece) if !piece.is_empty() => {
-                    call.set_raw(
-                        pieces,
-                        Value::Integer(pieces.length() + 1),
-                        Value::String(piece),
-                    )?;
+                    call.set_raw(pieces, Value::Integer(pieces.length() + 1), Value::String(piece))?;
                     call.call_unyieldable(pieces_slot + 1, reader, &[], 1, 1)
                 }
                 Value::Nil | Value::String(_) => {
@@ -60,11 +54,7 @@ pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
                         }
                     }
                     let name = call.opt_string(2)?;
-                    compile(
-                        call,
-                        &source,
-                        name.map_or(&b"=(load)"[..], |name| name.as_bytes()),
-                    )
+                    compile(call, &source, name.map_or(&b"=(load)"[..], |name| name.as_bytes()))
                 }
                 _ => refuse(call, "reader function must return a string"),
             }
@@ -77,25 +67,12 @@ fn refuse<'gc>(call: &mut Call<'_, 'gc>, message: &str) -> Result<Action, Error<
     call.return_values(&[Value::Nil, message])
 }
 
-fn compile<'gc>(
-    call: &mut Call<'_, 'gc>,
-    source: &[u8],
-    name: &[u8],
-) -> Result<Action, Error<'gc>> {
-    let mode = call
-        .opt_string(3)?
-        .map_or(&b"bt"[..], |mode| mode.as_bytes());
+fn compile<'gc>(call: &mut Call<'_, 'gc>, source: &[u8], name: &[u8]) -> Result<Action, Error<'gc>> {
+    let mode = call.opt_string(3)?.map_or(&b"bt"[..], |mode| mode.as_bytes());
     let is_binary = source.first() == Some(&0x1b);
-    let (kind, letter) = if is_binary {
-        ("binary", b'b')
-    } else {
-        ("text", b't')
-    };
+    let (kind, letter) = if is_binary { ("binary", b'b') } else { ("text", b't') };
     if !mode.contains(&letter) {
-        let message = format!(
-            "attempt to load a {kind} chunk (mode is '{}')",
-            String::from_utf8_lossy(mode)
-        );
+        let message = format!("attempt to load a {kind} chunk (mode is '{}')", String::from_utf8_lossy(mode));
         return refuse(call, &message);
     }
     if is_binary {
@@ -110,11 +87,7 @@ fn compile<'gc>(
         Err(_) => return refuse(call, "cannot compile the chunk"),
     };
     let context = call.context();
-    let environment = if call.arg_count() >= 4 {
-        call.arg(4)
-    } else {
-        Value::Table(context.globals())
-    };
+    let environment = if call.arg_count() >= 4 { call.arg(4) } else { Value::Table(context.globals()) };
     let proto = Proto::new(context, function);
     let closure = Closure::new(context, proto, &[Upvalue::new(context, environment)]);
     call.return_value(Value::Closure(closure))

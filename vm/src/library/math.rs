@@ -46,10 +46,7 @@ pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>, seed: u64) {
 }
 
 /// Returns a function of the first argument, a float.
-fn on_float<'gc>(
-    call: &mut Call<'_, 'gc>,
-    function: impl Fn(f64) -> f64,
-) -> Result<Action, Error<'gc>> {
+fn on_float<'gc>(call: &mut Call<'_, 'gc>, function: impl Fn(f64) -> f64) -> Result<Action, Error<'gc>> {
     let argument = call.check_float(1)?;
     call.return_value(Value::Float(function(argument)))
 }
@@ -93,11 +90,7 @@ fn rad<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn atan<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let y = call.check_float(1)?;
-    let x = if call.arg(2).is_nil() {
-        1.0
-    } else {
-        call.check_float(2)?
-    };
+    let x = if call.arg(2).is_nil() { 1.0 } else { call.check_float(2)? };
     call.return_value(Value::Float(libm::atan2(y, x)))
 }
 
@@ -117,9 +110,7 @@ fn log<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn abs<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let result = match call.check_number(1)? {
-        Value::Integer(integer) if matches!(call.arg(1), Value::Integer(_)) => {
-            Value::Integer(integer.wrapping_abs())
-        }
+        Value::Integer(integer) if matches!(call.arg(1), Value::Integer(_)) => Value::Integer(integer.wrapping_abs()),
         number => Value::Float(number.to_float().unwrap_or(f64::NAN).abs()),
     };
     call.return_value(result)
@@ -168,10 +159,7 @@ fn modf<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 }
 
 fn to_integer<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    let result = call
-        .check_any(1)?
-        .to_integer()
-        .map_or(Value::Nil, Value::Integer);
+    let result = call.check_any(1)?.to_integer().map_or(Value::Nil, Value::Integer);
     call.return_value(result)
 }
 
@@ -257,10 +245,7 @@ fn next_random(state: [u64; 4]) -> (u64, [u64; 4]) {
     let number = s1.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
     let s2 = s2 ^ s0;
     let s3 = s3 ^ s1;
-    (
-        number,
-        [s0 ^ s3, s1 ^ s2, s2 ^ (s1 << 17), s3.rotate_left(45)],
-    )
+    (number, [s0 ^ s3, s1 ^ s2, s2 ^ (s1 << 17), s3.rotate_left(45)])
 }
 
 /// The state for a seed of two numbers.
@@ -323,10 +308,7 @@ fn random_seed<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     } else {
         (call.check_integer(1)?, call.opt_integer(2, 0)?)
     };
-    context
-        .root()
-        .random
-        .set(seeded(first as u64, second as u64));
+    context.root().random.set(seeded(first as u64, second as u64));
     call.return_values(&[Value::Integer(first), Value::Integer(second)])
 }
 

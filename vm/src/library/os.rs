@@ -30,12 +30,7 @@ fn clock<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn get_environment<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let name = call.check_string(1)?;
-    let value = call
-        .context()
-        .root()
-        .host
-        .borrow_mut()
-        .environment(name.as_bytes());
+    let value = call.context().root().host.borrow_mut().environment(name.as_bytes());
     let value = match value {
         Some(value) => call.string(&value)?,
         None => Value::Nil,
@@ -89,14 +84,7 @@ fn time<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         *value = read_field(call, index)?;
     }
     let [year, month, day, hour, minute, second] = values;
-    let seconds = to_epoch(&Fields {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-    });
+    let seconds = to_epoch(&Fields { year, month, day, hour, minute, second });
     let seconds = seconds.ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
     let date = Date::from_epoch(seconds).ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
     for (name, value) in date_fields(&date).into_iter().skip(state - FIELDS.len()) {
@@ -114,9 +102,7 @@ fn read_field<'gc>(call: &Call<'_, 'gc>, index: usize) -> Result<i64, Error<'gc>
     match (value.to_integer(), default) {
         (Some(integer), _) if field_in_range(integer, base) => Ok(integer),
         (Some(_), _) => Err(call.error(format!("field '{name}' is out-of-bound"))),
-        (None, _) if !value.is_nil() => {
-            Err(call.error(format!("field '{name}' is not an integer")))
-        }
+        (None, _) if !value.is_nil() => Err(call.error(format!("field '{name}' is not an integer"))),
         (None, Some(default)) => Ok(default),
         (None, None) => Err(call.error(format!("field '{name}' missing in date table"))),
     }
@@ -138,14 +124,8 @@ fn date_fields<'gc>(date: &Date) -> [(&'static str, Value<'gc>); 9] {
 }
 
 fn date<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    let format = call
-        .opt_string(1)?
-        .map_or(&b"%c"[..], |format| format.as_bytes());
-    let seconds = if call.arg(2).is_nil() {
-        now(call)?
-    } else {
-        call.check_integer(2)?
-    };
+    let format = call.opt_string(1)?.map_or(&b"%c"[..], |format| format.as_bytes());
+    let seconds = if call.arg(2).is_nil() { now(call)? } else { call.check_integer(2)? };
     let (format, zone) = match format {
         [b'!', rest @ ..] => (rest, "GMT"),
         _ => (format, "UTC"),

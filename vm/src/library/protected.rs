@@ -43,10 +43,7 @@ fn pcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         STATE_FAILED => fail(call),
         _ => {
             call.set_slot(0, Value::Boolean(true));
-            Ok(Action::Return {
-                first: 0,
-                count: 1 + call.results() as u32,
-            })
+            Ok(Action::Return { first: 0, count: 1 + call.results() as u32 })
         }
     }
 }
@@ -64,30 +61,21 @@ fn xpcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         STATE_FAILED => fail(call),
         _ => {
             call.set_slot(1, Value::Boolean(true));
-            Ok(Action::Return {
-                first: 1,
-                count: 1 + call.results() as u32,
-            })
+            Ok(Action::Return { first: 1, count: 1 + call.results() as u32 })
         }
     }
 }
 
 /// The function at the bottom of every run: an `xpcall` by another name, which tracebacks show as the host.
 pub(crate) fn host_call<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition {
-        name: "(host)",
-        code: xpcall,
-    };
+    let definition = NativeDefinition { name: "(host)", code: xpcall };
     Value::Native(Native::with_role(context, definition, &[], Role::Handled))
 }
 
 /// The message handler of a run: keeps the error value, its message and the traceback for the host, and turns the error
 /// into its message.
 pub(crate) fn error_report<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition {
-        name: "(report)",
-        code: report,
-    };
+    let definition = NativeDefinition { name: "(report)", code: report };
     Value::Native(Native::new(context, definition, &[]))
 }
 
@@ -130,11 +118,7 @@ pub(crate) fn read_report(report: Table<'_>) -> RunError {
     };
     let message = text(2);
     let position = leading_position(&message);
-    RunError::Lua {
-        message,
-        traceback: text(3),
-        position,
-    }
+    RunError::Lua { message, traceback: text(3), position }
 }
 
 /// The `chunk:line:` that a message starts with.
@@ -142,16 +126,10 @@ fn leading_position(message: &str) -> Option<(String, u32)> {
     let mut start = 0;
     while let Some(colon) = message[start..].find(':') {
         let colon = start + colon;
-        let digits = message[colon + 1..]
-            .bytes()
-            .take_while(u8::is_ascii_digit)
-            .count();
+        let digits = message[colon + 1..].bytes().take_while(u8::is_ascii_digit).count();
         let end = colon + 1 + digits;
         if digits > 0 && message[end..].starts_with(": ") {
-            return message[colon + 1..end]
-                .parse()
-                .ok()
-                .map(|line| (message[..colon].to_owned(), line));
+            return message[colon + 1..end].parse().ok().map(|line| (message[..colon].to_owned(), line));
         }
         start = colon + 1;
     }

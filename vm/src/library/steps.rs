@@ -51,21 +51,13 @@ pub(super) fn plain_table<'gc>(call: &Call<'_, 'gc>, value: Value<'gc>) -> Optio
 
 impl<'gc> Call<'_, 'gc> {
     /// `object[key]` into slot `at`.
-    pub(super) fn read(
-        &mut self,
-        at: usize,
-        object: Value<'gc>,
-        key: Value<'gc>,
-        next: u32,
-    ) -> Step<'gc> {
+    pub(super) fn read(&mut self, at: usize, object: Value<'gc>, key: Value<'gc>, next: u32) -> Step<'gc> {
         match self.machine.index(object, key)? {
             Indexed::Value(value) => {
                 self.set_slot(at, value);
                 Ok(None)
             }
-            Indexed::Call(handler, object) => self
-                .call_unyieldable(at, handler, &[object, key], 1, next)
-                .map(Some),
+            Indexed::Call(handler, object) => self.call_unyieldable(at, handler, &[object, key], 1, next).map(Some),
         }
     }
 
@@ -80,9 +72,9 @@ impl<'gc> Call<'_, 'gc> {
     ) -> Step<'gc> {
         match self.machine.assign(object, key, value)? {
             Assigned::Done => Ok(None),
-            Assigned::Call(handler, object) => self
-                .call_unyieldable(at, handler, &[object, key, value], 0, next)
-                .map(Some),
+            Assigned::Call(handler, object) => {
+                self.call_unyieldable(at, handler, &[object, key, value], 0, next).map(Some)
+            }
         }
     }
 
@@ -101,9 +93,7 @@ impl<'gc> Call<'_, 'gc> {
                 Ok(None)
             }
             (Value::Nil, _) => Err(self.machine.operation_error("get length of", object)),
-            _ => self
-                .call_unyieldable(at, handler, &[object], 1, next)
-                .map(Some),
+            _ => self.call_unyieldable(at, handler, &[object], 1, next).map(Some),
         }
     }
 
@@ -111,47 +101,29 @@ impl<'gc> Call<'_, 'gc> {
     pub(super) fn length_in(&self, at: usize) -> Result<i64, Error<'gc>> {
         match self.slot(at) {
             Value::Integer(length) => Ok(length),
-            value => value
-                .to_integer()
-                .ok_or_else(|| self.error("object length is not an integer")),
+            value => value.to_integer().ok_or_else(|| self.error("object length is not an integer")),
         }
     }
 
     /// `left < right` into slot `at`, as a truthy or falsy value.
-    pub(super) fn less(
-        &mut self,
-        at: usize,
-        left: Value<'gc>,
-        right: Value<'gc>,
-        next: u32,
-    ) -> Step<'gc> {
+    pub(super) fn less(&mut self, at: usize, left: Value<'gc>, right: Value<'gc>, next: u32) -> Step<'gc> {
         match self.machine.compare(Metamethod::Lt, left, right)? {
             Ok(less) => {
                 self.set_slot(at, Value::Boolean(less));
                 Ok(None)
             }
-            Err(handler) => self
-                .call_unyieldable(at, handler, &[left, right], 1, next)
-                .map(Some),
+            Err(handler) => self.call_unyieldable(at, handler, &[left, right], 1, next).map(Some),
         }
     }
 
     /// Argument `index`, a table or an object that has the metamethods of all `events` (PUC's `checktab`).
-    pub(super) fn check_table_like(
-        &self,
-        index: usize,
-        events: &[Metamethod],
-    ) -> Result<Value<'gc>, Error<'gc>> {
+    pub(super) fn check_table_like(&self, index: usize, events: &[Metamethod]) -> Result<Value<'gc>, Error<'gc>> {
         let value = self.arg(index);
         if let Value::Table(_) = value {
             return Ok(value);
         }
         let has = |event: &Metamethod| !self.context().metamethod(value, *event).is_nil();
-        if events.iter().all(has) {
-            Ok(value)
-        } else {
-            Err(self.type_error(index, "table"))
-        }
+        if events.iter().all(has) { Ok(value) } else { Err(self.type_error(index, "table")) }
     }
 
     /// From here on the function, if it has to be tried again for lack of memory, goes on in `state`.

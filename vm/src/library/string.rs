@@ -94,10 +94,7 @@ fn byte<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     for (slot, byte) in bytes.iter().enumerate() {
         call.set_slot(slot, Value::Integer(i64::from(*byte)));
     }
-    Ok(Action::Return {
-        first: 0,
-        count: bytes.len() as u32,
-    })
+    Ok(Action::Return { first: 0, count: bytes.len() as u32 })
 }
 
 fn char<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
@@ -127,20 +124,13 @@ fn sub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if start == 1 && end == text.len() {
         return call.return_value(Value::String(source));
     }
-    let part = if start > end {
-        &[]
-    } else {
-        &text[start - 1..end]
-    };
+    let part = if start > end { &[] } else { &text[start - 1..end] };
     let string = call.string(part)?;
     call.return_value(string)
 }
 
 /// Returns the first argument with its bytes changed in place.
-fn changed<'gc>(
-    call: &mut Call<'_, 'gc>,
-    change: impl Fn(&mut [u8]),
-) -> Result<Action, Error<'gc>> {
+fn changed<'gc>(call: &mut Call<'_, 'gc>, change: impl Fn(&mut [u8])) -> Result<Action, Error<'gc>> {
     let source = call.check_string(1)?.as_bytes();
     if source.len() <= SHORT_STRING_MAX {
         let mut short = [0; SHORT_STRING_MAX];
@@ -173,9 +163,7 @@ fn reverse<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 fn rep<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let source = call.check_string(1)?;
     let count = call.check_integer(2)?;
-    let separator = call
-        .opt_string(3)?
-        .map_or(&b""[..], |separator| separator.as_bytes());
+    let separator = call.opt_string(3)?.map_or(&b""[..], |separator| separator.as_bytes());
     let unit = source.len() + separator.len();
     if count <= 0 || unit == 0 {
         let empty = call.string(b"")?;

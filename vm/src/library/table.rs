@@ -48,14 +48,10 @@ const DONE: u32 = 6;
 
 /// Scratch slots: the length, then the position; the position being filled; what goes there.
 fn insert<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    if let (Value::Table(table), 2, None) =
-        (call.arg(1), call.arg_count(), table_metatable(call.arg(1)))
-    {
+    if let (Value::Table(table), 2, None) = (call.arg(1), call.arg_count(), table_metatable(call.arg(1))) {
         let value = call.arg(2);
         let key = table.length() + 1;
-        table
-            .set_integer(call.context(), key, value)
-            .map_err(|error| call.table_error(error))?;
+        table.set_integer(call.context(), key, value).map_err(|error| call.table_error(error))?;
         return call.return_none();
     }
     let base = call.scratch();
@@ -137,13 +133,9 @@ fn insert_plain<'gc>(
     let context = call.context();
     for at in (position + 1..=end).rev() {
         let moved = table.get_integer(at - 1);
-        table
-            .set_integer(context, at, moved)
-            .map_err(|error| call.table_error(error))?;
+        table.set_integer(context, at, moved).map_err(|error| call.table_error(error))?;
     }
-    table
-        .set_integer(context, position, value)
-        .map_err(|error| call.table_error(error))
+    table.set_integer(context, position, value).map_err(|error| call.table_error(error))
 }
 
 /// Scratch slots: the length; the position being filled; the removed item; what goes there.
@@ -220,25 +212,17 @@ fn remove_plain<'gc>(
         call.charge((size - position) as usize / 4);
         while at < size {
             let moved = table.get_integer(at + 1);
-            table
-                .set_integer(context, at, moved)
-                .map_err(|error| call.table_error(error))?;
+            table.set_integer(context, at, moved).map_err(|error| call.table_error(error))?;
             at += 1;
         }
     }
-    table
-        .set_integer(context, at, Value::Nil)
-        .map_err(|error| call.table_error(error))?;
+    table.set_integer(context, at, Value::Nil).map_err(|error| call.table_error(error))?;
     Ok(removed)
 }
 
 /// `table.move(from, first, last, target [, to])`. Scratch slot 0: how many items are done; slot 1: what was read.
 fn move_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    let (first, last, target) = (
-        call.check_integer(2)?,
-        call.check_integer(3)?,
-        call.check_integer(4)?,
-    );
+    let (first, last, target) = (call.check_integer(2)?, call.check_integer(3)?, call.check_integer(4)?);
     let to_argument = if call.arg(5).is_nil() { 1 } else { 5 };
     let (from, to) = (call.arg(1), call.arg(to_argument));
     let base = call.scratch();
@@ -292,13 +276,7 @@ fn move_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             (WRITE, _) => {
                 let value = call.slot(base + 1);
                 call.charge(1);
-                step!(call.assign(
-                    base + 2,
-                    to,
-                    Value::Integer(target + offset),
-                    value,
-                    WRITTEN
-                ));
+                step!(call.assign(base + 2, to, Value::Integer(target + offset), value, WRITTEN));
                 WRITTEN
             }
             _ => {
@@ -350,24 +328,14 @@ fn concat<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 }
             }
             WRITTEN => {
-                let (last, at, value) = (
-                    integer_in(call, base),
-                    integer_in(call, base + 1),
-                    call.slot(base + 4),
-                );
+                let (last, at, value) = (integer_in(call, base), integer_in(call, base + 1), call.slot(base + 4));
                 if piece_length(value).is_none() {
                     return Err(piece_error(call, value, at));
                 }
-                let Value::Table(items) = call.slot(base + 3) else {
-                    unreachable!("made after measuring")
-                };
+                let Value::Table(items) = call.slot(base + 3) else { unreachable!("made after measuring") };
                 let first = call.opt_integer(3, 1)?;
                 call.charge(1);
-                call.set_raw(
-                    items,
-                    Value::Integer(at.wrapping_sub(first).wrapping_add(1)),
-                    value,
-                )?;
+                call.set_raw(items, Value::Integer(at.wrapping_sub(first).wrapping_add(1)), value)?;
                 if at == last {
                     LAST
                 } else {
@@ -376,9 +344,7 @@ fn concat<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 }
             }
             _ => {
-                let Value::Table(items) = call.slot(base + 3) else {
-                    unreachable!("made after measuring")
-                };
+                let Value::Table(items) = call.slot(base + 3) else { unreachable!("made after measuring") };
                 let count = items.length();
                 return concat_plain(call, items, 1, count);
             }
@@ -396,22 +362,12 @@ fn piece_length(value: Value<'_>) -> Option<usize> {
 }
 
 fn piece_error<'gc>(call: &Call<'_, 'gc>, value: Value<'gc>, at: i64) -> Error<'gc> {
-    call.error(format!(
-        "invalid value ({}) at index {at} in table for 'concat'",
-        value.type_name()
-    ))
+    call.error(format!("invalid value ({}) at index {at} in table for 'concat'", value.type_name()))
 }
 
 /// Returns the items `first..=last` with the separator, argument 2, between them.
-fn concat_plain<'gc>(
-    call: &mut Call<'_, 'gc>,
-    table: Table<'gc>,
-    first: i64,
-    last: i64,
-) -> Result<Action, Error<'gc>> {
-    let separator = call
-        .opt_string(2)?
-        .map_or(&b""[..], |separator| separator.as_bytes());
+fn concat_plain<'gc>(call: &mut Call<'_, 'gc>, table: Table<'gc>, first: i64, last: i64) -> Result<Action, Error<'gc>> {
+    let separator = call.opt_string(2)?.map_or(&b""[..], |separator| separator.as_bytes());
     if first > last {
         let empty = call.string(b"")?;
         return call.return_value(empty);
@@ -455,11 +411,7 @@ fn pack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     for index in 1..=count {
         table.append_or_set(context, index as i64, call.arg(index))?;
     }
-    call.set_raw(
-        table,
-        Value::String(context.string(b"n")),
-        Value::Integer(count as i64),
-    )?;
+    call.set_raw(table, Value::String(context.string(b"n")), Value::Integer(count as i64))?;
     call.return_value(Value::Table(table))
 }
 
@@ -496,10 +448,7 @@ fn unpack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             for index in 0..count {
                 call.set_slot(index, table.get_integer(first.wrapping_add(index as i64)));
             }
-            return Ok(Action::Return {
-                first: 0,
-                count: count as u32,
-            });
+            return Ok(Action::Return { first: 0, count: count as u32 });
         }
         state = READ;
     }
@@ -508,15 +457,7 @@ fn unpack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     while ((state - READ) as usize) < count {
         let index = (state - READ) as usize;
         state += 1;
-        step!(call.read(
-            base + 1 + index,
-            object,
-            Value::Integer(first.wrapping_add(index as i64)),
-            state
-        ));
+        step!(call.read(base + 1 + index, object, Value::Integer(first.wrapping_add(index as i64)), state));
     }
-    Ok(Action::Return {
-        first: base as u32 + 1,
-        count: count as u32,
-    })
+    Ok(Action::Return { first: base as u32 + 1, count: count as u32 })
 }

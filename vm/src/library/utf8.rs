@@ -10,23 +10,13 @@ use crate::heap::table::Table;
 use crate::heap::value::Value;
 use crate::text::utf8::{CODE_POINT_MAX, count, decode, encode, is_continuation, offset};
 
-pub(super) const FUNCTIONS: Functions = &[
-    ("utf8.char", char),
-    ("utf8.codepoint", code_point),
-    ("utf8.len", len),
-    ("utf8.offset", offset_),
-];
+pub(super) const FUNCTIONS: Functions =
+    &[("utf8.char", char), ("utf8.codepoint", code_point), ("utf8.len", len), ("utf8.offset", offset_)];
 
 /// The iterators that `utf8.codes` returns, for strict and lax decoding.
 const STEPS: [NativeDefinition; 2] = [
-    NativeDefinition {
-        name: "utf8.codes.step",
-        code: step_strict,
-    },
-    NativeDefinition {
-        name: "utf8.codes.lax_step",
-        code: step_lax,
-    },
+    NativeDefinition { name: "utf8.codes.step", code: step_strict },
+    NativeDefinition { name: "utf8.codes.lax_step", code: step_lax },
 ];
 
 pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
@@ -39,14 +29,7 @@ pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
         }
         step
     });
-    let codes = Native::new(
-        context,
-        NativeDefinition {
-            name: "utf8.codes",
-            code: codes,
-        },
-        &steps,
-    );
+    let codes = Native::new(context, NativeDefinition { name: "utf8.codes", code: codes }, &steps);
     set_field(context, library, "codes", Value::Native(codes));
     super::name_permanent(context, "utf8.codes", Value::Native(codes));
 }
@@ -105,10 +88,7 @@ fn code_point<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         points += 1;
         position += length;
     }
-    Ok(Action::Return {
-        first: 0,
-        count: points as u32,
-    })
+    Ok(Action::Return { first: 0, count: points as u32 })
 }
 
 fn len<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
@@ -142,9 +122,7 @@ fn offset_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     }
     call.charge(n.unsigned_abs().min(length as u64) as usize / 4);
     match offset(text, n, from as usize - 1) {
-        Ok(found) => {
-            call.return_value(found.map_or(Value::Nil, |found| Value::Integer(found as i64 + 1)))
-        }
+        Ok(found) => call.return_value(found.map_or(Value::Nil, |found| Value::Integer(found as i64 + 1))),
         Err(_) => Err(call.error("initial position is a continuation byte")),
     }
 }
@@ -168,10 +146,7 @@ fn step<'gc>(call: &mut Call<'_, 'gc>, lax: bool) -> Result<Action, Error<'gc>> 
     let text = call.check_string(1)?.as_bytes();
     let previous = call.arg(2).to_integer().unwrap_or(0);
     let mut position = usize::try_from(previous).unwrap_or(0);
-    let continues = |position: usize| {
-        text.get(position)
-            .is_some_and(|byte| is_continuation(*byte))
-    };
+    let continues = |position: usize| text.get(position).is_some_and(|byte| is_continuation(*byte));
     if previous > 0 {
         while continues(position) {
             position += 1;
@@ -181,10 +156,9 @@ fn step<'gc>(call: &mut Call<'_, 'gc>, lax: bool) -> Result<Action, Error<'gc>> 
         return call.return_none();
     }
     match decode(&text[position..], lax) {
-        Some((code, length)) if !continues(position + length) => call.return_values(&[
-            Value::Integer(position as i64 + 1),
-            Value::Integer(i64::from(code)),
-        ]),
+        Some((code, length)) if !continues(position + length) => {
+            call.return_values(&[Value::Integer(position as i64 + 1), Value::Integer(i64::from(code))])
+        }
         _ => Err(call.error("invalid UTF-8 code")),
     }
 }

@@ -63,16 +63,8 @@ const fn add_range(map: &mut ByteMap, first: u8, last: u8) {
     let mut word = 0;
     while word < 4 {
         let base = word as i32 * 64;
-        let low = if first as i32 > base {
-            first as i32 - base
-        } else {
-            0
-        };
-        let high = if (last as i32) < base + 63 {
-            last as i32 - base
-        } else {
-            63
-        };
+        let low = if first as i32 > base { first as i32 - base } else { 0 };
+        let high = if (last as i32) < base + 63 { last as i32 - base } else { 63 };
         if low <= high {
             map[word] |= u64::MAX >> (63 - (high - low)) << low;
         }
@@ -102,10 +94,7 @@ const CLASSES: [(u8, &[(u8, u8)]); 11] = [
     (b'd', &[(b'0', b'9')]),
     (b'g', &[(b'!', b'~')]),
     (b'l', &[(b'a', b'z')]),
-    (
-        b'p',
-        &[(b'!', b'/'), (b':', b'@'), (b'[', b'`'), (b'{', b'~')],
-    ),
+    (b'p', &[(b'!', b'/'), (b':', b'@'), (b'[', b'`'), (b'{', b'~')]),
     (b's', &[(b' ', b' '), (b'\t', b'\r')]),
     (b'u', &[(b'A', b'Z')]),
     (b'w', &[(b'0', b'9'), (b'A', b'Z'), (b'a', b'z')]),
@@ -169,14 +158,8 @@ mod tests {
         ];
         for (letter, property) in expected {
             for byte in 0..=255 {
-                let contains =
-                    |letter| class_map(letter).is_some_and(|map| map_contains(map, byte));
-                assert_eq!(
-                    contains(letter),
-                    property(&byte),
-                    "%{} {byte}",
-                    char::from(letter)
-                );
+                let contains = |letter| class_map(letter).is_some_and(|map| map_contains(map, byte));
+                assert_eq!(contains(letter), property(&byte), "%{} {byte}", char::from(letter));
                 assert_eq!(contains(letter.to_ascii_uppercase()), !property(&byte));
             }
         }

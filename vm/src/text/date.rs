@@ -62,9 +62,7 @@ pub struct Fields {
 /// Whether a field of a date table fits the `int` that C keeps it in, counted from `base`: 1900 for the year, 1 for the
 /// month, 0 for the others. If not, the error is "field '…' is out-of-bound".
 pub fn field_in_range(value: i64, base: i64) -> bool {
-    value
-        .checked_sub(base)
-        .is_some_and(|counted| i32::try_from(counted).is_ok())
+    value.checked_sub(base).is_some_and(|counted| i32::try_from(counted).is_ok())
 }
 
 /// Seconds since 1970 of a date, normalized as `mktime` does (month 14 is February of the next year). Every field must
@@ -75,9 +73,7 @@ pub fn to_epoch(fields: &Fields) -> Option<i64> {
     let year = fields.year + months.div_euclid(12);
     let days = day_of_date(year, months.rem_euclid(12) + 1, 1) + fields.day - 1;
     let seconds = days * SECONDS_PER_DAY + fields.hour * 3600 + fields.minute * 60 + fields.second;
-    Date::from_epoch(seconds)
-        .filter(|_| seconds != -1)
-        .map(|_| seconds)
+    Date::from_epoch(seconds).filter(|_| seconds != -1).map(|_| seconds)
 }
 
 /// A conversion that C99's `strftime` does not have.
@@ -90,11 +86,7 @@ pub struct InvalidSpecifier<'a> {
 impl InvalidSpecifier<'_> {
     /// The text of the Lua error, without the "bad argument" frame (argument 1 is to blame).
     pub fn message(&self) -> Vec<u8> {
-        let shown = self
-            .rest
-            .split(|&byte| byte == 0)
-            .next()
-            .unwrap_or_default();
+        let shown = self.rest.split(|&byte| byte == 0).next().unwrap_or_default();
         [b"invalid conversion specifier '%", shown, b"'"].concat()
     }
 }
@@ -114,14 +106,8 @@ pub fn write_date<'a>(
             continue;
         }
         let (specifier, after) = match rest {
-            [
-                b'E',
-                specifier @ (b'c' | b'C' | b'x' | b'X' | b'y' | b'Y'),
-                after @ ..,
-            ] => (*specifier, after),
-            [b'O', specifier, after @ ..] if b"deHImMSuUVwWy".contains(specifier) => {
-                (*specifier, after)
-            }
+            [b'E', specifier @ (b'c' | b'C' | b'x' | b'X' | b'y' | b'Y'), after @ ..] => (*specifier, after),
+            [b'O', specifier, after @ ..] if b"deHImMSuUVwWy".contains(specifier) => (*specifier, after),
             [specifier, after @ ..] => (*specifier, after),
             [] => return Err(InvalidSpecifier { rest }),
         };
@@ -132,15 +118,7 @@ pub fn write_date<'a>(
 }
 
 const SECONDS_PER_DAY: i64 = 86_400;
-const WEEKDAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -248,10 +226,7 @@ fn day_of_date(year: i64, month: i64, day: i64) -> i64 {
 /// The inverse of [`day_of_date`]: year, month, day.
 fn date_of_day(day: i64) -> (i64, i64, i64) {
     let shifted = day + DAYS_FROM_ERA_TO_EPOCH;
-    let (era, day_of_era) = (
-        shifted.div_euclid(DAYS_PER_ERA),
-        shifted.rem_euclid(DAYS_PER_ERA),
-    );
+    let (era, day_of_era) = (shifted.div_euclid(DAYS_PER_ERA), shifted.rem_euclid(DAYS_PER_ERA));
     let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
     let year_of_era = (day_of_era - leap_days) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -283,39 +258,15 @@ mod tests {
     fn conversions() {
         for (format, seconds, expected) in [
             ("%c", 1_700_000_000, "Tue Nov 14 22:13:20 2023"),
-            (
-                "%x %X %D %F %T %R %r",
-                1_700_000_000,
-                "11/14/23 22:13:20 11/14/23 2023-11-14 22:13:20 22:13 10:13:20 PM",
-            ),
+            ("%x %X %D %F %T %R %r", 1_700_000_000, "11/14/23 22:13:20 11/14/23 2023-11-14 22:13:20 22:13 10:13:20 PM"),
             ("%U %V %W %G %g", 1_700_000_000, "46 46 46 2023 23"),
-            (
-                "%h %b %B %a %A",
-                1_700_000_000,
-                "Nov Nov November Tue Tuesday",
-            ),
-            (
-                "%u %w %C %y %Y %z %Z%n%t%%",
-                1_700_000_000,
-                "2 2 20 23 2023 +0000 GMT\n\t%",
-            ),
-            (
-                "%Ec|%EC|%Ey|%Od|%OI|%OV",
-                1_700_000_000,
-                "Tue Nov 14 22:13:20 2023|20|23|14|10|46",
-            ),
+            ("%h %b %B %a %A", 1_700_000_000, "Nov Nov November Tue Tuesday"),
+            ("%u %w %C %y %Y %z %Z%n%t%%", 1_700_000_000, "2 2 20 23 2023 +0000 GMT\n\t%"),
+            ("%Ec|%EC|%Ey|%Od|%OI|%OV", 1_700_000_000, "Tue Nov 14 22:13:20 2023|20|23|14|10|46"),
             ("%c|%e|%I %p|%j", 0, "Thu Jan  1 00:00:00 1970| 1|12 AM|001"),
-            (
-                "%Y|%F|%G|%C|%c",
-                -70_000_000_000,
-                "-249|-249-10-15|-249|-3|Fri Oct 15 19:33:20 -249",
-            ),
+            ("%Y|%F|%G|%C|%c", -70_000_000_000, "-249|-249-10-15|-249|-3|Fri Oct 15 19:33:20 -249"),
             ("%Y %C %y %G %g", -62_135_596_801, "0 0 00 0 00"),
-            (
-                "%c",
-                67_768_036_191_676_799,
-                "Wed Dec 31 23:59:59 2147485547",
-            ),
+            ("%c", 67_768_036_191_676_799, "Wed Dec 31 23:59:59 2147485547"),
             ("x%Ez", 0, "invalid conversion specifier '%Ez'"),
             ("%kabc", 0, "invalid conversion specifier '%kabc'"),
             ("%", 0, "invalid conversion specifier '%'"),
@@ -336,10 +287,7 @@ mod tests {
             let date = Date::from_epoch(day * SECONDS_PER_DAY + 3661).expect("a date in range");
             assert_eq!(day_of_date(date.year, date.month, date.day), day);
             if let Some((yearday, weekday)) = previous {
-                assert!(
-                    date.yearday == yearday + 1
-                        || date.yearday == 1 && date.month == 1 && date.day == 1
-                );
+                assert!(date.yearday == yearday + 1 || date.yearday == 1 && date.month == 1 && date.day == 1);
                 assert_eq!(date.weekday, weekday % 7 + 1);
             }
             previous = Some((date.yearday, date.weekday));
@@ -348,30 +296,14 @@ mod tests {
 
     #[test]
     fn normalization() {
-        let fields = |year, month, day, hour, minute, second| Fields {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-        };
+        let fields = |year, month, day, hour, minute, second| Fields { year, month, day, hour, minute, second };
         for (fields, expected) in [
             (fields(2020, 14, -3, 25, -1, 100), Some(1_611_882_040)),
-            (
-                fields(2_147_485_547, 1, 1, 12, 0, 0),
-                Some(67_768_036_160_184_000),
-            ),
-            (
-                fields(-2_147_481_748, 1, 1, 12, 0, 0),
-                Some(-67_768_040_609_697_600),
-            ),
+            (fields(2_147_485_547, 1, 1, 12, 0, 0), Some(67_768_036_160_184_000)),
+            (fields(-2_147_481_748, 1, 1, 12, 0, 0), Some(-67_768_040_609_697_600)),
             (fields(2_147_485_547, 12, 31, 24, 0, 0), None),
             (fields(2_147_485_547, 2_147_483_647, 31, 24, 0, 0), None),
-            (
-                fields(2020, 2_147_483_648, 1, 12, 0, 0),
-                Some(5_647_338_108_619_200),
-            ),
+            (fields(2020, 2_147_483_648, 1, 12, 0, 0), Some(5_647_338_108_619_200)),
             (fields(1969, 12, 31, 23, 59, 59), None),
             (fields(1969, 12, 31, 23, 59, 58), Some(-2)),
         ] {

@@ -112,11 +112,7 @@ pub fn write_hexadecimal(value: f64, precision: Option<usize>, alternate: bool, 
         out.push(b'.');
     }
     for place in 0..digits {
-        let digit = if place < 13 {
-            significand >> (48 - 4 * place) & 15
-        } else {
-            0
-        };
+        let digit = if place < 13 { significand >> (48 - 4 * place) & 15 } else { 0 };
         out.push(HEX_DIGITS[digit as usize]);
     }
     out.push(b'p');
@@ -230,27 +226,16 @@ fn fixed_parts(value: f64, decimals: usize) -> Option<(u64, u64)> {
         // Below 2^53 × 10^18 × 2^-120, which is less than one half.
         return Some((0, 0));
     }
-    let (integer, fraction) = if shift < 64 {
-        (significand >> shift, significand & ((1 << shift) - 1))
-    } else {
-        (0, significand)
-    };
+    let (integer, fraction) =
+        if shift < 64 { (significand >> shift, significand & ((1 << shift) - 1)) } else { (0, significand) };
     let scaled = u128::from(fraction) * u128::from(power);
     let quotient = (scaled >> shift) as u64;
     let remainder = scaled & ((1 << shift) - 1);
     let half = 1 << (shift - 1);
     // With no decimals the quotient is 0 and the integer part decides what is even.
-    let odd = if decimals == 0 {
-        integer & 1 == 1
-    } else {
-        quotient & 1 == 1
-    };
+    let odd = if decimals == 0 { integer & 1 == 1 } else { quotient & 1 == 1 };
     let rounded = quotient + u64::from(remainder > half || remainder == half && odd);
-    Some(if rounded == power {
-        (integer + 1, 0)
-    } else {
-        (integer, rounded)
-    })
+    Some(if rounded == power { (integer + 1, 0) } else { (integer, rounded) })
 }
 
 #[cfg(test)]
@@ -263,11 +248,7 @@ mod tests {
     fn check(writer: Writer, value: f64, precision: usize, alternate: bool, expected: &str) {
         let mut out = Vec::new();
         writer(value, precision, alternate, &mut out);
-        assert_eq!(
-            String::from_utf8_lossy(&out),
-            expected,
-            "{value} {precision}"
-        );
+        assert_eq!(String::from_utf8_lossy(&out), expected, "{value} {precision}");
     }
 
     #[test]
@@ -315,18 +296,12 @@ mod tests {
     fn short_path_agrees_with_core() {
         let mut state = 1u64;
         for _ in 0..20_000 {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            let value =
-                f64::from_bits((state >> 12) | 1 << 52).abs() % 1e6 + (state >> 40) as f64 / 1024.0;
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let value = f64::from_bits((state >> 12) | 1 << 52).abs() % 1e6 + (state >> 40) as f64 / 1024.0;
             let precision = (state % 19) as usize;
             let mut out = Vec::new();
             write_fixed(value, precision, false, &mut out);
-            assert_eq!(
-                String::from_utf8_lossy(&out),
-                format!("{value:.precision$}")
-            );
+            assert_eq!(String::from_utf8_lossy(&out), format!("{value:.precision$}"));
         }
     }
 

@@ -23,18 +23,12 @@ impl FormatError<'_> {
     /// The text of the Lua error.
     pub fn message(&self) -> Vec<u8> {
         match self {
-            Self::InvalidConversion(directive) => [
-                b"invalid conversion '",
-                until_zero(directive),
-                b"' to 'format'",
-            ]
-            .concat(),
-            Self::InvalidSpecification(directive) => [
-                b"invalid conversion specification: '",
-                until_zero(directive),
-                b"'",
-            ]
-            .concat(),
+            Self::InvalidConversion(directive) => {
+                [b"invalid conversion '", until_zero(directive), b"' to 'format'"].concat()
+            }
+            Self::InvalidSpecification(directive) => {
+                [b"invalid conversion specification: '", until_zero(directive), b"'"].concat()
+            }
             Self::TooLong => b"invalid format (too long)".to_vec(),
             Self::ModifiedQuote => b"specifier '%q' cannot have modifiers".to_vec(),
         }
@@ -55,10 +49,8 @@ pub struct Directive<'a> {
 impl<'a> Directive<'a> {
     /// Reads the directive at the start of `format`, which starts with "%" and does not start with "%%".
     pub fn parse(format: &'a [u8]) -> Result<Self, FormatError<'a>> {
-        let modifiers = format
-            .iter()
-            .skip(1)
-            .take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b' ' | b'#'));
+        let modifiers =
+            format.iter().skip(1).take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b' ' | b'#'));
         let span = modifiers.count();
         if span > MODIFIERS_MAX {
             return Err(FormatError::TooLong);
@@ -66,11 +58,7 @@ impl<'a> Directive<'a> {
         let text = &format[..format.len().min(span + 2)];
         let directive = Self { text };
         let known = text.len() == span + 2 && flags_allowed(directive.conversion()).is_some();
-        if known {
-            Ok(directive)
-        } else {
-            Err(FormatError::InvalidConversion(text))
-        }
+        if known { Ok(directive) } else { Err(FormatError::InvalidConversion(text)) }
     }
 
     /// The conversion character: one of `a A c d e E f g G i o p q s u x X`.
@@ -96,10 +84,7 @@ impl<'a> Directive<'a> {
     /// Reads flags, width and precision, refusing what the conversion does not take.
     pub fn spec(&self) -> Result<Spec, FormatError<'a>> {
         let conversion = self.conversion();
-        let mut spec = Spec {
-            conversion,
-            ..Spec::default()
-        };
+        let mut spec = Spec { conversion, ..Spec::default() };
         if self.is_plain() {
             return Ok(spec);
         }
@@ -129,11 +114,7 @@ impl<'a> Directive<'a> {
                 (spec.precision, rest) = (Some(precision), tail);
             }
         }
-        if rest.len() == 1 {
-            Ok(spec)
-        } else {
-            Err(FormatError::InvalidSpecification(self.text))
-        }
+        if rest.len() == 1 { Ok(spec) } else { Err(FormatError::InvalidSpecification(self.text)) }
     }
 }
 
@@ -154,14 +135,8 @@ fn flags_allowed(conversion: u8) -> Option<&'static [u8]> {
 }
 
 fn two_digits(bytes: &[u8]) -> (usize, &[u8]) {
-    let count = bytes
-        .iter()
-        .take(2)
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let value = bytes[..count]
-        .iter()
-        .fold(0, |value, digit| value * 10 + usize::from(digit - b'0'));
+    let count = bytes.iter().take(2).take_while(|byte| byte.is_ascii_digit()).count();
+    let value = bytes[..count].iter().fold(0, |value, digit| value * 10 + usize::from(digit - b'0'));
     (value, &bytes[count..])
 }
 
@@ -195,11 +170,7 @@ impl Spec {
             return;
         }
         let start = out.len();
-        let magnitude = if signed {
-            value.unsigned_abs()
-        } else {
-            value as u64
-        };
+        let magnitude = if signed { value.unsigned_abs() } else { value as u64 };
         if signed {
             self.write_sign(value < 0, out);
         } else if self.alternate && magnitude != 0 && self.conversion != b'o' {

@@ -47,8 +47,7 @@ impl PackError {
                 return [b"invalid format option '", &[option][..], b"'"].concat();
             }
             Self::IntegralSize(size) => {
-                return format!("integral size ({size}) out of limits [1,{INTEGER_SIZE_MAX}]")
-                    .into_bytes();
+                return format!("integral size ({size}) out of limits [1,{INTEGER_SIZE_MAX}]").into_bytes();
             }
             Self::IntegerDoesNotFit(size) => {
                 return format!("{size}-byte integer does not fit into Lua Integer").into_bytes();
@@ -72,10 +71,9 @@ impl PackError {
     /// Which argument is to blame.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::InvalidOption(_)
-            | Self::IntegralSize(_)
-            | Self::MissingCharsSize
-            | Self::IntegerDoesNotFit(_) => Blame::Nobody,
+            Self::InvalidOption(_) | Self::IntegralSize(_) | Self::MissingCharsSize | Self::IntegerDoesNotFit(_) => {
+                Blame::Nobody
+            }
             Self::InvalidAlignmentOption
             | Self::AlignmentNotPowerOfTwo
             | Self::VariableLength
@@ -153,23 +151,12 @@ pub struct ItemsState {
 
 impl<'a> Items<'a> {
     pub fn new(format: &'a [u8]) -> Self {
-        Self::resume(
-            format,
-            ItemsState {
-                position: 0,
-                little_endian: true,
-                alignment_max: 1,
-            },
-        )
+        Self::resume(format, ItemsState { position: 0, little_endian: true, alignment_max: 1 })
     }
 
     /// Goes on where `state` was taken from a reader of the same format.
     pub fn resume(format: &'a [u8], state: ItemsState) -> Self {
         Self { format, state }
-    }
-
-    pub fn state(&self) -> ItemsState {
-        self.state
     }
 
     /// The next item, given the number of bytes that lie before it. `None` at the end of the format.
@@ -197,20 +184,11 @@ impl<'a> Items<'a> {
             }
             padding = offset.wrapping_neg() & (alignment - 1);
         }
-        Ok(Some(Item {
-            kind,
-            size,
-            padding,
-            little_endian: self.state.little_endian,
-        }))
+        Ok(Some(Item { kind, size, padding, little_endian: self.state.little_endian }))
     }
 
     fn letter(&mut self) -> Option<u8> {
-        let letter = self
-            .format
-            .get(self.state.position)
-            .copied()
-            .filter(|&byte| byte != 0)?;
+        let letter = self.format.get(self.state.position).copied().filter(|&byte| byte != 0)?;
         self.state.position += 1;
         Some(letter)
     }
@@ -229,10 +207,7 @@ impl<'a> Items<'a> {
             b'f' => (Kind::Single, 4),
             b'd' | b'n' => (Kind::Double, 8),
             b's' => (Kind::Counted, self.integer_size(8)?),
-            b'c' => (
-                Kind::Chars,
-                self.number().ok_or(PackError::MissingCharsSize)?,
-            ),
+            b'c' => (Kind::Chars, self.number().ok_or(PackError::MissingCharsSize)?),
             b'z' => (Kind::ZeroEnded, 0),
             b'x' => (Kind::Padding, 1),
             b'X' | b' ' => (Kind::Nothing, 0),
@@ -266,11 +241,7 @@ impl<'a> Items<'a> {
 
     fn integer_size(&mut self, default: usize) -> Result<usize, PackError> {
         let size = self.number().unwrap_or(default);
-        if (1..=INTEGER_SIZE_MAX).contains(&size) {
-            Ok(size)
-        } else {
-            Err(PackError::IntegralSize(size))
-        }
+        if (1..=INTEGER_SIZE_MAX).contains(&size) { Ok(size) } else { Err(PackError::IntegralSize(size)) }
     }
 }
 
@@ -309,11 +280,7 @@ pub fn write_integer(item: &Item, value: i64, out: &mut Vec<u8>) -> Result<(), P
             return Err(PackError::UnsignedOverflow);
         }
     }
-    let extension = if item.kind == Kind::Signed && value < 0 {
-        0xff
-    } else {
-        0
-    };
+    let extension = if item.kind == Kind::Signed && value < 0 { 0xff } else { 0 };
     write_bytes(item, value as u64, extension, out);
     Ok(())
 }
@@ -333,10 +300,7 @@ pub fn write_float(item: &Item, value: f64, out: &mut Vec<u8>) {
 pub fn write_string(item: &Item, value: &[u8], out: &mut Vec<u8>) -> Result<(), PackError> {
     match item.kind {
         Kind::Chars => {
-            let missing = item
-                .size
-                .checked_sub(value.len())
-                .ok_or(PackError::StringTooLong)?;
+            let missing = item.size.checked_sub(value.len()).ok_or(PackError::StringTooLong)?;
             out.extend_from_slice(value);
             out.resize(out.len() + missing, 0);
         }
@@ -372,34 +336,23 @@ fn write_bytes(item: &Item, value: u64, extension: u8, out: &mut Vec<u8>) {
 /// `data.len()`: the item's fixed part, to be given to the functions below.
 pub fn read_fixed<'d>(item: &Item, data: &'d [u8], position: usize) -> Result<&'d [u8], PackError> {
     let rest = data.get(position..).ok_or(PackError::DataTooShort)?;
-    rest.get(item.padding..item.space())
-        .ok_or(PackError::DataTooShort)
+    rest.get(item.padding..item.space()).ok_or(PackError::DataTooShort)
 }
 
 /// The integer in the fixed part of a [`Kind::Signed`], [`Kind::Unsigned`] or [`Kind::Counted`] item.
 pub fn read_integer(item: &Item, fixed: &[u8]) -> Result<i64, PackError> {
     let byte = |place: usize| {
-        let index = if item.little_endian {
-            place
-        } else {
-            fixed.len() - 1 - place
-        };
+        let index = if item.little_endian { place } else { fixed.len() - 1 - place };
         fixed[index]
     };
     let low = fixed.len().min(8);
-    let mut value = (0..low)
-        .rev()
-        .fold(0u64, |value, place| value << 8 | u64::from(byte(place)));
+    let mut value = (0..low).rev().fold(0u64, |value, place| value << 8 | u64::from(byte(place)));
     let signed = item.kind == Kind::Signed;
     if signed && low < 8 {
         let unused = 64 - 8 * low as u32;
         value = ((value << unused) as i64 >> unused) as u64;
     }
-    let extension = if signed && (value as i64) < 0 {
-        0xff
-    } else {
-        0
-    };
+    let extension = if signed && (value as i64) < 0 { 0xff } else { 0 };
     if (low..fixed.len()).any(|place| byte(place) != extension) {
         return Err(PackError::IntegerDoesNotFit(fixed.len()));
     }
@@ -410,32 +363,16 @@ pub fn read_integer(item: &Item, fixed: &[u8]) -> Result<i64, PackError> {
 pub fn read_float(item: &Item, fixed: &[u8]) -> f64 {
     let mut bytes = [0; 8];
     for (place, target) in bytes.iter_mut().enumerate().take(fixed.len()) {
-        *target = fixed[if item.little_endian {
-            place
-        } else {
-            fixed.len() - 1 - place
-        }];
+        *target = fixed[if item.little_endian { place } else { fixed.len() - 1 - place }];
     }
     let bits = u64::from_le_bytes(bytes);
-    let value = if item.kind == Kind::Single {
-        f64::from(f32::from_bits(bits as u32))
-    } else {
-        f64::from_bits(bits)
-    };
-    if value.is_nan() {
-        f64::from_bits(0x7ff8_0000_0000_0000)
-    } else {
-        value
-    }
+    let value = if item.kind == Kind::Single { f64::from(f32::from_bits(bits as u32)) } else { f64::from_bits(bits) };
+    if value.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { value }
 }
 
 /// The string of a [`Kind::Chars`], [`Kind::Counted`] or [`Kind::ZeroEnded`] item that starts at `position`, and where
 /// the next item starts.
-pub fn read_string<'d>(
-    item: &Item,
-    data: &'d [u8],
-    position: usize,
-) -> Result<(&'d [u8], usize), PackError> {
+pub fn read_string<'d>(item: &Item, data: &'d [u8], position: usize) -> Result<(&'d [u8], usize), PackError> {
     let fixed = read_fixed(item, data, position)?;
     let after_fixed = position + item.space();
     let rest = &data[after_fixed..];

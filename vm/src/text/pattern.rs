@@ -91,21 +91,12 @@ const UNFINISHED: u32 = u32::MAX - 1;
 
 impl Captures {
     pub const fn new() -> Self {
-        Self {
-            level: 0,
-            starts: [0; CAPTURES_MAX],
-            lengths: [0; CAPTURES_MAX],
-        }
+        Self { level: 0, starts: [0; CAPTURES_MAX], lengths: [0; CAPTURES_MAX] }
     }
 
     /// Number of captures the pattern has itself.
     pub fn len(&self) -> usize {
         self.level
-    }
-
-    /// Whether the pattern has no captures.
-    pub fn is_empty(&self) -> bool {
-        self.level == 0
     }
 
     /// Number of values a match yields: its captures, or the whole match when there are none.
@@ -117,10 +108,7 @@ impl Captures {
     pub fn get(&self, index: usize, whole: Match) -> Result<Capture, PatternError> {
         if index >= self.level {
             return match index {
-                0 => Ok(Capture::Range {
-                    start: whole.start,
-                    end: whole.end,
-                }),
+                0 => Ok(Capture::Range { start: whole.start, end: whole.end }),
                 _ => Err(PatternError::InvalidCaptureIndex(index as u8 + 1)),
             };
         }
@@ -128,10 +116,7 @@ impl Captures {
         match self.lengths[index] {
             POSITION => Ok(Capture::Position(start)),
             UNFINISHED => Err(PatternError::UnfinishedCapture),
-            length => Ok(Capture::Range {
-                start,
-                end: start + length as usize,
-            }),
+            length => Ok(Capture::Range { start, end: start + length as usize }),
         }
     }
 }
@@ -157,22 +142,14 @@ impl Cursor {
 
     /// Starts an iteration at the offset `position`.
     pub fn new(position: usize) -> Self {
-        Self {
-            position,
-            last_end: Self::NO_MATCH,
-        }
+        Self { position, last_end: Self::NO_MATCH }
     }
 }
 
 /// Whether `pattern` holds a character with a special meaning; if not, [`find_plain`](super::search::find_plain)
 /// gives the same answer.
 pub fn has_specials(pattern: &[u8]) -> bool {
-    pattern.iter().any(|byte| {
-        matches!(
-            byte,
-            b'^' | b'$' | b'*' | b'+' | b'?' | b'.' | b'(' | b'[' | b'%' | b'-'
-        )
-    })
+    pattern.iter().any(|byte| matches!(byte, b'^' | b'$' | b'*' | b'+' | b'?' | b'.' | b'(' | b'[' | b'%' | b'-'))
 }
 
 /// A source and a pattern to match it with. Cheap to make: the pattern is not looked at before matching.
@@ -188,23 +165,14 @@ impl<'a> Matcher<'a> {
     /// For `find`, `match` and `gsub`, where a leading "^" anchors the pattern.
     pub fn new(source: &'a [u8], pattern: &'a [u8]) -> Self {
         match pattern {
-            [b'^', rest @ ..] => Self {
-                anchored: true,
-                ..Self::unanchored(source, rest)
-            },
+            [b'^', rest @ ..] => Self { anchored: true, ..Self::unanchored(source, rest) },
             _ => Self::unanchored(source, pattern),
         }
     }
 
     /// For `gmatch`, where a leading "^" is an ordinary character.
     pub fn unanchored(source: &'a [u8], pattern: &'a [u8]) -> Self {
-        Self {
-            source,
-            pattern,
-            anchored: false,
-            start: Start::Unknown,
-            sets: SetCache::new(),
-        }
+        Self { source, pattern, anchored: false, start: Start::Unknown, sets: SetCache::new() }
     }
 
     /// The first match that starts at or after `init`, which is at most the source's length.
@@ -256,11 +224,7 @@ impl<'a> Matcher<'a> {
             budget,
         };
         if self.start == Start::Unknown {
-            self.start = if self.anchored {
-                Start::Anywhere
-            } else {
-                attempt.start()?
-            };
+            self.start = if self.anchored { Start::Anywhere } else { attempt.start()? };
         }
         while start <= self.source.len() {
             if let Some(offset) = attempt.skip(&self.start, start)? {
@@ -302,9 +266,7 @@ pub fn expand_replacement(
             Some(b'%') => append(b"%", length_max, out)?,
             Some(b'0') => append(slice(source, whole.start, whole.end), length_max, out)?,
             Some(&digit @ b'1'..=b'9') => match captures.get(usize::from(digit - b'1'), whole)? {
-                Capture::Range { start, end } => {
-                    append(slice(source, start, end), length_max, out)?
-                }
+                Capture::Range { start, end } => append(slice(source, start, end), length_max, out)?,
                 Capture::Position(position) => write_unsigned(position as u64 + 1, out),
             },
             _ => return Err(PatternError::InvalidReplacement),
@@ -475,27 +437,15 @@ impl Attempt<'_, '_> {
     }
 
     /// Takes as many bytes as match, then gives back one at a time, keeping at least `least`.
-    fn expand_longest(
-        &mut self,
-        single: Single,
-        position: usize,
-        least: usize,
-        rest: usize,
-    ) -> Outcome {
+    fn expand_longest(&mut self, single: Single, position: usize, least: usize, rest: usize) -> Outcome {
         let available = &self.source[position..];
         let run_length = match single {
             Single::Any => available.len(),
             Single::Byte(wanted) => available.iter().take_while(|&&byte| byte == wanted).count(),
-            Single::Class(map) => available
-                .iter()
-                .take_while(|&&byte| map_contains(map, byte))
-                .count(),
+            Single::Class(map) => available.iter().take_while(|&&byte| map_contains(map, byte)).count(),
             Single::Set(slot) => {
                 let map = self.sets.map(slot);
-                available
-                    .iter()
-                    .take_while(|&&byte| map_contains(map, byte))
-                    .count()
+                available.iter().take_while(|&&byte| map_contains(map, byte)).count()
             }
         };
         self.charge(run_length)?;
@@ -559,9 +509,7 @@ impl Attempt<'_, '_> {
 
     /// Matches ")", after which the pattern goes on at `rest`.
     fn close_capture(&mut self, position: usize, rest: usize) -> Outcome {
-        let open = self.captures.lengths[..self.captures.level]
-            .iter()
-            .rposition(|&length| length == UNFINISHED);
+        let open = self.captures.lengths[..self.captures.level].iter().rposition(|&length| length == UNFINISHED);
         let index = open.ok_or(PatternError::InvalidPatternCapture)?;
         self.captures.lengths[index] = position as u32 - self.captures.starts[index];
         let outcome = self.run(position, rest)?;
@@ -620,11 +568,7 @@ impl Attempt<'_, '_> {
         }
         let (slot, after) = self.set(item)?;
         let map = self.sets.map(slot);
-        let previous = if position == 0 {
-            0
-        } else {
-            self.source[position - 1]
-        };
+        let previous = if position == 0 { 0 } else { self.source[position - 1] };
         let next = self.source.get(position).copied().unwrap_or(0);
         Ok((!map_contains(map, previous) && map_contains(map, next)).then_some(after))
     }
@@ -647,14 +591,9 @@ impl Attempt<'_, '_> {
             b'.' => Ok((Single::Any, item + 1)),
             b'%' => match self.pattern.get(item + 1) {
                 None => Err(PatternError::EndsWithPercent),
-                Some(&letter) => Ok((
-                    class_map(letter).map_or(Single::Byte(letter), Single::Class),
-                    item + 2,
-                )),
+                Some(&letter) => Ok((class_map(letter).map_or(Single::Byte(letter), Single::Class), item + 2)),
             },
-            b'[' => self
-                .set(item)
-                .map(|(slot, after)| (Single::Set(slot), after)),
+            b'[' => self.set(item).map(|(slot, after)| (Single::Set(slot), after)),
             byte => Ok((Single::Byte(byte), item + 1)),
         }
     }
@@ -697,18 +636,11 @@ const SETS_CACHED: usize = 4;
 
 impl SetCache {
     fn new() -> Self {
-        Self {
-            used: 0,
-            oldest: 0,
-            extents: [(0, 0); SETS_CACHED],
-            maps: [[0; 4]; SETS_CACHED],
-        }
+        Self { used: 0, oldest: 0, extents: [(0, 0); SETS_CACHED], maps: [[0; 4]; SETS_CACHED] }
     }
 
     fn lookup(&self, item: usize) -> Option<(usize, usize)> {
-        let slot = self.extents[..self.used]
-            .iter()
-            .position(|extent| extent.0 == item as u32)?;
+        let slot = self.extents[..self.used].iter().position(|extent| extent.0 == item as u32)?;
         Some((slot, self.extents[slot].1 as usize))
     }
 

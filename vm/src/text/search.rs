@@ -21,11 +21,7 @@ pub fn find_plain(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         if candidate == needle {
             return Some(from);
         }
-        let agreeing = candidate
-            .iter()
-            .zip(needle)
-            .take_while(|(left, right)| left == right)
-            .count();
+        let agreeing = candidate.iter().zip(needle).take_while(|(left, right)| left == right).count();
         match patience.checked_sub(agreeing) {
             Some(left) => patience = left,
             None => return find_by_borders(&haystack[from..], needle).map(|offset| from + offset),
@@ -46,11 +42,7 @@ pub fn find_byte(haystack: &[u8], byte: u8) -> Option<usize> {
         }
         offset += 8;
     }
-    words
-        .remainder()
-        .iter()
-        .position(|&other| other == byte)
-        .map(|position| offset + position)
+    words.remainder().iter().position(|&other| other == byte).map(|position| offset + position)
 }
 
 /// First index at which `left` holds `left_byte` and `right` holds `right_byte`; the slices are equally long.
@@ -67,8 +59,7 @@ fn find_pair(left: &[u8], left_byte: u8, right: &[u8], right_byte: u8) -> Option
         offset += 8;
     }
     let mut rest = left_words.remainder().iter().zip(right_words.remainder());
-    rest.position(|(&left, &right)| left == left_byte && right == right_byte)
-        .map(|position| offset + position)
+    rest.position(|(&left, &right)| left == left_byte && right == right_byte).map(|position| offset + position)
 }
 
 fn repeat(byte: u8) -> u64 {
@@ -76,8 +67,7 @@ fn repeat(byte: u8) -> u64 {
 }
 
 fn load(word: &[u8]) -> u64 {
-    word.first_chunk()
-        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    word.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
@@ -129,20 +119,10 @@ mod tests {
         for _ in 0..20_000 {
             let haystack: Vec<u8> = (0..random(60)).map(|_| b'a' + random(2) as u8).collect();
             let needle: Vec<u8> = (0..random(7)).map(|_| b'a' + random(2) as u8).collect();
-            assert_eq!(
-                find_plain(&haystack, &needle),
-                naive(&haystack, &needle),
-                "{haystack:?} {needle:?}"
-            );
+            assert_eq!(find_plain(&haystack, &needle), naive(&haystack, &needle), "{haystack:?} {needle:?}");
             if !needle.is_empty() {
-                assert_eq!(
-                    find_by_borders(&haystack, &needle),
-                    naive(&haystack, &needle)
-                );
-                assert_eq!(
-                    find_byte(&haystack, needle[0]),
-                    haystack.iter().position(|&byte| byte == needle[0])
-                );
+                assert_eq!(find_by_borders(&haystack, &needle), naive(&haystack, &needle));
+                assert_eq!(find_byte(&haystack, needle[0]), haystack.iter().position(|&byte| byte == needle[0]));
             }
         }
     }

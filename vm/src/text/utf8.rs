@@ -13,32 +13,16 @@ pub fn encode(code: u32, out: &mut Vec<u8>) {
     match code {
         0..0x80 => out.push(code as u8),
         0x80..0x800 => out.extend_from_slice(&[0xc0 | (code >> 6) as u8, continuation(0)]),
-        0x800..0x1_0000 => {
-            out.extend_from_slice(&[0xe0 | (code >> 12) as u8, continuation(6), continuation(0)])
-        }
+        0x800..0x1_0000 => out.extend_from_slice(&[0xe0 | (code >> 12) as u8, continuation(6), continuation(0)]),
         0x1_0000..0x20_0000 => {
-            out.extend_from_slice(&[
-                0xf0 | (code >> 18) as u8,
-                continuation(12),
-                continuation(6),
-                continuation(0),
-            ]);
+            out.extend_from_slice(&[0xf0 | (code >> 18) as u8, continuation(12), continuation(6), continuation(0)]);
         }
         0x20_0000..0x400_0000 => {
             out.push(0xf8 | (code >> 24) as u8);
-            out.extend_from_slice(&[
-                continuation(18),
-                continuation(12),
-                continuation(6),
-                continuation(0),
-            ]);
+            out.extend_from_slice(&[continuation(18), continuation(12), continuation(6), continuation(0)]);
         }
         _ => {
-            out.extend_from_slice(&[
-                0xfc | (code >> 30) as u8,
-                continuation(24),
-                continuation(18),
-            ]);
+            out.extend_from_slice(&[0xfc | (code >> 30) as u8, continuation(24), continuation(18)]);
             out.extend_from_slice(&[continuation(12), continuation(6), continuation(0)]);
         }
     }
@@ -94,11 +78,7 @@ pub struct StartsInsideSequence;
 /// Offset of the `n`-th code point counted from offset `from` (at most `bytes.len()`): the `utf8.offset` function with
 /// offsets instead of positions. `Ok(None)` when there is no such code point.
 pub fn offset(bytes: &[u8], n: i64, from: usize) -> Result<Option<usize>, StartsInsideSequence> {
-    let continues = |position: usize| {
-        bytes
-            .get(position)
-            .is_some_and(|&byte| is_continuation(byte))
-    };
+    let continues = |position: usize| bytes.get(position).is_some_and(|&byte| is_continuation(byte));
     let mut position = from;
     if n == 0 {
         while position > 0 && continues(position) {
@@ -160,11 +140,7 @@ mod tests {
             let mut out = Vec::new();
             encode(code, &mut out);
             assert_eq!(decode(&out, true), Some((code, out.len())), "{code:x}");
-            assert_eq!(
-                decode(&out, false).map(|(code, _)| code),
-                char::from_u32(code).map(u32::from),
-                "{code:x}"
-            );
+            assert_eq!(decode(&out, false).map(|(code, _)| code), char::from_u32(code).map(u32::from), "{code:x}");
             assert_eq!(decode(&out[..out.len() - 1], true), None, "{code:x} cut");
         }
     }

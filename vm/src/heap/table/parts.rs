@@ -30,16 +30,10 @@ pub(super) struct Entry<'gc> {
 
 impl<'gc> Parts<'gc> {
     pub(super) fn nominal_bytes(&self) -> usize {
-        self.array.capacity() * VALUE_BYTES
-            + self.entries.capacity() * ENTRY_BYTES
-            + self.index.len() * 4
+        self.array.capacity() * VALUE_BYTES + self.entries.capacity() * ENTRY_BYTES + self.index.len() * 4
     }
 
-    pub(super) fn reserve_array(
-        &mut self,
-        accounting: &Accounting,
-        capacity: usize,
-    ) -> Result<(), OutOfMemory> {
+    pub(super) fn reserve_array(&mut self, accounting: &Accounting, capacity: usize) -> Result<(), OutOfMemory> {
         let added = (capacity - self.array.capacity()) * VALUE_BYTES;
         if added > LARGE_BYTES {
             accounting.check(added)?;
@@ -63,10 +57,7 @@ impl<'gc> Parts<'gc> {
             return self.find_string(string);
         }
         if self.index.is_empty() {
-            return self
-                .entries
-                .iter()
-                .position(|entry| entry.key.raw_equals(key));
+            return self.entries.iter().position(|entry| entry.key.raw_equals(key));
         }
         let hash = hash_if_known(key)?;
         self.probe(hash, |entry| entry.key.raw_equals(key))
@@ -75,15 +66,13 @@ impl<'gc> Parts<'gc> {
     #[inline]
     pub(super) fn find_string(&self, key: LuaString<'gc>) -> Option<usize> {
         if !key.is_short() {
-            let matches =
-                |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found == key);
+            let matches = |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found == key);
             if self.index.is_empty() {
                 return self.entries.iter().position(matches);
             }
             return self.probe(key.hash(), matches);
         }
-        let matches =
-            |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found.ptr_eq(key));
+        let matches = |entry: &Entry<'gc>| matches!(entry.key, Value::String(found) if found.ptr_eq(key));
         if self.index.is_empty() {
             return self.entries.iter().position(matches);
         }
@@ -136,11 +125,7 @@ impl<'gc> Parts<'gc> {
     }
 
     /// Makes room for one more entry: moves integer keys to the array part, drops removed keys, doubles if still needed.
-    pub(super) fn grow(
-        &mut self,
-        accounting: &Accounting,
-        new_key: Value<'gc>,
-    ) -> Result<(), OutOfMemory> {
+    pub(super) fn grow(&mut self, accounting: &Accounting, new_key: Value<'gc>) -> Result<(), OutOfMemory> {
         if self.integer_keys > 0 || matches!(new_key, Value::Integer(_)) {
             let goal = self.array_goal(new_key);
             if goal > self.array.len() {
@@ -150,11 +135,7 @@ impl<'gc> Parts<'gc> {
                 self.move_to_array(goal);
             }
         }
-        let live = self
-            .entries
-            .iter()
-            .filter(|entry| !entry.value.is_nil())
-            .count();
+        let live = self.entries.iter().filter(|entry| !entry.value.is_nil()).count();
         let capacity = if live + live / 4 < self.entries.capacity() {
             self.entries.capacity()
         } else {
@@ -220,11 +201,7 @@ impl<'gc> Parts<'gc> {
         entries.reserve_exact(capacity);
         entries.extend(self.entries.iter().filter(|entry| !entry.value.is_nil()));
         self.entries = entries;
-        self.integer_keys = self
-            .entries
-            .iter()
-            .filter(|entry| matches!(entry.key, Value::Integer(_)))
-            .count() as u32;
+        self.integer_keys = self.entries.iter().filter(|entry| matches!(entry.key, Value::Integer(_))).count() as u32;
         self.index = if capacity > UNINDEXED_MAX {
             vec![0; (capacity + capacity / 2).next_power_of_two()].into()
         } else {
@@ -232,8 +209,7 @@ impl<'gc> Parts<'gc> {
         };
         if !self.index.is_empty() {
             for number in 0..self.entries.len() {
-                let hash =
-                    hash_if_known(self.entries[number].key).expect("a stored key has its hash");
+                let hash = hash_if_known(self.entries[number].key).expect("a stored key has its hash");
                 self.link(hash, number as u32 + 1);
             }
         }

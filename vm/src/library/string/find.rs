@@ -13,8 +13,7 @@ use crate::heap::string::LuaString;
 use crate::heap::value::Value;
 use crate::interpreter::Indexed;
 use crate::text::pattern::{
-    CAPTURES_MAX, Capture, Captures, Cursor, Match, Matcher, PatternError, expand_replacement,
-    has_specials,
+    CAPTURES_MAX, Capture, Captures, Cursor, Match, Matcher, PatternError, expand_replacement, has_specials,
 };
 use crate::text::search::find_plain;
 
@@ -39,9 +38,7 @@ impl Budget {
     }
 
     fn charge(&self, call: &mut Call<'_, '_>) {
-        call.charge(
-            usize::try_from((self.whole - self.left) / STEPS_PER_FUEL).unwrap_or(usize::MAX),
-        );
+        call.charge(usize::try_from((self.whole - self.left) / STEPS_PER_FUEL).unwrap_or(usize::MAX));
     }
 }
 
@@ -58,9 +55,7 @@ fn capture_value<'gc>(
     whole: Match,
 ) -> Result<Value<'gc>, Error<'gc>> {
     match captures.get(index, whole) {
-        Ok(Capture::Range { start, end }) if end - start == source.len() => {
-            Ok(Value::String(source))
-        }
+        Ok(Capture::Range { start, end }) if end - start == source.len() => Ok(Value::String(source)),
         Ok(Capture::Range { start, end }) => call.string(&source.as_bytes()[start..end]),
         Ok(Capture::Position(position)) => Ok(Value::Integer(position as i64 + 1)),
         Err(error) => Err(pattern_error(call, error)),
@@ -77,11 +72,7 @@ fn return_match<'gc>(
 ) -> Result<Action, Error<'gc>> {
     // Not into slot 0 on: the arguments have to stay until nothing can fail any more.
     let first = call.scratch();
-    let (extent, count) = if with_extent {
-        (2, captures.len())
-    } else {
-        (0, captures.value_count())
-    };
+    let (extent, count) = if with_extent { (2, captures.len()) } else { (0, captures.value_count()) };
     call.reserve(first + extent + count)?;
     if with_extent {
         call.set_slot(first, Value::Integer(found.start as i64 + 1));
@@ -91,10 +82,7 @@ fn return_match<'gc>(
         let value = capture_value(call, source, captures, index, found)?;
         call.set_slot(first + extent + index, value);
     }
-    Ok(Action::Return {
-        first: first as u32,
-        count: (extent + count) as u32,
-    })
+    Ok(Action::Return { first: first as u32, count: (extent + count) as u32 })
 }
 
 pub(super) fn find<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
@@ -120,10 +108,7 @@ fn find_or_match<'gc>(call: &mut Call<'_, 'gc>, find: bool) -> Result<Action, Er
             None => call.return_value(Value::Nil),
             Some(offset) => {
                 let start = (init + offset) as i64;
-                call.return_values(&[
-                    Value::Integer(start + 1),
-                    Value::Integer(start + pattern.len() as i64),
-                ])
+                call.return_values(&[Value::Integer(start + 1), Value::Integer(start + pattern.len() as i64)])
             }
         };
     }
@@ -140,51 +125,30 @@ fn find_or_match<'gc>(call: &mut Call<'_, 'gc>, find: bool) -> Result<Action, Er
 }
 
 /// What `gmatch` returns. Its values: source, pattern, and where its cursor stands.
-pub(super) const GMATCH_STEP: NativeDefinition = NativeDefinition {
-    name: "string.gmatch.step",
-    code: gmatch_step,
-};
+pub(super) const GMATCH_STEP: NativeDefinition = NativeDefinition { name: "string.gmatch.step", code: gmatch_step };
 
 pub(super) fn gmatch<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let source = call.check_string(1)?;
     let pattern = call.check_string(2)?;
     let init = start_position(call.opt_integer(3, 1)?, source.len()) - 1;
     let [position, last_end] = cursor_values(Cursor::new(init));
-    let values = [
-        Value::String(source),
-        Value::String(pattern),
-        position,
-        last_end,
-    ];
+    let values = [Value::String(source), Value::String(pattern), position, last_end];
     let native = Native::new(call.context(), GMATCH_STEP, &values);
     call.return_value(Value::Native(native))
 }
 
 /// A cursor as two integers; -1 stands for no match yet.
 fn cursor_values<'gc>(cursor: Cursor) -> [Value<'gc>; 2] {
-    let last_end = if cursor.last_end == Cursor::NO_MATCH {
-        -1
-    } else {
-        cursor.last_end as i64
-    };
-    [
-        Value::Integer(cursor.position as i64),
-        Value::Integer(last_end),
-    ]
+    let last_end = if cursor.last_end == Cursor::NO_MATCH { -1 } else { cursor.last_end as i64 };
+    [Value::Integer(cursor.position as i64), Value::Integer(last_end)]
 }
 
 fn cursor_of(position: Value<'_>, last_end: Value<'_>) -> Cursor {
     let (Value::Integer(position), Value::Integer(last_end)) = (position, last_end) else {
-        return Cursor {
-            position: usize::MAX,
-            last_end: Cursor::NO_MATCH,
-        };
+        return Cursor { position: usize::MAX, last_end: Cursor::NO_MATCH };
     };
     let last_end = usize::try_from(last_end).unwrap_or(Cursor::NO_MATCH);
-    Cursor {
-        position: usize::try_from(position).unwrap_or(usize::MAX),
-        last_end,
-    }
+    Cursor { position: usize::try_from(position).unwrap_or(usize::MAX), last_end }
 }
 
 /// One step of `gmatch`. The state is how often the budget was used up.
@@ -249,9 +213,7 @@ pub(super) fn gsub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
     let count_max = call.opt_integer(4, i64::MAX)?;
     let replacement = match call.arg(3) {
         Value::Integer(_) | Value::Float(_) => Value::String(call.check_string(3)?),
-        value @ (Value::String(_) | Value::Table(_) | Value::Closure(_) | Value::Native(_)) => {
-            value
-        }
+        value @ (Value::String(_) | Value::Table(_) | Value::Closure(_) | Value::Native(_)) => value,
         _ => return Err(call.type_error(3, "string/function/table")),
     };
     let mut work = Substitution::load(call, source, replacement);
@@ -262,10 +224,7 @@ pub(super) fn gsub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
             Value::Integer(start) => start as usize,
             _ => work.kept,
         };
-        let found = Match {
-            start,
-            end: work.cursor.last_end,
-        };
+        let found = Match { start, end: work.cursor.last_end };
         let result = call.slot(base + SLOT_CALL);
         work.replace(call, found, result)?;
     }
@@ -281,11 +240,7 @@ pub(super) fn gsub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
             Ok(None) => break,
             Err(PatternError::Budget) => {
                 budget.charge(call);
-                let level = if cursor.position == position_before {
-                    level + 1
-                } else {
-                    0
-                };
+                let level = if cursor.position == position_before { level + 1 } else { 0 };
                 work.suspend(call, 0)?;
                 return call.again(GSUB_LEVEL + level);
             }
@@ -293,9 +248,7 @@ pub(super) fn gsub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
         };
         work.count += 1;
         match work.replacement {
-            Value::String(replacement) => {
-                work.expand(call, replacement.as_bytes(), &captures, found)?
-            }
+            Value::String(replacement) => work.expand(call, replacement.as_bytes(), &captures, found)?,
             Value::Table(_) => {
                 let key = capture_value(call, source, &captures, 0, found)?;
                 match call.machine.index(work.replacement, key)? {
@@ -331,22 +284,11 @@ impl<'gc> Substitution<'gc> {
                 Value::Integer(integer) => integer,
                 _ => 0,
             };
-            cursor = cursor_of(
-                call.slot(base + SLOT_POSITION),
-                call.slot(base + SLOT_LAST_END),
-            );
+            cursor = cursor_of(call.slot(base + SLOT_POSITION), call.slot(base + SLOT_LAST_END));
             (count, kept) = (integer(SLOT_COUNT), integer(SLOT_KEPT) as usize);
             pieces = Pieces::from_value(call.slot(base + SLOT_PIECES));
         }
-        Substitution {
-            source,
-            replacement,
-            cursor,
-            count,
-            kept,
-            pieces,
-            text: Vec::new(),
-        }
+        Substitution { source, replacement, cursor, count, kept, pieces, text: Vec::new() }
     }
 
     /// Adds the source up to the match to the result.
@@ -384,14 +326,7 @@ impl<'gc> Substitution<'gc> {
         let before = self.text.len();
         let length_max = LENGTH_MAX.min(room);
         let source = self.source.as_bytes();
-        match expand_replacement(
-            replacement,
-            source,
-            found,
-            captures,
-            length_max,
-            &mut self.text,
-        ) {
+        match expand_replacement(replacement, source, found, captures, length_max, &mut self.text) {
             Err(PatternError::ResultTooLarge) if room < LENGTH_MAX => {
                 return Err(Error::OutOfMemory);
             }
@@ -404,12 +339,7 @@ impl<'gc> Substitution<'gc> {
     }
 
     /// Replaces a match by what a callback or table gave for it; false and nil keep it.
-    fn replace(
-        &mut self,
-        call: &mut Call<'_, 'gc>,
-        found: Match,
-        value: Value<'gc>,
-    ) -> Result<(), Error<'gc>> {
+    fn replace(&mut self, call: &mut Call<'_, 'gc>, found: Match, value: Value<'gc>) -> Result<(), Error<'gc>> {
         match value {
             Value::Nil | Value::Boolean(false) => return Ok(()),
             Value::String(string) => {
@@ -423,10 +353,7 @@ impl<'gc> Substitution<'gc> {
                 append_number(value, &mut self.text);
             }
             _ => {
-                return Err(call.error(format!(
-                    "invalid replacement value (a {})",
-                    value.type_name()
-                )));
+                return Err(call.error(format!("invalid replacement value (a {})", value.type_name())));
             }
         }
         self.kept = found.end;
@@ -451,10 +378,7 @@ impl<'gc> Substitution<'gc> {
         call.set_slot(base + SLOT_COUNT, Value::Integer(self.count));
         call.set_slot(base + SLOT_KEPT, Value::Integer(self.kept as i64));
         call.set_slot(base + SLOT_MATCH_START, Value::Integer(match_start as i64));
-        call.set_slot(
-            base + SLOT_PIECES,
-            self.pieces.map_or(Value::Nil, Pieces::value),
-        );
+        call.set_slot(base + SLOT_PIECES, self.pieces.map_or(Value::Nil, Pieces::value));
         Ok(())
     }
 
@@ -490,9 +414,7 @@ impl<'gc> Substitution<'gc> {
                 if whole.len() + self.text.len() > LENGTH_MAX {
                     return Err(call.error("resulting string too large"));
                 }
-                call.context()
-                    .accounting()
-                    .check(whole.len() + self.text.len())?;
+                call.context().accounting().check(whole.len() + self.text.len())?;
                 whole.extend_from_slice(&self.text);
                 call.new_string(whole)?
             }

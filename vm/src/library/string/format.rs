@@ -34,17 +34,14 @@ pub(super) fn format<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
     let mut out = Vec::with_capacity(format.len() + 16);
     let (mut position, mut argument) = (0, 1);
     if call.state() == 1 {
-        let (Value::String(text), Value::Integer(directive), Value::Integer(index)) = (
-            call.slot(base + SLOT_TEXT),
-            call.slot(base + SLOT_POSITION),
-            call.slot(base + SLOT_ARGUMENT),
-        ) else {
+        let (Value::String(text), Value::Integer(directive), Value::Integer(index)) =
+            (call.slot(base + SLOT_TEXT), call.slot(base + SLOT_POSITION), call.slot(base + SLOT_ARGUMENT))
+        else {
             unreachable!("filled before the call");
         };
         (position, argument) = (directive as usize, index as usize);
         append(call, text.as_bytes(), &mut out)?;
-        let directive =
-            Directive::parse(&format[position..]).map_err(|error| format_error(call, error))?;
+        let directive = Directive::parse(&format[position..]).map_err(|error| format_error(call, error))?;
         let mut converted = Vec::new();
         let result = match call.slot(base + SLOT_CALL) {
             Value::String(string) => string.as_bytes(),
@@ -69,8 +66,7 @@ pub(super) fn format<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
         if argument > call.arg_count() {
             return Err(call.arg_error(argument, "no value"));
         }
-        let directive =
-            Directive::parse(&format[position..]).map_err(|error| format_error(call, error))?;
+        let directive = Directive::parse(&format[position..]).map_err(|error| format_error(call, error))?;
         if let Some(handler) = write_argument(call, &directive, argument, &mut out)? {
             let value = call.arg(argument);
             call.reserve(base + SLOT_CALL + 2)?;
@@ -205,20 +201,14 @@ fn write_quoted<'gc>(
 }
 
 /// A quoted byte takes up to four.
-fn prepare_quoted<'gc>(
-    call: &mut Call<'_, 'gc>,
-    string: LuaString<'gc>,
-    out: &[u8],
-) -> Result<(), Error<'gc>> {
+fn prepare_quoted<'gc>(call: &mut Call<'_, 'gc>, string: LuaString<'gc>, out: &[u8]) -> Result<(), Error<'gc>> {
     call.charge(string.len() / 4);
     let length = out.len().saturating_add(string.len().saturating_mul(4));
     if length > LENGTH_MAX {
         return Err(call.error("resulting string too large"));
     }
     if string.len() >= 64 {
-        call.context()
-            .accounting()
-            .check(out.len() + string.len())?;
+        call.context().accounting().check(out.len() + string.len())?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use crate::call::{Action, Call};
 use crate::error::Error;
 use crate::heap::value::Value;
 use crate::text::pack::{
-    Blame, Item, Items, Kind, PackError, packed_size, read_fixed, read_float, read_integer,
-    read_string, write_float, write_integer, write_padding, write_string,
+    Blame, Item, Items, Kind, PackError, packed_size, read_fixed, read_float, read_integer, read_string, write_float,
+    write_integer, write_padding, write_string,
 };
 
 /// The Lua error for what is wrong with a format or value; `value` is the argument to blame for a bad value.
@@ -33,10 +33,7 @@ pub(super) fn pack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
     let mut items = Items::new(format);
     let mut out = Vec::new();
     let mut argument = 1;
-    while let Some(item) = items
-        .next_item(out.len())
-        .map_err(|error| pack_error(call, error, argument))?
-    {
+    while let Some(item) = items.next_item(out.len()).map_err(|error| pack_error(call, error, argument))? {
         argument += usize::from(item.kind.takes_value());
         write_item(call, &item, argument, &mut out)?;
     }
@@ -77,11 +74,7 @@ fn write_item<'gc>(
 }
 
 /// Asks the limits for `additional` more bytes and charges for them.
-fn make_room<'gc>(
-    call: &mut Call<'_, 'gc>,
-    additional: usize,
-    out: &[u8],
-) -> Result<(), Error<'gc>> {
+fn make_room<'gc>(call: &mut Call<'_, 'gc>, additional: usize, out: &[u8]) -> Result<(), Error<'gc>> {
     if additional >= 64 {
         call.charge(additional / 16);
         if additional > LENGTH_MAX - out.len().min(LENGTH_MAX) {
@@ -104,10 +97,7 @@ pub(super) fn unpack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
     // Not into slot 0 on: the arguments have to stay until nothing can fail any more.
     let first = call.scratch();
     let mut count = 0;
-    while let Some(item) = items
-        .next_item(position)
-        .map_err(|error| pack_error(call, error, 2))?
-    {
+    while let Some(item) = items.next_item(position).map_err(|error| pack_error(call, error, 2))? {
         let (value, next) = read_item(call, &item, data, position)?;
         position = next;
         if !item.kind.takes_value() {
@@ -122,10 +112,7 @@ pub(super) fn unpack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
     }
     call.reserve(first + count + 1)?;
     call.set_slot(first + count, Value::Integer(position as i64 + 1));
-    Ok(Action::Return {
-        first: first as u32,
-        count: count as u32 + 1,
-    })
+    Ok(Action::Return { first: first as u32, count: count as u32 + 1 })
 }
 
 /// The value of an item and where the next one starts.
@@ -145,8 +132,7 @@ fn read_item<'gc>(
         }
         Kind::Single | Kind::Double => (Value::Float(read_float(item, fixed)), next),
         Kind::Chars | Kind::Counted | Kind::ZeroEnded => {
-            let (text, next) =
-                read_string(item, data, position).map_err(|error| pack_error(call, error, 2))?;
+            let (text, next) = read_string(item, data, position).map_err(|error| pack_error(call, error, 2))?;
             (call.string(text)?, next)
         }
     })

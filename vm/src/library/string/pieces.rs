@@ -48,11 +48,7 @@ impl<'gc> Pieces<'gc> {
     }
 
     /// Appends all text to `out`.
-    pub(super) fn append_to(
-        self,
-        call: &mut Call<'_, 'gc>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error<'gc>> {
+    pub(super) fn append_to(self, call: &mut Call<'_, 'gc>, out: &mut Vec<u8>) -> Result<(), Error<'gc>> {
         self.append_from(call, 1, self.0.length() as usize, out)
     }
 

@@ -39,10 +39,7 @@ pub(super) fn sort_plain<'gc>(
     } else if numbers {
         sort_values(&mut values, limit, number_less)
     } else {
-        let bytes: usize = values
-            .iter()
-            .map(|value| string_bytes(value).len().min(64))
-            .sum();
+        let bytes: usize = values.iter().map(|value| string_bytes(value).len().min(64)).sum();
         call.charge(bytes / 16);
         sort_values(&mut values, limit, |a, b| string_bytes(a) < string_bytes(b))
     };
@@ -64,12 +61,8 @@ fn number_less(a: &Value<'_>, b: &Value<'_>) -> bool {
     match (a, b) {
         (Value::Integer(a), Value::Integer(b)) => a < b,
         (Value::Float(a), Value::Float(b)) => a < b,
-        (Value::Integer(a), Value::Float(b)) => {
-            compare_integer_float(*a, *b) == Some(Ordering::Less)
-        }
-        (Value::Float(a), Value::Integer(b)) => {
-            compare_integer_float(*b, *a) == Some(Ordering::Greater)
-        }
+        (Value::Integer(a), Value::Float(b)) => compare_integer_float(*a, *b) == Some(Ordering::Less),
+        (Value::Float(a), Value::Integer(b)) => compare_integer_float(*b, *a) == Some(Ordering::Greater),
         _ => false,
     }
 }
@@ -152,11 +145,7 @@ fn sort_values<'gc>(
         values.swap(high - 1, left);
         let (below, above) = (left - low, high - left);
         let (lower, upper) = ((low, left - 1), (left + 1, high));
-        let (smaller, larger) = if below < above {
-            (lower, upper)
-        } else {
-            (upper, lower)
-        };
+        let (smaller, larger) = if below < above { (lower, upper) } else { (upper, lower) };
         if (below.max(above) - 1) / 128 > below.min(above) {
             random = next_random(random);
         }

@@ -74,14 +74,7 @@ struct Sorter {
 
 impl Sorter {
     fn new(high: u32) -> Self {
-        Sorter {
-            low: 1,
-            high,
-            left: 0,
-            right: 0,
-            waiting: 0,
-            random: 0,
-        }
+        Sorter { low: 1, high, left: 0, right: 0, waiting: 0, random: 0 }
     }
 
     fn load(call: &Call<'_, '_>, base: usize) -> Self {
@@ -90,14 +83,7 @@ impl Sorter {
             _ => (0, 0),
         };
         let ((low, high), (left, right), (waiting, random)) = (pair(0), pair(1), pair(2));
-        Sorter {
-            low,
-            high,
-            left,
-            right,
-            waiting,
-            random,
-        }
+        Sorter { low, high, left, right, waiting, random }
     }
 
     /// Saves what changes within a round.
@@ -123,20 +109,13 @@ impl Sorter {
         let (low, high, pivot) = (self.low, self.high, self.left);
         let lower = (low, pivot - 1);
         let upper = (pivot + 1, high);
-        let (smaller, larger) = if pivot - low < high - pivot {
-            (lower, upper)
-        } else {
-            (upper, lower)
-        };
+        let (smaller, larger) = if pivot - low < high - pivot { (lower, upper) } else { (upper, lower) };
         let smaller_size = (pivot - low).min(high - pivot);
         if (larger.1 - larger.0) / 128 > smaller_size {
             self.random = next_random(self.random);
         }
         if smaller.0 < smaller.1 {
-            call.set_slot(
-                base + SLOT_WAITING + self.waiting as usize,
-                pack_pair(larger.0, larger.1),
-            );
+            call.set_slot(base + SLOT_WAITING + self.waiting as usize, pack_pair(larger.0, larger.1));
             self.waiting += 1;
             (self.low, self.high) = smaller;
         } else {
@@ -178,10 +157,7 @@ pub(super) fn choose_pivot(low: u32, high: u32, random: u32) -> u32 {
 
 /// PUC Lua asks clock and address here; any numbers will do that break the pattern of the items.
 pub(super) fn next_random(random: u32) -> u32 {
-    (random ^ 0x9e37_79b9)
-        .wrapping_mul(1_664_525)
-        .wrapping_add(1_013_904_223)
-        .max(1)
+    (random ^ 0x9e37_79b9).wrapping_mul(1_664_525).wrapping_add(1_013_904_223).max(1)
 }
 
 pub(super) fn sort<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
@@ -225,13 +201,7 @@ pub(super) fn invalid_order<'gc>(call: &Call<'_, 'gc>) -> Error<'gc> {
 
 /// Reads item `position` into a slot.
 #[inline]
-fn read<'gc>(
-    call: &mut Call<'_, 'gc>,
-    sorter: &Sorter,
-    slot: usize,
-    position: u32,
-    next: u32,
-) -> Step<'gc> {
+fn read<'gc>(call: &mut Call<'_, 'gc>, sorter: &Sorter, slot: usize, position: u32, next: u32) -> Step<'gc> {
     let (base, object) = (call.scratch(), call.arg(1));
     let key = i64::from(position);
     if let Value::Table(table) = object {
@@ -243,12 +213,7 @@ fn read<'gc>(
     }
     sorter.save_places(call, base);
     // The result of a handler comes to the slot of its call; see `received`.
-    let step = call.read(
-        base + SLOT_CALL,
-        object,
-        Value::Integer(key),
-        next + RECEIVE * slot as u32,
-    )?;
+    let step = call.read(base + SLOT_CALL, object, Value::Integer(key), next + RECEIVE * slot as u32)?;
     if step.is_none() {
         let value = call.slot(base + SLOT_CALL);
         call.set_slot(base + slot, value);
@@ -261,13 +226,7 @@ const RECEIVE: u32 = 1 << 8;
 
 /// Stores a slot's value as item `position`.
 #[inline]
-fn store<'gc>(
-    call: &mut Call<'_, 'gc>,
-    sorter: &Sorter,
-    position: u32,
-    slot: usize,
-    next: u32,
-) -> Step<'gc> {
+fn store<'gc>(call: &mut Call<'_, 'gc>, sorter: &Sorter, position: u32, slot: usize, next: u32) -> Step<'gc> {
     let (base, object) = (call.scratch(), call.arg(1));
     let value = call.slot(base + slot);
     let key = i64::from(position);
@@ -283,22 +242,14 @@ fn store<'gc>(
 
 /// Compares the values of two slots, by the comparator if there is one; the answer is in the slot of calls.
 #[inline]
-fn less<'gc>(
-    call: &mut Call<'_, 'gc>,
-    sorter: &Sorter,
-    left: usize,
-    right: usize,
-    next: u32,
-) -> Step<'gc> {
+fn less<'gc>(call: &mut Call<'_, 'gc>, sorter: &Sorter, left: usize, right: usize, next: u32) -> Step<'gc> {
     let base = call.scratch();
     let (left, right) = (call.slot(base + left), call.slot(base + right));
     call.charge(1);
     sorter.save_places(call, base);
     match call.arg(2) {
         Value::Nil => call.less(base + SLOT_CALL, left, right, next),
-        comparator => call
-            .call_unyieldable(base + SLOT_CALL, comparator, &[left, right], 1, next)
-            .map(Some),
+        comparator => call.call_unyieldable(base + SLOT_CALL, comparator, &[left, right], 1, next).map(Some),
     }
 }
 

@@ -81,16 +81,9 @@ fn values() {
         ("%020a", Float(1.5), "0x0000000000001.8p+0"),
         ("%+a", Float(0.5), "+0x1p-1"),
     ] {
-        assert_eq!(
-            format_one(format, &value).as_deref(),
-            Ok(expected),
-            "{format}"
-        );
+        assert_eq!(format_one(format, &value).as_deref(), Ok(expected), "{format}");
     }
-    assert_eq!(
-        format_one("%.99f", &Float(12.0)),
-        Ok(format!("12.{}", "0".repeat(99)))
-    );
+    assert_eq!(format_one("%.99f", &Float(12.0)), Ok(format!("12.{}", "0".repeat(99))));
 }
 
 #[test]
@@ -115,28 +108,19 @@ fn errors() {
         ("%+x", specification("%+x")),
         ("%05s", specification("%05s")),
         ("%.3p", specification("%.3p")),
-        (
-            "%000000000000000000000d",
-            "invalid format (too long)".into(),
-        ),
+        ("%000000000000000000000d", "invalid format (too long)".into()),
         ("%5q", "specifier '%q' cannot have modifiers".into()),
     ] {
         assert_eq!(format_one(format, &Integer(1)), Err(expected), "{format}");
     }
-    assert_eq!(
-        format_one("%00000000000000000000d", &Integer(1)).as_deref(),
-        Ok("1")
-    );
+    assert_eq!(format_one("%00000000000000000000d", &Integer(1)).as_deref(), Ok("1"));
 }
 
 #[test]
 fn quoting() {
     let mut out = Vec::new();
     write_quoted_string(b"a\nb\r\x001\0z\"\\\t\x7f\xc8\x01\r9", &mut out);
-    assert_eq!(
-        out,
-        b"\"a\\\nb\\13\\0001\\0z\\\"\\\\\\9\\127\xc8\\1\\0139\""
-    );
+    assert_eq!(out, b"\"a\\\nb\\13\\0001\\0z\\\"\\\\\\9\\127\xc8\\1\\0139\"");
     for (value, expected) in [
         (f64::INFINITY, "1e9999"),
         (f64::NEG_INFINITY, "-1e9999"),

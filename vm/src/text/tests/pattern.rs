@@ -24,9 +24,7 @@ fn text(source: &str, found: Result<Option<Match>, PatternError>, captures: &Cap
 /// `string.find(source, pattern)`, its results separated by spaces.
 fn find(source: &str, pattern: &str) -> String {
     let mut captures = Captures::new();
-    let found =
-        Matcher::new(source.as_bytes(), pattern.as_bytes())
-            .find_at(0, &mut captures, &mut { PLENTY });
+    let found = Matcher::new(source.as_bytes(), pattern.as_bytes()).find_at(0, &mut captures, &mut { PLENTY });
     text(source, found, &captures)
 }
 
@@ -37,14 +35,7 @@ fn gsub(source: &str, pattern: &str, replacement: &str) -> Result<String, Patter
     let (mut out, mut copied, mut count) = (Vec::new(), 0, 0);
     while let Some(found) = matcher.next_match(&mut cursor, &mut captures, &mut { PLENTY })? {
         out.extend_from_slice(&bytes[copied..found.start]);
-        expand_replacement(
-            replacement.as_bytes(),
-            bytes,
-            found,
-            &captures,
-            1 << 20,
-            &mut out,
-        )?;
+        expand_replacement(replacement.as_bytes(), bytes, found, &captures, 1 << 20, &mut out)?;
         copied = found.end;
         count += 1;
     }
@@ -105,17 +96,10 @@ fn errors() {
         ("(()", "unfinished capture"),
         ("a)", "invalid pattern capture"),
     ] {
-        assert_eq!(
-            find("aaaa", pattern),
-            format!("error: {expected}"),
-            "{pattern:?}"
-        );
+        assert_eq!(find("aaaa", pattern), format!("error: {expected}"), "{pattern:?}");
     }
     assert_eq!(find("b", &"()".repeat(33)), "error: too many captures");
-    assert_eq!(
-        find("b", &format!("{}x", "(".repeat(33))),
-        "error: too many captures"
-    );
+    assert_eq!(find("b", &format!("{}x", "(".repeat(33))), "error: too many captures");
     assert_eq!(find("b", "a%"), "nil");
     let long = "a".repeat(300);
     assert_eq!(find(&long, &"a?".repeat(199)), "1 199");
@@ -142,29 +126,13 @@ fn substitutions() {
         ("a-b]c^+,d", "[+--]", "*", "a*b]c^**d 3"),
         ("a-b]c^+,d", "[^-a]", "*", "a-******* 7"),
     ] {
-        assert_eq!(
-            gsub(source, pattern, replacement).as_deref(),
-            Ok(expected),
-            "{source:?} {pattern:?}"
-        );
+        assert_eq!(gsub(source, pattern, replacement).as_deref(), Ok(expected), "{source:?} {pattern:?}");
     }
-    assert_eq!(
-        gsub("abc", "b", "%2"),
-        Err(PatternError::InvalidCaptureIndex(2))
-    );
+    assert_eq!(gsub("abc", "b", "%2"), Err(PatternError::InvalidCaptureIndex(2)));
     assert_eq!(gsub("abc", "b", "%"), Err(PatternError::InvalidReplacement));
-    assert_eq!(
-        gsub("abc", "b", "%x"),
-        Err(PatternError::InvalidReplacement)
-    );
-    assert_eq!(
-        gsub("abc", "(b", "%1"),
-        Err(PatternError::UnfinishedCapture)
-    );
-    assert_eq!(
-        gsub(&"a".repeat(2000), ".*", &"%0".repeat(1000)),
-        Err(PatternError::ResultTooLarge)
-    );
+    assert_eq!(gsub("abc", "b", "%x"), Err(PatternError::InvalidReplacement));
+    assert_eq!(gsub("abc", "(b", "%1"), Err(PatternError::UnfinishedCapture));
+    assert_eq!(gsub(&"a".repeat(2000), ".*", &"%0".repeat(1000)), Err(PatternError::ResultTooLarge));
 }
 
 #[test]
@@ -185,24 +153,14 @@ fn budget_bounds_the_work() {
     let source = "a".repeat(200);
     let pattern = format!("{}b", "a*".repeat(20));
     let mut budget = 100_000;
-    let found = Matcher::new(source.as_bytes(), pattern.as_bytes()).find_at(
-        0,
-        &mut Captures::new(),
-        &mut budget,
-    );
+    let found = Matcher::new(source.as_bytes(), pattern.as_bytes()).find_at(0, &mut Captures::new(), &mut budget);
     assert_eq!(found, Err(PatternError::Budget));
     assert_eq!(budget, 0);
 }
 
 #[test]
 fn more_sets_than_are_cached() {
-    assert_eq!(
-        find(
-            "abcdefabcdef",
-            "([a])([b])([c])([d])([e])([f])[a]+[b]+[c]+[d]-[e]?[f]$"
-        ),
-        "1 12 a b c d e f"
-    );
+    assert_eq!(find("abcdefabcdef", "([a])([b])([c])([d])([e])([f])[a]+[b]+[c]+[d]-[e]?[f]$"), "1 12 a b c d e f");
     assert_eq!(find("ababab!", "[a][b][^c][^d][a]-[b]-[!]"), "1 7");
     assert_eq!(find("aab1!", "[a]-[b][0-9][^x][^y]?"), "1 5");
 }

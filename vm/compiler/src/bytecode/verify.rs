@@ -1,0 +1,432 @@
+//! The verifier: what stands between bytes from anywhere and an interpreter that does not check its operands.
+//!
+//! For every function it proves, in time linear in its size:
+//!
+//! - Code is a sequence of known instructions; unused operands and inline caches are zero.
+//! - Every register, also of a group, is below `register_count`; constants, upvalues and child functions exist, and
+//!   constants are of the kind that the instruction wants.
+//! - Jumps land on instructions, and control cannot run past the end.
+//! - An open list (a call or `...` with all its values) is consumed by the very next instruction, and nothing else gets
+//!   there: the consumer may rely on `top`.
+//! - Loop instructions come in matching pairs.
+//! - Variable arguments are used only in a function that prepares them, first thing.
+//! - Line and variable tables are ordered and in range.
+//!
+//! What registers hold is *not* proved: the interpreter checks the type of every value it uses.
+
+use super::function::{Constant, FunctionParts, LineEntry, LocalVariable};
+use super::instruction::Instruction;
+use super::opcode::{Layout, Opcode, Operand, Trailing};
+
+/// How deeply functions nest, at most.
+const NESTING_MAX: usize = 200;
+
+const REGISTERS_MIN: usize = 2;
+const UPVALUES_MAX: usize = 255;
+
+/// The longest string that field instructions take as a key, in bytes.
+pub const SHORT_STRING_BYTES_MAX: usize = 40;
+
+/// Array items per word of code that a `NewTable` may ask room for; a `SetList` stores no more.
+const ARRAY_ITEMS_PER_WORD: usize = 255;
+
+/// A function, and all functions inside it, that the interpreter may run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified(FunctionParts);
+
+/// The rule that a function breaks, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid bytecode in the function at line {line_defined}, instruction {pc}: {violation}")]
+pub struct VerifyError {
+    /// The line where the function is defined; 0 for a main function.
+    pub line_defined: u32,
+    /// The instruction's position; 0 for a rule about the function as a whole.
+    pub pc: usize,
+    pub violation: Violation,
+}
+
+/// A broken rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    #[error("functions nest too deeply")]
+    NestingTooDeep,
+    #[error("register count or parameter count out of range")]
+    RegisterCount,
+    #[error("upvalue description out of range")]
+    UpvalueDescription,
+    #[error("code too long")]
+    CodeTooLong,
+    #[error("unknown opcode")]
+    UnknownOpcode,
+    #[error("trailing word missing")]
+    TrailingWordMissing,
+    #[error("inline cache not empty")]
+    CacheNotEmpty,
+    #[error("unused operand not zero")]
+    UnusedOperand,
+    #[error("flag neither 0 nor 1")]
+    Flag,
+    #[error("register out of range")]
+    Register,
+    #[error("constant out of range")]
+    Constant,
+    #[error("constant of the wrong kind")]
+    ConstantKind,
+    #[error("upvalue out of range")]
+    Upvalue,
+    #[error("child function out of range")]
+    Function,
+    #[error("count out of range")]
+    Count,
+    #[error("jump target is not an instruction")]
+    JumpTarget,
+    #[error("jump past the start of an open list")]
+    JumpToConsumer,
+    #[error("open list without its other half")]
+    OpenList,
+    #[error("skip over something that is not one whole instruction")]
+    Skip,
+    #[error("loop instruction without its partner")]
+    Loop,
+    #[error("variable arguments not prepared or prepared wrongly")]
+    VarArg,
+    #[error("control runs past the end")]
+    End,
+    #[error("line table not in order")]
+    Lines,
+    #[error("variable table out of range or not in order")]
+    Locals,
+}
+
+impl Verified {
+    pub fn parts(&self) -> &FunctionParts {
+        &self.0
+    }
+
+    pub fn into_parts(self) -> FunctionParts {
+        self.0
+    }
+}
+
+/// Checks a function and all functions inside it. The upvalue descriptions of the outermost function are not looked at: it
+/// has no enclosing function that they could refer to.
+pub fn verify(parts: FunctionParts) -> Result<Verified, VerifyError> {
+    match verify_tree(&parts) {
+        Ok(()) => Ok(Verified(parts)),
+        Err(error) => {
+            drop_without_recursion(parts);
+            Err(error)
+        }
+    }
+}
+
+fn verify_tree(root: &FunctionParts) -> Result<(), VerifyError> {
+    let mut waiting: Vec<(&FunctionParts, Option<&FunctionParts>, usize)> = vec![(root, None, 1)];
+    while let Some((parts, parent, depth)) = waiting.pop() {
+        let place = |(pc, violation)| VerifyError { line_defined: parts.line_defined, pc, violation };
+        if depth > NESTING_MAX {
+            return Err(place((0, Violation::NestingTooDeep)));
+        }
+        verify_header(parts, parent).map_err(|violation| place((0, violation)))?;
+        Checker::new(parts).check().map_err(place)?;
+        verify_lines(&parts.lines, parts.code.len()).map_err(|violation| place((0, violation)))?;
+        verify_locals(&parts.locals, parts).map_err(|violation| place((0, violation)))?;
+        waiting.extend(parts.functions.iter().map(|child| (child, Some(parts), depth + 1)));
+    }
+    Ok(())
+}
+
+/// Rejected parts may nest too deeply to be dropped as they are.
+fn drop_without_recursion(parts: FunctionParts) {
+    let mut waiting = vec![parts];
+    while let Some(mut parts) = waiting.pop() {
+        waiting.append(&mut parts.functions);
+    }
+}
+
+fn verify_header(parts: &FunctionParts, parent: Option<&FunctionParts>) -> Result<(), Violation> {
+    let registers = usize::from(parts.register_count);
+    if registers < REGISTERS_MIN || usize::from(parts.parameter_count) > registers {
+        return Err(Violation::RegisterCount);
+    }
+    if parts.upvalues.len() > UPVALUES_MAX {
+        return Err(Violation::UpvalueDescription);
+    }
+    if let Some(parent) = parent {
+        for upvalue in &parts.upvalues {
+            let limit = if upvalue.in_stack { usize::from(parent.register_count) } else { parent.upvalues.len() };
+            if usize::from(upvalue.index) >= limit {
+                return Err(Violation::UpvalueDescription);
+            }
+        }
+    }
+    if parts.code.len() > i32::MAX as usize {
+        return Err(Violation::CodeTooLong);
+    }
+    Ok(())
+}
+
+fn verify_lines(lines: &[LineEntry], code_length: usize) -> Result<(), Violation> {
+    let in_order = lines.windows(2).all(|pair| pair[0].pc < pair[1].pc);
+    let in_range = lines.last().is_none_or(|last| (last.pc as usize) < code_length);
+    if in_order && in_range { Ok(()) } else { Err(Violation::Lines) }
+}
+
+fn verify_locals(locals: &[LocalVariable], parts: &FunctionParts) -> Result<(), Violation> {
+    let in_order = locals.windows(2).all(|pair| pair[0].start_pc <= pair[1].start_pc);
+    let in_range = locals.iter().all(|local| {
+        local.register < parts.register_count
+            && local.start_pc <= local.end_pc
+            && local.end_pc as usize <= parts.code.len()
+    });
+    if in_order && in_range { Ok(()) } else { Err(Violation::Locals) }
+}
+
+/// A violation at a position.
+type Located = (usize, Violation);
+
+/// The check of one function's code.
+struct Checker<'p> {
+    parts: &'p FunctionParts,
+    registers: usize,
+    /// For each word whether an instruction begins there.
+    starts: Vec<bool>,
+    /// Where control may arrive other than from the instruction before.
+    targets: Vec<(usize, usize)>,
+}
+
+impl<'p> Checker<'p> {
+    fn new(parts: &'p FunctionParts) -> Self {
+        Checker {
+            parts,
+            registers: usize::from(parts.register_count),
+            starts: vec![false; parts.code.len()],
+            targets: Vec::new(),
+        }
+    }
+
+    fn check(mut self) -> Result<(), Located> {
+        let mut pc = 0;
+        let mut previous: Option<(Opcode, Instruction)> = None;
+        while let Some(&word) = self.parts.code.get(pc) {
+            let instruction = Instruction(word);
+            let at = |violation| (pc, violation);
+            let opcode = instruction.opcode().ok_or(at(Violation::UnknownOpcode))?;
+            self.starts[pc] = true;
+            self.check_operands(opcode, instruction).map_err(at)?;
+            self.check_trailing_word(pc, opcode).map_err(at)?;
+            self.check_group(opcode, instruction).map_err(at)?;
+            self.check_constant_kind(opcode, instruction).map_err(at)?;
+            self.check_vararg(pc, opcode, instruction).map_err(at)?;
+            check_sequence(previous, opcode, instruction).map_err(at)?;
+            if opcode == Opcode::LoadFalseSkip {
+                self.targets.push((pc, pc + 2));
+            }
+            previous = Some((opcode, instruction));
+            pc += opcode.words();
+        }
+        match previous {
+            Some((Opcode::Return | Opcode::Return0 | Opcode::Return1 | Opcode::TailCall | Opcode::Jump, _)) => {}
+            _ => return Err((pc.saturating_sub(1), Violation::End)),
+        }
+        self.check_targets()
+    }
+
+    fn opcode_at(&self, pc: usize) -> Option<Opcode> {
+        Instruction(*self.parts.code.get(pc)?).opcode()
+    }
+
+    /// Where the jump at `pc`, whose trailing word exists, goes.
+    fn jump_target(&self, pc: usize) -> Option<usize> {
+        let offset = *self.parts.code.get(pc + 1)? as i32;
+        usize::try_from(pc as i64 + 2 + i64::from(offset)).ok()
+    }
+
+    fn check_operands(&self, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
+        let layout: Layout = opcode.layout();
+        self.check_operand(layout.a, instruction.a())?;
+        if layout.wide {
+            return self.check_operand(layout.b, instruction.bx());
+        }
+        self.check_operand(layout.b, instruction.b())?;
+        self.check_operand(layout.c, instruction.c())
+    }
+
+    fn check_operand(&self, operand: Operand, value: usize) -> Result<(), Violation> {
+        match operand {
+            Operand::None if value != 0 => Err(Violation::UnusedOperand),
+            Operand::Read | Operand::Write | Operand::Group if value >= self.registers => Err(Violation::Register),
+            Operand::Constant if value >= self.parts.constants.len() => Err(Violation::Constant),
+            Operand::Upvalue if value >= self.parts.upvalues.len() => Err(Violation::Upvalue),
+            Operand::Flag if value > 1 => Err(Violation::Flag),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_trailing_word(&mut self, pc: usize, opcode: Opcode) -> Result<(), Violation> {
+        let trailing = opcode.layout().trailing;
+        if trailing == Trailing::None {
+            return Ok(());
+        }
+        let word = *self.parts.code.get(pc + 1).ok_or(Violation::TrailingWordMissing)?;
+        match trailing {
+            Trailing::Cache if word != 0 => Err(Violation::CacheNotEmpty),
+            Trailing::Jump => {
+                let target = self.jump_target(pc).ok_or(Violation::JumpTarget)?;
+                self.targets.push((pc, target));
+                Ok(())
+            }
+            Trailing::Argument => self.check_argument(opcode, word as usize),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_argument(&self, opcode: Opcode, word: usize) -> Result<(), Violation> {
+        match opcode {
+            Opcode::LoadConstantWide if word >= self.parts.constants.len() => Err(Violation::Constant),
+            Opcode::Closure if word >= self.parts.functions.len() => Err(Violation::Function),
+            Opcode::NewTable if word > self.parts.code.len() * ARRAY_ITEMS_PER_WORD => Err(Violation::Count),
+            _ => Ok(()),
+        }
+    }
+
+    /// The extent of the registers that an instruction uses from `A` on.
+    fn check_group(&self, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
+        let (a, b, c) = (instruction.a(), instruction.b(), instruction.c());
+        let last = match opcode {
+            Opcode::LoadNil => a + b,
+            Opcode::Concat if b < 2 => return Err(Violation::Count),
+            Opcode::Concat => a + b - 1,
+            Opcode::SelfField => a + 1,
+            // Operand 0 means an open list, which begins at or above A.
+            Opcode::Call => a + b.saturating_sub(1).max(c.saturating_sub(2)),
+            Opcode::TailCall => a + b.saturating_sub(1),
+            Opcode::Return => a + b.saturating_sub(2),
+            Opcode::VarArg => a + c.saturating_sub(2),
+            Opcode::ForPrep | Opcode::ForLoop | Opcode::TForPrep => a + 3,
+            Opcode::TForLoop => a + 4,
+            Opcode::TForCall if c == 0 => return Err(Violation::Count),
+            // The call itself works on copies in the registers A+4 to A+6.
+            Opcode::TForCall => a + (3 + c).max(6),
+            Opcode::SetList => a + b,
+            _ => return Ok(()),
+        };
+        if last >= self.registers { Err(Violation::Register) } else { Ok(()) }
+    }
+
+    fn check_constant_kind(&self, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
+        use Opcode as O;
+        let constant = |number: usize| self.parts.constants.get(number);
+        let fits = match opcode {
+            O::GetTabUp | O::GetField | O::SelfField => is_short_string(constant(instruction.c())),
+            O::SetTabUp | O::SetTabUpK | O::SetField | O::SetFieldK => is_short_string(constant(instruction.b())),
+            O::AddK | O::SubK | O::MulK | O::DivK | O::ModK | O::PowK | O::IDivK => {
+                matches!(constant(instruction.c()), Some(Constant::Integer(_) | Constant::Float(_)))
+            }
+            O::BAndK | O::BOrK | O::BXorK => {
+                matches!(constant(instruction.c()), Some(Constant::Integer(_)))
+            }
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(Violation::ConstantKind) }
+    }
+
+    fn check_vararg(&self, pc: usize, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
+        let is_prepared = opcode == Opcode::VarArgPrep;
+        let must_prepare = pc == 0 && self.parts.is_vararg;
+        let wrong_count = is_prepared && instruction.a() != usize::from(self.parts.parameter_count);
+        let unprepared_use = opcode == Opcode::VarArg && !self.parts.is_vararg;
+        if is_prepared != must_prepare || wrong_count || unprepared_use { Err(Violation::VarArg) } else { Ok(()) }
+    }
+
+    /// Targets are instructions, not consumers of open lists; loop instructions jump to their partners.
+    fn check_targets(&self) -> Result<(), Located> {
+        for &(pc, target) in &self.targets {
+            let at = |violation| (pc, violation);
+            let opcode = self.opcode_at(pc).ok_or(at(Violation::UnknownOpcode))?;
+            if !self.starts.get(target).copied().unwrap_or(false) {
+                return Err(at(if opcode == Opcode::LoadFalseSkip { Violation::Skip } else { Violation::JumpTarget }));
+            }
+            if consumes_open_list(opcode_and_instruction(self.parts, target)) {
+                return Err(at(Violation::JumpToConsumer));
+            }
+            if target == 0 && self.parts.is_vararg {
+                return Err(at(Violation::VarArg)); // The arguments are prepared once.
+            }
+            let is_paired = match opcode {
+                Opcode::ForPrep => {
+                    self.is_partner(pc, target.wrapping_sub(2), Opcode::ForLoop)
+                        && self.jump_target(target.wrapping_sub(2)) == Some(pc + 2)
+                }
+                Opcode::ForLoop => self.is_partner(pc, target.wrapping_sub(2), Opcode::ForPrep),
+                Opcode::TForPrep => self.is_partner(pc, target, Opcode::TForCall),
+                Opcode::TForLoop => self.is_partner(pc, target.wrapping_sub(2), Opcode::TForPrep),
+                _ => true,
+            };
+            if !is_paired {
+                return Err(at(Violation::Loop));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an instruction `opcode` begins at `partner` and has the same `A` as the one at `pc`.
+    fn is_partner(&self, pc: usize, partner: usize, opcode: Opcode) -> bool {
+        self.starts.get(partner).copied().unwrap_or(false)
+            && self.opcode_at(partner) == Some(opcode)
+            && Instruction(self.parts.code[partner]).a() == Instruction(self.parts.code[pc]).a()
+    }
+}
+
+/// Rules about two instructions in a row.
+fn check_sequence(
+    previous: Option<(Opcode, Instruction)>,
+    opcode: Opcode,
+    instruction: Instruction,
+) -> Result<(), Violation> {
+    let opened = previous.filter(|&(opcode, instruction)| opens_list(opcode, instruction));
+    match (opened, consumes_open_list(Some((opcode, instruction)))) {
+        (None, false) => {}
+        (Some((_, open)), true) => {
+            // The values in between, if any, are in registers that the consumer reads too.
+            let first = instruction.a() + usize::from(opcode != Opcode::Return);
+            if open.a() < first {
+                return Err(Violation::OpenList);
+            }
+        }
+        _ => return Err(Violation::OpenList),
+    }
+    let after_call = previous.filter(|&(opcode, _)| opcode == Opcode::TForCall);
+    match (after_call, opcode == Opcode::TForLoop) {
+        (None, false) => {}
+        (Some((_, call)), true) if call.a() == instruction.a() => {}
+        _ => return Err(Violation::Loop),
+    }
+    if previous.is_some_and(|(opcode, _)| opcode == Opcode::LoadFalseSkip) && opcode.words() != 1 {
+        return Err(Violation::Skip);
+    }
+    Ok(())
+}
+
+fn opens_list(opcode: Opcode, instruction: Instruction) -> bool {
+    matches!(opcode, Opcode::Call | Opcode::VarArg) && instruction.c() == 0
+}
+
+fn consumes_open_list(decoded: Option<(Opcode, Instruction)>) -> bool {
+    decoded.is_some_and(|(opcode, instruction)| {
+        matches!(opcode, Opcode::Call | Opcode::TailCall | Opcode::Return | Opcode::SetList) && instruction.b() == 0
+    })
+}
+
+fn opcode_and_instruction(parts: &FunctionParts, pc: usize) -> Option<(Opcode, Instruction)> {
+    let instruction = Instruction(*parts.code.get(pc)?);
+    Some((instruction.opcode()?, instruction))
+}
+
+fn is_short_string(constant: Option<&Constant>) -> bool {
+    matches!(constant, Some(Constant::String(text)) if text.len() <= SHORT_STRING_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests;

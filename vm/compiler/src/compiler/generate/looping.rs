@@ -1,0 +1,137 @@
+//! Loops (manual §3.3.4, §3.3.5).
+//!
+//! A `while` loop tests at its bottom, so that an iteration costs one jump: control enters by jumping to the test.
+
+use super::descriptor::{Descriptor, Kind};
+use super::jump::JumpList;
+use super::{Generated, Generator, LoopExit};
+use crate::bytecode::opcode::Opcode;
+use crate::compiler::ast::{Block, Expression, GenericFor, Literal, LocalId, NumericFor, While};
+
+impl Generator<'_> {
+    #[inline(never)]
+    pub(super) fn while_loop(&mut self, statement: &While) -> Generated<()> {
+        self.line = statement.do_line;
+        let runs_forever = statement.condition.as_literal().is_some_and(Literal::is_truthy);
+        let mut to_test = JumpList::EMPTY;
+        if !runs_forever {
+            let pc = self.emit_jump();
+            self.add_jump(&mut to_test, pc);
+        }
+        let body = self.mark_target();
+        self.enter_loop(false);
+        self.block(&statement.block)?;
+        if runs_forever {
+            let mut again = JumpList::EMPTY;
+            let pc = self.emit_jump();
+            self.add_jump(&mut again, pc);
+            self.patch_jumps(again, body);
+        } else {
+            self.patch_to_here(to_test);
+            let mut condition = self.expression(&statement.condition)?;
+            self.go_if_false(&mut condition)?;
+            self.patch_jumps(condition.true_list, body);
+            self.free = self.active.len();
+        }
+        self.line = statement.end_line;
+        self.leave_loop();
+        Ok(())
+    }
+
+    #[inline(never)]
+    pub(super) fn repeat_loop(&mut self, block: &Block, condition: &Expression) -> Generated<()> {
+        let start = self.mark_target();
+        let level = self.active.len();
+        self.enter_loop(false);
+        self.statements(block)?;
+        let mut again = self.condition(condition, condition.line)?;
+        if self.needs_close(level) {
+            self.close_down_to(level);
+            let mut out = JumpList::EMPTY;
+            let pc = self.emit_jump();
+            self.add_jump(&mut out, pc);
+            self.patch_to_here(again);
+            self.close_down_to(level);
+            again = JumpList::EMPTY;
+            let pc = self.emit_jump();
+            self.add_jump(&mut again, pc);
+            self.patch_to_here(out);
+        }
+        self.patch_jumps(again, start);
+        self.deactivate(level);
+        self.leave_loop();
+        Ok(())
+    }
+
+    #[inline(never)]
+    pub(super) fn numeric_for(&mut self, statement: &NumericFor) -> Generated<()> {
+        let base = self.free;
+        for value in [&statement.start, &statement.limit] {
+            let mut value = self.expression(value)?;
+            self.put_in_next_register(&mut value)?;
+        }
+        let mut step = match &statement.step {
+            Some(step) => self.expression(step)?,
+            None => Descriptor::new(Kind::Integer(1)),
+        };
+        self.put_in_next_register(&mut step)?;
+        self.activate(statement.state, 3);
+        self.enter_loop(false);
+        self.line = statement.do_line;
+        let prepare = self.emit_with_word(Self::abc(Opcode::ForPrep, base, 0, 0), 0);
+        self.for_body(&statement.block, statement.state.0 + 3, 1)?;
+        self.line = statement.line;
+        let step = self.emit_with_word(Self::abc(Opcode::ForLoop, base, 0, 0), 0);
+        self.set_jump(step, prepare + 2);
+        let end = self.mark_target();
+        self.set_jump(prepare, end);
+        self.leave_loop();
+        self.deactivate(base);
+        Ok(())
+    }
+
+    #[inline(never)]
+    pub(super) fn generic_for(&mut self, statement: &GenericFor) -> Generated<()> {
+        let base = self.free;
+        let last = self.all_but_last(&statement.values)?;
+        self.adjust_values(4, statement.values.len(), last)?;
+        self.activate(statement.state, 4);
+        self.check_registers(3)?; // The call works on copies of function, state and control.
+        self.enter_loop(true);
+        self.line = statement.do_line;
+        let prepare = self.emit_with_word(Self::abc(Opcode::TForPrep, base, 0, 0), 0);
+        self.for_body(&statement.block, statement.state.0 + 4, statement.variable_count)?;
+        let call_target = self.mark_target();
+        self.set_jump(prepare, call_target);
+        self.line = statement.line;
+        self.emit(Self::abc(Opcode::TForCall, base, 0, statement.variable_count));
+        let step = self.emit_with_word(Self::abc(Opcode::TForLoop, base, 0, 0), 0);
+        self.set_jump(step, prepare + 2);
+        self.leave_loop();
+        self.emit(Self::abc(Opcode::Close, base, 0, 0));
+        self.deactivate(base);
+        Ok(())
+    }
+
+    /// The body of a `for` loop with its `count` visible variables.
+    fn for_body(&mut self, block: &Block, first: u32, count: usize) -> Generated<()> {
+        let level = self.active.len();
+        self.mark_target();
+        self.reserve(count)?;
+        self.activate(LocalId(first), count);
+        self.statements(block)?;
+        self.leave_scope(level, block);
+        Ok(())
+    }
+
+    fn enter_loop(&mut self, closes: bool) {
+        self.loops.push(LoopExit { jumps: JumpList::EMPTY, active_locals: self.active.len(), closes });
+    }
+
+    /// Makes the loop's breaks go to the next position.
+    fn leave_loop(&mut self) {
+        if let Some(exit) = self.loops.pop() {
+            self.patch_to_here(exit.jumps);
+        }
+    }
+}
