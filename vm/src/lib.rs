@@ -1,4 +1,22 @@
-//! Lua 5.4: compiler, verified bytecode, interpreter, heap and standard library.
+//! Lua 5.4 that can stop anywhere: interpreter, heap and standard library over the verified bytecode of `cu-compiler`.
+//!
+//! A [`Vm`] compiles chunks, runs them in slices of fuel and collects garbage between the slices. Output and time go through a
+//! [`Host`]. Inside [`Vm::enter`] a [`Context`] gives access to values; whatever has to outlive that is a [`Handle`].
+//!
+//! ```
+//! use cu_vm::{Options, Value, Vm};
+//!
+//! let mut vm = Vm::new(Options::default());
+//! let chunk = vm.load(b"local a, b = ... return (a or 6) * (b or 7)", "=answer").unwrap();
+//! let answer = vm.run(&chunk, 1_000_000, |_, values| match values {
+//!     [Value::Integer(answer)] => *answer,
+//!     _ => 0,
+//! });
+//! assert_eq!(answer, Ok(42));
+//!
+//! let chunk = vm.load(b"while true do end", "=loop").unwrap();
+//! assert_eq!(vm.run(&chunk, 1_000_000, |_, _| ()), Err(cu_vm::RunError::OutOfFuel));
+//! ```
 
 mod call;
 mod collect;

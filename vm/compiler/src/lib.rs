@@ -10,7 +10,7 @@
 //! let parts = cu_compiler::compile(b"return 6 * 7", b"=answer").unwrap();
 //! assert!(verify(parts).is_ok());
 //! let error = cu_compiler::compile(b"return +", b"=answer").unwrap_err();
-//! assert_eq!(error.message, b"answer:1: unexpected symbol near <eof>");
+//! assert_eq!(error.message, b"answer:1: unexpected symbol near '+'");
 //! ```
 
 #![forbid(unsafe_code)]
