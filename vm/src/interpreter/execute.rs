@@ -20,6 +20,7 @@ use crate::arithmetic::{
 };
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
+use crate::error::Error;
 use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN};
 use crate::heap::native::Role;
 use crate::heap::table::Table;
@@ -65,26 +66,6 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     (*frame).pc = pc;
                     machine.stop = $reason;
                     return;
-                }};
-            }
-            macro_rules! flow {
-                ($result:expr) => {{
-                    (*frame).pc = pc;
-                    match $result {
-                        Ok(Flow::Continue) => {
-                            machine.memory_retry = false;
-                            frame = machine.top_frame_mut();
-                            base = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
-                        }
-                        Ok(Flow::Enter) => continue 'frame,
-                        Ok(Flow::Stop) => return,
-                        Err(error) => {
-                            if machine.throw(error) == Flow::Stop {
-                                return;
-                            }
-                            continue 'frame;
-                        }
-                    }
                 }};
             }
             macro_rules! jump {
@@ -133,124 +114,129 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 }};
             }
 
-            loop {
+            'dispatch: loop {
                 let i = Instruction((*pc).get());
                 pc = pc.add(1);
-                macro_rules! a {
-                    () => {
-                        *base.add(i.a())
-                    };
-                }
-                macro_rules! b {
-                    () => {
-                        *base.add(i.b())
-                    };
-                }
-                macro_rules! c {
-                    () => {
-                        *base.add(i.c())
-                    };
-                }
-                // Operands are looked at in place: a value that is copied to a local variable and passed on in the slow case
-                // would be stored to the Rust stack in the fast one too.
-                macro_rules! numbers {
-                    ($event:ident, $left:expr, $right:expr, $integer:expr, $float:expr) => {{
-                        let (left, right): (*const Value<'gc>, *const Value<'gc>) =
-                            (&raw const $left, &raw const $right);
-                        match (&*left, &*right) {
-                            (Value::Integer(x), Value::Integer(y)) => a!() = $integer(*x, *y),
-                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float($float(*x, *y)),
-                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float($float(*x as f64, *y)),
-                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float($float(*x, *y as f64)),
-                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right)),
-                        }
-                    }};
-                }
-                macro_rules! arithmetic {
-                    ($event:ident, $left:expr, $right:expr, $integer:expr, $float:expr) => {
-                        numbers!($event, $left, $right, |x, y| Value::Integer($integer(x, y)), $float)
-                    };
-                }
-                macro_rules! immediate {
-                    ($event:ident, $integer:expr, $float:expr) => {{
-                        let left: *const Value<'gc> = &raw const b!();
-                        match &*left {
-                            Value::Integer(x) => a!() = Value::Integer($integer(*x, i.c() as i64)),
-                            Value::Float(x) => a!() = Value::Float($float(*x, i.c() as f64)),
-                            _ => {
-                                let right = Value::Integer(i.c() as i64);
-                                flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, right))
+                let flow = 'op: {
+                    // Ends the instruction by an operation out of line.
+                    macro_rules! slow {
+                        ($result:expr) => {{
+                            (*frame).pc = pc;
+                            let result = $result;
+                            break 'op machine.settle(result);
+                        }};
+                    }
+                    // Likewise for an instruction with a trailing word that is not a jump.
+                    macro_rules! slow_skip {
+                        ($result:expr) => {{
+                            (*frame).pc = pc;
+                            let result = $result;
+                            break 'op machine.settle_and_skip(result);
+                        }};
+                    }
+                    macro_rules! a {
+                        () => {
+                            *base.add(i.a())
+                        };
+                    }
+                    macro_rules! b {
+                        () => {
+                            *base.add(i.b())
+                        };
+                    }
+                    macro_rules! c {
+                        () => {
+                            *base.add(i.c())
+                        };
+                    }
+                    // Operands are looked at in place: a value that is copied to a local variable and passed on in the slow case
+                    // would be stored to the Rust stack in the fast one too.
+                    macro_rules! numbers {
+                        ($event:ident, $left:expr, $right:expr, $integer:expr, $float:expr) => {{
+                            let (left, right): (*const Value<'gc>, *const Value<'gc>) =
+                                (&raw const $left, &raw const $right);
+                            match (&*left, &*right) {
+                                (Value::Integer(x), Value::Integer(y)) => a!() = $integer(*x, *y),
+                                (Value::Float(x), Value::Float(y)) => a!() = Value::Float($float(*x, *y)),
+                                (Value::Integer(x), Value::Float(y)) => a!() = Value::Float($float(*x as f64, *y)),
+                                (Value::Float(x), Value::Integer(y)) => a!() = Value::Float($float(*x, *y as f64)),
+                                _ => slow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right)),
                             }
-                        }
-                    }};
-                }
-                // Division and modulo on integers can fail; the slow function says how.
-                macro_rules! division {
-                    ($event:ident, $right:expr, $integer:expr, $float:expr) => {{
-                        let (left, right): (*const Value<'gc>, *const Value<'gc>) =
-                            (&raw const b!(), &raw const $right);
-                        match (&*left, &*right) {
-                            (Value::Integer(x), Value::Integer(y)) if *y != 0 => {
-                                a!() = Value::Integer($integer(*x, *y).unwrap_unchecked());
-                            }
-                            (Value::Float(x), Value::Float(y)) => a!() = Value::Float($float(*x, *y)),
-                            (Value::Integer(x), Value::Float(y)) => a!() = Value::Float($float(*x as f64, *y)),
-                            (Value::Float(x), Value::Integer(y)) => a!() = Value::Float($float(*x, *y as f64)),
-                            _ => flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right)),
-                        }
-                    }};
-                }
-                macro_rules! in_floats {
-                    ($event:ident, $right:expr, $float:expr) => {
-                        numbers!(
-                            $event,
-                            b!(),
-                            $right,
-                            |x: i64, y: i64| Value::Float($float(x as f64, y as f64)),
-                            $float
-                        )
-                    };
-                }
-                macro_rules! bitwise {
-                    ($event:ident, $right:expr, $integer:expr) => {{
-                        let (left, right): (*const Value<'gc>, *const Value<'gc>) =
-                            (&raw const b!(), &raw const $right);
-                        if let (Value::Integer(x), Value::Integer(y)) = (&*left, &*right) {
-                            a!() = Value::Integer($integer(*x, *y));
-                        } else {
-                            flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right))
-                        }
-                    }};
-                }
-                macro_rules! shift_immediate {
-                    ($event:ident, $integer:expr) => {{
-                        let left: *const Value<'gc> = &raw const b!();
-                        if let Value::Integer(x) = &*left {
-                            a!() = Value::Integer($integer(*x, i.c() as i64));
-                        } else {
-                            let right = Value::Integer(i.c() as i64);
-                            flow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, right))
-                        }
-                    }};
-                }
-                macro_rules! compare {
-                    ($event:ident, $left:expr, $right:expr) => {{
-                        (*frame).pc = pc;
-                        match machine.compare(Metamethod::$event, $left, $right) {
-                            Ok(Ok(holds)) => branch!(holds == i.flag()),
-                            Ok(Err(handler)) => {
-                                flow!(machine.call_metamethod(handler, &[$left, $right], WANT_FINISH));
-                            }
-                            Err(error) => {
-                                if machine.throw(error) == Flow::Stop {
-                                    return;
+                        }};
+                    }
+                    macro_rules! arithmetic {
+                        ($event:ident, $left:expr, $right:expr, $integer:expr, $float:expr) => {
+                            numbers!($event, $left, $right, |x, y| Value::Integer($integer(x, y)), $float)
+                        };
+                    }
+                    macro_rules! immediate {
+                        ($event:ident, $integer:expr, $float:expr) => {{
+                            let left: *const Value<'gc> = &raw const b!();
+                            match &*left {
+                                Value::Integer(x) => a!() = Value::Integer($integer(*x, i.c() as i64)),
+                                Value::Float(x) => a!() = Value::Float($float(*x, i.c() as f64)),
+                                _ => {
+                                    let right = Value::Integer(i.c() as i64);
+                                    slow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, right))
                                 }
-                                continue 'frame;
                             }
-                        }
-                    }};
-                }
-                macro_rules! order {
+                        }};
+                    }
+                    // Division and modulo on integers can fail; the slow function says how.
+                    macro_rules! division {
+                        ($event:ident, $right:expr, $integer:expr, $float:expr) => {{
+                            let (left, right): (*const Value<'gc>, *const Value<'gc>) =
+                                (&raw const b!(), &raw const $right);
+                            match (&*left, &*right) {
+                                (Value::Integer(x), Value::Integer(y)) if *y != 0 => {
+                                    a!() = Value::Integer($integer(*x, *y).unwrap_unchecked());
+                                }
+                                (Value::Float(x), Value::Float(y)) => a!() = Value::Float($float(*x, *y)),
+                                (Value::Integer(x), Value::Float(y)) => a!() = Value::Float($float(*x as f64, *y)),
+                                (Value::Float(x), Value::Integer(y)) => a!() = Value::Float($float(*x, *y as f64)),
+                                _ => slow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right)),
+                            }
+                        }};
+                    }
+                    macro_rules! in_floats {
+                        ($event:ident, $right:expr, $float:expr) => {
+                            numbers!(
+                                $event,
+                                b!(),
+                                $right,
+                                |x: i64, y: i64| Value::Float($float(x as f64, y as f64)),
+                                $float
+                            )
+                        };
+                    }
+                    macro_rules! bitwise {
+                        ($event:ident, $right:expr, $integer:expr) => {{
+                            let (left, right): (*const Value<'gc>, *const Value<'gc>) =
+                                (&raw const b!(), &raw const $right);
+                            if let (Value::Integer(x), Value::Integer(y)) = (&*left, &*right) {
+                                a!() = Value::Integer($integer(*x, *y));
+                            } else {
+                                slow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, *right))
+                            }
+                        }};
+                    }
+                    macro_rules! shift_immediate {
+                        ($event:ident, $integer:expr) => {{
+                            let left: *const Value<'gc> = &raw const b!();
+                            if let Value::Integer(x) = &*left {
+                                a!() = Value::Integer($integer(*x, i.c() as i64));
+                            } else {
+                                let right = Value::Integer(i.c() as i64);
+                                slow!(machine.arithmetic(Metamethod::$event, position!(i.a()), *left, right))
+                            }
+                        }};
+                    }
+                    macro_rules! compare {
+                        ($event:ident, $left:expr, $right:expr) => {
+                            slow!(machine.compare_and_branch(Metamethod::$event, $left, $right, i.flag()))
+                        };
+                    }
+                    macro_rules! order {
                     ($event:ident, $operator:tt) => {{
                         let (left, right): (*const Value<'gc>, *const Value<'gc>) = (&raw const a!(), &raw const b!());
                         match (&*left, &*right) {
@@ -260,7 +246,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         }
                     }};
                 }
-                macro_rules! order_immediate {
+                    macro_rules! order_immediate {
                     ($event:ident, $operator:tt, $swapped:expr) => {{
                         let left: *const Value<'gc> = &raw const a!();
                         match &*left {
@@ -271,489 +257,463 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         }
                     }};
                 }
-                macro_rules! get_field {
-                    ($object:expr) => {{
-                        let Value::String(key) = *constants.add(i.c()) else { std::hint::unreachable_unchecked() };
-                        let object: *const Value<'gc> = $object;
-                        if let Value::Table(table) = &*object
-                            && let Some(value) = table.get_cached(key, (*pc).get())
-                        {
-                            a!() = *value;
-                            pc = pc.add(1);
-                        } else {
-                            flow!(machine.index_field(position!(i.a()), *object, key));
+                    macro_rules! get_field {
+                        ($object:expr) => {{
+                            let Value::String(key) = *constants.add(i.c()) else { std::hint::unreachable_unchecked() };
+                            let object: *const Value<'gc> = $object;
+                            if let Value::Table(table) = &*object
+                                && let Some(value) = table.get_cached(key, (*pc).get())
+                            {
+                                a!() = *value;
+                                pc = pc.add(1);
+                            } else {
+                                slow_skip!(machine.index_field(position!(i.a()), *object, key));
+                            }
+                        }};
+                    }
+                    macro_rules! set_field {
+                        ($object:expr, $value:expr) => {{
+                            let Value::String(key) = *constants.add(i.b()) else { std::hint::unreachable_unchecked() };
+                            let (object, value): (*const Value<'gc>, *const Value<'gc>) = ($object, &raw const $value);
+                            if let Value::Table(table) = &*object
+                                && table.replace_cached(key, (*pc).get(), &*value)
+                            {
+                                pc = pc.add(1);
+                            } else {
+                                slow_skip!(machine.assign_field(*object, key, *value));
+                            }
+                        }};
+                    }
+                    macro_rules! set_table {
+                        ($value:expr) => {{
+                            let value: *const Value<'gc> = &raw const $value;
+                            match (&a!(), &b!()) {
+                                (Value::Table(table), Value::Integer(index))
+                                    if table.metatable().is_none()
+                                        && (table.replace_integer(*index, *value)
+                                            || table.push_within(*index, *value)) => {}
+                                _ => {
+                                    slow!(machine.assign_from(a!(), b!(), *value));
+                                }
+                            }
+                        }};
+                    }
+                    macro_rules! set_integer {
+                        ($value:expr) => {{
+                            let value: *const Value<'gc> = &raw const $value;
+                            match &a!() {
+                                Value::Table(table)
+                                    if table.metatable().is_none() && table.replace_integer(i.b() as i64, *value) => {}
+                                _ => {
+                                    slow!(machine.assign_from(a!(), Value::Integer(i.b() as i64), *value));
+                                }
+                            }
+                        }};
+                    }
+
+                    // SAFETY: a verified instruction's first byte is an opcode.
+                    match std::mem::transmute::<u8, Opcode>(i.opcode_byte()) {
+                        Opcode::Move => a!() = b!(),
+                        Opcode::LoadInteger => a!() = Value::Integer(i.sbx()),
+                        Opcode::LoadFloat => a!() = Value::Float(i.sbx() as f64),
+                        Opcode::LoadConstant => a!() = *constants.add(i.bx()),
+                        Opcode::LoadConstantWide => {
+                            a!() = *constants.add((*pc).get() as usize);
                             pc = pc.add(1);
                         }
-                    }};
-                }
-                macro_rules! set_field {
-                    ($object:expr, $value:expr) => {{
-                        let Value::String(key) = *constants.add(i.b()) else { std::hint::unreachable_unchecked() };
-                        let (object, value): (*const Value<'gc>, *const Value<'gc>) = ($object, &raw const $value);
-                        if let Value::Table(table) = &*object
-                            && table.replace_cached(key, (*pc).get(), &*value)
-                        {
+                        Opcode::LoadNil => {
+                            for register in i.a()..=i.a() + i.b() {
+                                *base.add(register) = Value::Nil;
+                            }
+                        }
+                        Opcode::LoadFalse => a!() = Value::Boolean(false),
+                        Opcode::LoadFalseSkip => {
+                            a!() = Value::Boolean(false);
                             pc = pc.add(1);
-                        } else {
-                            flow!(machine.assign_field(*object, key, *value));
+                        }
+                        Opcode::LoadTrue => a!() = Value::Boolean(true),
+                        Opcode::GetUpvalue => a!() = closure.upvalue_unchecked(i.b()).get(),
+                        Opcode::SetUpvalue => closure.upvalue_unchecked(i.b()).set(a!()),
+
+                        Opcode::GetTabUp => get_field!(closure.upvalue_unchecked(i.b()).location()),
+                        Opcode::GetField => get_field!(&raw const b!()),
+                        Opcode::GetTable => {
+                            let found = match (&b!(), &c!()) {
+                                (Value::Table(table), Value::Integer(index)) => table.item(*index),
+                                (Value::Table(table), Value::String(key)) => table.field(*key),
+                                _ => None,
+                            };
+                            match found {
+                                Some(value) if !value.is_nil() => a!() = *value,
+                                _ => slow!(machine.index_into(position!(i.a()), b!(), c!())),
+                            }
+                        }
+                        Opcode::GetInteger => {
+                            let found = match &b!() {
+                                Value::Table(table) => table.item(i.c() as i64),
+                                _ => None,
+                            };
+                            match found {
+                                Some(value) if !value.is_nil() => a!() = *value,
+                                _ => slow!(machine.index_into(position!(i.a()), b!(), Value::Integer(i.c() as i64))),
+                            }
+                        }
+                        Opcode::SetTabUp => {
+                            set_field!(closure.upvalue_unchecked(i.a()).location(), c!())
+                        }
+                        Opcode::SetTabUpK => {
+                            set_field!(closure.upvalue_unchecked(i.a()).location(), *constants.add(i.c()))
+                        }
+                        Opcode::SetField => set_field!(&raw const a!(), c!()),
+                        Opcode::SetFieldK => set_field!(&raw const a!(), *constants.add(i.c())),
+                        Opcode::SetTable => set_table!(c!()),
+                        Opcode::SetTableK => set_table!(*constants.add(i.c())),
+                        Opcode::SetInteger => set_integer!(c!()),
+                        Opcode::SetIntegerK => set_integer!(*constants.add(i.c())),
+                        Opcode::NewTable => {
+                            let (fields, items) = (i.bx(), (*pc).get() as usize);
+                            machine.fuel -= ALLOCATION_FUEL;
+                            if (fields | items) == 0 {
+                                a!() = Value::Table(Table::new(context, 0, 0));
+                            } else {
+                                slow_skip!(machine.new_table(position!(i.a()), items, fields));
+                            }
                             pc = pc.add(1);
                             safe_point!();
                         }
-                    }};
-                }
-                macro_rules! set_table {
-                    ($value:expr) => {{
-                        let value: *const Value<'gc> = &raw const $value;
-                        match (&a!(), &b!()) {
-                            (Value::Table(table), Value::Integer(index))
-                                if table.metatable().is_none()
-                                    && (table.replace_integer(*index, *value) || table.push_within(*index, *value)) => {
+                        Opcode::SelfField => {
+                            *base.add(i.a() + 1) = b!();
+                            get_field!(&raw const *base.add(i.a() + 1));
+                        }
+
+                        Opcode::Add => {
+                            arithmetic!(Add, b!(), c!(), i64::wrapping_add, |x: f64, y: f64| x + y)
+                        }
+                        Opcode::Sub => {
+                            arithmetic!(Sub, b!(), c!(), i64::wrapping_sub, |x: f64, y: f64| x - y)
+                        }
+                        Opcode::Mul => {
+                            arithmetic!(Mul, b!(), c!(), i64::wrapping_mul, |x: f64, y: f64| x * y)
+                        }
+                        Opcode::AddI => immediate!(Add, i64::wrapping_add, |x: f64, y: f64| x + y),
+                        Opcode::SubI => immediate!(Sub, i64::wrapping_sub, |x: f64, y: f64| x - y),
+                        Opcode::AddK => {
+                            arithmetic!(Add, b!(), *constants.add(i.c()), i64::wrapping_add, |x: f64, y: f64| x + y)
+                        }
+                        Opcode::SubK => {
+                            arithmetic!(Sub, b!(), *constants.add(i.c()), i64::wrapping_sub, |x: f64, y: f64| x - y)
+                        }
+                        Opcode::MulK => {
+                            arithmetic!(Mul, b!(), *constants.add(i.c()), i64::wrapping_mul, |x: f64, y: f64| x * y)
+                        }
+                        Opcode::Div => in_floats!(Div, c!(), |x: f64, y: f64| x / y),
+                        Opcode::DivK => in_floats!(Div, *constants.add(i.c()), |x: f64, y: f64| x / y),
+                        Opcode::Pow => in_floats!(Pow, c!(), power),
+                        Opcode::PowK => in_floats!(Pow, *constants.add(i.c()), power),
+                        Opcode::Mod => division!(Mod, c!(), integer_modulo, float_modulo),
+                        Opcode::ModK => {
+                            division!(Mod, *constants.add(i.c()), integer_modulo, float_modulo)
+                        }
+                        Opcode::IDiv => division!(IDiv, c!(), integer_floor_divide, float_floor_divide),
+                        Opcode::IDivK => {
+                            division!(IDiv, *constants.add(i.c()), integer_floor_divide, float_floor_divide)
+                        }
+                        Opcode::BAnd => bitwise!(BAnd, c!(), |x: i64, y: i64| x & y),
+                        Opcode::BOr => bitwise!(BOr, c!(), |x: i64, y: i64| x | y),
+                        Opcode::BXor => bitwise!(BXor, c!(), |x: i64, y: i64| x ^ y),
+                        Opcode::BAndK => bitwise!(BAnd, *constants.add(i.c()), |x: i64, y: i64| x & y),
+                        Opcode::BOrK => bitwise!(BOr, *constants.add(i.c()), |x: i64, y: i64| x | y),
+                        Opcode::BXorK => bitwise!(BXor, *constants.add(i.c()), |x: i64, y: i64| x ^ y),
+                        Opcode::Shl => bitwise!(Shl, c!(), shift_left),
+                        Opcode::Shr => bitwise!(Shr, c!(), shift_right),
+                        Opcode::ShlI => shift_immediate!(Shl, shift_left),
+                        Opcode::ShrI => shift_immediate!(Shr, shift_right),
+                        Opcode::Neg => match &b!() {
+                            Value::Integer(x) => a!() = Value::Integer(x.wrapping_neg()),
+                            Value::Float(x) => a!() = Value::Float(-*x),
+                            &value => slow!(machine.arithmetic(Metamethod::Unm, position!(i.a()), value, value)),
+                        },
+                        Opcode::BNot => match b!() {
+                            Value::Integer(x) => a!() = Value::Integer(!x),
+                            value => slow!(machine.arithmetic(Metamethod::BNot, position!(i.a()), value, value)),
+                        },
+                        Opcode::Not => a!() = Value::Boolean(!b!().is_truthy()),
+                        Opcode::Len => match b!() {
+                            Value::Table(table) if table.metatable().is_none() => {
+                                a!() = Value::Integer(table.length());
                             }
-                            _ => {
-                                flow!(machine.assign_from(a!(), b!(), *value));
-                                safe_point!();
-                            }
+                            value => slow!(machine.length(position!(i.a()), value)),
+                        },
+                        Opcode::Concat => {
+                            machine.fuel -= ALLOCATION_FUEL;
+                            slow!(machine.concatenate(position!(i.a()), i.b()));
                         }
-                    }};
-                }
-                macro_rules! set_integer {
-                    ($value:expr) => {{
-                        let value: *const Value<'gc> = &raw const $value;
-                        match &a!() {
-                            Value::Table(table)
-                                if table.metatable().is_none() && table.replace_integer(i.b() as i64, *value) => {}
-                            _ => {
-                                flow!(machine.assign_from(a!(), Value::Integer(i.b() as i64), *value));
-                                safe_point!();
-                            }
-                        }
-                    }};
-                }
 
-                // SAFETY: a verified instruction's first byte is an opcode.
-                match std::mem::transmute::<u8, Opcode>(i.opcode_byte()) {
-                    Opcode::Move => a!() = b!(),
-                    Opcode::LoadInteger => a!() = Value::Integer(i.sbx()),
-                    Opcode::LoadFloat => a!() = Value::Float(i.sbx() as f64),
-                    Opcode::LoadConstant => a!() = *constants.add(i.bx()),
-                    Opcode::LoadConstantWide => {
-                        a!() = *constants.add((*pc).get() as usize);
-                        pc = pc.add(1);
-                    }
-                    Opcode::LoadNil => {
-                        for register in i.a()..=i.a() + i.b() {
-                            *base.add(register) = Value::Nil;
+                        Opcode::Close => slow!(machine.close_block(position!(i.a()))),
+                        Opcode::ToBeClosed => {
+                            slow!(machine.mark_to_be_closed(position!(i.a())).map(|()| Flow::Continue));
                         }
-                    }
-                    Opcode::LoadFalse => a!() = Value::Boolean(false),
-                    Opcode::LoadFalseSkip => {
-                        a!() = Value::Boolean(false);
-                        pc = pc.add(1);
-                    }
-                    Opcode::LoadTrue => a!() = Value::Boolean(true),
-                    Opcode::GetUpvalue => a!() = closure.upvalue_unchecked(i.b()).get(),
-                    Opcode::SetUpvalue => closure.upvalue_unchecked(i.b()).set(a!()),
-
-                    Opcode::GetTabUp => get_field!(closure.upvalue_unchecked(i.b()).location()),
-                    Opcode::GetField => get_field!(&raw const b!()),
-                    Opcode::GetTable => {
-                        let found = match (&b!(), &c!()) {
-                            (Value::Table(table), Value::Integer(index)) => table.item(*index),
-                            (Value::Table(table), Value::String(key)) => table.field(*key),
-                            _ => None,
-                        };
-                        match found {
-                            Some(value) if !value.is_nil() => a!() = *value,
-                            _ => flow!(machine.index_into(position!(i.a()), b!(), c!())),
-                        }
-                    }
-                    Opcode::GetInteger => {
-                        let found = match &b!() {
-                            Value::Table(table) => table.item(i.c() as i64),
-                            _ => None,
-                        };
-                        match found {
-                            Some(value) if !value.is_nil() => a!() = *value,
-                            _ => flow!(machine.index_into(position!(i.a()), b!(), Value::Integer(i.c() as i64))),
-                        }
-                    }
-                    Opcode::SetTabUp => {
-                        set_field!(closure.upvalue_unchecked(i.a()).location(), c!())
-                    }
-                    Opcode::SetTabUpK => {
-                        set_field!(closure.upvalue_unchecked(i.a()).location(), *constants.add(i.c()))
-                    }
-                    Opcode::SetField => set_field!(&raw const a!(), c!()),
-                    Opcode::SetFieldK => set_field!(&raw const a!(), *constants.add(i.c())),
-                    Opcode::SetTable => set_table!(c!()),
-                    Opcode::SetTableK => set_table!(*constants.add(i.c())),
-                    Opcode::SetInteger => set_integer!(c!()),
-                    Opcode::SetIntegerK => set_integer!(*constants.add(i.c())),
-                    Opcode::NewTable => {
-                        let (fields, items) = (i.bx(), (*pc).get() as usize);
-                        machine.fuel -= ALLOCATION_FUEL;
-                        if (fields | items) == 0 {
-                            a!() = Value::Table(Table::new(context, 0, 0));
-                        } else {
-                            flow!(machine.new_table(position!(i.a()), items, fields));
-                        }
-                        pc = pc.add(1);
-                        safe_point!();
-                    }
-                    Opcode::SelfField => {
-                        *base.add(i.a() + 1) = b!();
-                        get_field!(&raw const *base.add(i.a() + 1));
-                    }
-
-                    Opcode::Add => {
-                        arithmetic!(Add, b!(), c!(), i64::wrapping_add, |x: f64, y: f64| x + y)
-                    }
-                    Opcode::Sub => {
-                        arithmetic!(Sub, b!(), c!(), i64::wrapping_sub, |x: f64, y: f64| x - y)
-                    }
-                    Opcode::Mul => {
-                        arithmetic!(Mul, b!(), c!(), i64::wrapping_mul, |x: f64, y: f64| x * y)
-                    }
-                    Opcode::AddI => immediate!(Add, i64::wrapping_add, |x: f64, y: f64| x + y),
-                    Opcode::SubI => immediate!(Sub, i64::wrapping_sub, |x: f64, y: f64| x - y),
-                    Opcode::AddK => {
-                        arithmetic!(Add, b!(), *constants.add(i.c()), i64::wrapping_add, |x: f64, y: f64| x + y)
-                    }
-                    Opcode::SubK => {
-                        arithmetic!(Sub, b!(), *constants.add(i.c()), i64::wrapping_sub, |x: f64, y: f64| x - y)
-                    }
-                    Opcode::MulK => {
-                        arithmetic!(Mul, b!(), *constants.add(i.c()), i64::wrapping_mul, |x: f64, y: f64| x * y)
-                    }
-                    Opcode::Div => in_floats!(Div, c!(), |x: f64, y: f64| x / y),
-                    Opcode::DivK => in_floats!(Div, *constants.add(i.c()), |x: f64, y: f64| x / y),
-                    Opcode::Pow => in_floats!(Pow, c!(), power),
-                    Opcode::PowK => in_floats!(Pow, *constants.add(i.c()), power),
-                    Opcode::Mod => division!(Mod, c!(), integer_modulo, float_modulo),
-                    Opcode::ModK => {
-                        division!(Mod, *constants.add(i.c()), integer_modulo, float_modulo)
-                    }
-                    Opcode::IDiv => division!(IDiv, c!(), integer_floor_divide, float_floor_divide),
-                    Opcode::IDivK => division!(IDiv, *constants.add(i.c()), integer_floor_divide, float_floor_divide),
-                    Opcode::BAnd => bitwise!(BAnd, c!(), |x: i64, y: i64| x & y),
-                    Opcode::BOr => bitwise!(BOr, c!(), |x: i64, y: i64| x | y),
-                    Opcode::BXor => bitwise!(BXor, c!(), |x: i64, y: i64| x ^ y),
-                    Opcode::BAndK => bitwise!(BAnd, *constants.add(i.c()), |x: i64, y: i64| x & y),
-                    Opcode::BOrK => bitwise!(BOr, *constants.add(i.c()), |x: i64, y: i64| x | y),
-                    Opcode::BXorK => bitwise!(BXor, *constants.add(i.c()), |x: i64, y: i64| x ^ y),
-                    Opcode::Shl => bitwise!(Shl, c!(), shift_left),
-                    Opcode::Shr => bitwise!(Shr, c!(), shift_right),
-                    Opcode::ShlI => shift_immediate!(Shl, shift_left),
-                    Opcode::ShrI => shift_immediate!(Shr, shift_right),
-                    Opcode::Neg => match &b!() {
-                        Value::Integer(x) => a!() = Value::Integer(x.wrapping_neg()),
-                        Value::Float(x) => a!() = Value::Float(-*x),
-                        &value => flow!(machine.arithmetic(Metamethod::Unm, position!(i.a()), value, value)),
-                    },
-                    Opcode::BNot => match b!() {
-                        Value::Integer(x) => a!() = Value::Integer(!x),
-                        value => flow!(machine.arithmetic(Metamethod::BNot, position!(i.a()), value, value)),
-                    },
-                    Opcode::Not => a!() = Value::Boolean(!b!().is_truthy()),
-                    Opcode::Len => match b!() {
-                        Value::Table(table) if table.metatable().is_none() => {
-                            a!() = Value::Integer(table.length());
-                        }
-                        value => flow!(machine.length(position!(i.a()), value)),
-                    },
-                    Opcode::Concat => {
-                        machine.fuel -= ALLOCATION_FUEL;
-                        flow!(machine.concatenate(position!(i.a()), i.b()));
-                        safe_point!();
-                    }
-
-                    Opcode::Close => {
-                        let from = position!(i.a());
-                        (*frame).pc = pc;
-                        match machine.close_step(from as u32, Value::Nil, Some(machine.free_slot()), WANT_REPEAT) {
-                            Ok(true) => continue 'frame,
-                            Ok(false) => {}
-                            Err(error) => {
-                                if machine.throw(error) == Flow::Stop {
-                                    return;
-                                }
-                                continue 'frame;
+                        Opcode::Jump => jump!((*pc).get()),
+                        Opcode::Test => branch!(a!().is_truthy() == i.flag()),
+                        Opcode::TestSet => {
+                            let value = b!();
+                            if value.is_truthy() == i.flag() {
+                                a!() = value;
+                                jump!((*pc).get());
+                            } else {
+                                pc = pc.add(1);
                             }
                         }
-                    }
-                    Opcode::ToBeClosed => {
-                        flow!(machine.mark_to_be_closed(position!(i.a())).map(|()| Flow::Continue));
-                    }
-                    Opcode::Jump => jump!((*pc).get()),
-                    Opcode::Test => branch!(a!().is_truthy() == i.flag()),
-                    Opcode::TestSet => {
-                        let value = b!();
-                        if value.is_truthy() == i.flag() {
-                            a!() = value;
-                            jump!((*pc).get());
-                        } else {
-                            pc = pc.add(1);
-                        }
-                    }
-                    Opcode::Eq => {
-                        let (left, right) = (a!(), b!());
-                        let mut equal = left.raw_equals(right);
-                        if !equal
-                            && let (Value::Table(_) | Value::Userdata(_), Value::Table(_) | Value::Userdata(_)) =
-                                (left, right)
-                            && let Some(handler) = machine.equality_handler(left, right)
-                        {
-                            flow!(machine.call_metamethod(handler, &[left, right], WANT_FINISH));
-                            equal = false;
-                        }
-                        branch!(equal == i.flag());
-                    }
-                    Opcode::EqK => branch!(a!().raw_equals(*constants.add(i.b())) == i.flag()),
-                    Opcode::EqI => {
-                        let equal = match a!() {
-                            Value::Integer(x) => x == i.sb(),
-                            Value::Float(x) => x == i.sb() as f64,
-                            _ => false,
-                        };
-                        branch!(equal == i.flag());
-                    }
-                    Opcode::Lt => order!(Lt, <),
-                    Opcode::Le => order!(Le, <=),
-                    Opcode::LtI => order_immediate!(Lt, <, false),
-                    Opcode::LeI => order_immediate!(Le, <=, false),
-                    Opcode::GtI => order_immediate!(Lt, >, true),
-                    Opcode::GeI => order_immediate!(Le, >=, true),
-
-                    Opcode::Call => {
-                        let function = position!(i.a());
-                        let args = if i.b() == 0 { (*frame).top as usize - function - 1 } else { i.b() - 1 };
-                        let want = i.c() as i32 - 1;
-                        (*frame).pc = pc;
-                        match a!() {
-                            Value::Closure(called) => {
-                                let Some(entered) = machine.try_enter_lua(called, function, args, want) else {
-                                    flow!(machine.enter_lua(called, function, args, want).map(|()| Flow::Enter));
-                                    continue;
-                                };
-                                if machine.fuel < 0 {
-                                    machine.stop = Stop::OutOfFuel;
-                                    return;
-                                }
-                                frame = entered;
-                                closure = called;
-                                let proto = called.proto().0;
-                                constants = proto.constants.as_ptr();
-                                pc = proto.code.as_ptr();
-                                base = base.add(i.a() + 1);
-                                continue;
+                        Opcode::Eq => {
+                            let (left, right) = (a!(), b!());
+                            let equal = left.raw_equals(right);
+                            if !equal
+                                && let (Value::Table(_) | Value::Userdata(_), Value::Table(_) | Value::Userdata(_)) =
+                                    (left, right)
+                                && let Some(handler) = machine.equality_handler(left, right)
+                            {
+                                slow!(machine.call_metamethod(handler, &[left, right], WANT_FINISH));
                             }
-                            Value::Native(called) => {
-                                if called.role() == Role::ProtectedCall
-                                    && let Some((entered, inner)) =
-                                        machine.try_enter_protected(called, function, args, want)
-                                {
+                            branch!(equal == i.flag());
+                        }
+                        Opcode::EqK => branch!(a!().raw_equals(*constants.add(i.b())) == i.flag()),
+                        Opcode::EqI => {
+                            let equal = match a!() {
+                                Value::Integer(x) => x == i.sb(),
+                                Value::Float(x) => x == i.sb() as f64,
+                                _ => false,
+                            };
+                            branch!(equal == i.flag());
+                        }
+                        Opcode::Lt => order!(Lt, <),
+                        Opcode::Le => order!(Le, <=),
+                        Opcode::LtI => order_immediate!(Lt, <, false),
+                        Opcode::LeI => order_immediate!(Le, <=, false),
+                        Opcode::GtI => order_immediate!(Lt, >, true),
+                        Opcode::GeI => order_immediate!(Le, >=, true),
+
+                        Opcode::Call => {
+                            let function = position!(i.a());
+                            let args = if i.b() == 0 { (*frame).top as usize - function - 1 } else { i.b() - 1 };
+                            let want = i.c() as i32 - 1;
+                            (*frame).pc = pc;
+                            match a!() {
+                                Value::Closure(called) => {
+                                    let Some(entered) = machine.try_enter_lua(called, function, args, want) else {
+                                        slow!(machine.enter_lua(called, function, args, want).map(|()| Flow::Enter));
+                                    };
                                     if machine.fuel < 0 {
                                         machine.stop = Stop::OutOfFuel;
                                         return;
                                     }
                                     frame = entered;
-                                    closure = inner;
-                                    let proto = inner.proto().0;
+                                    closure = called;
+                                    let proto = called.proto().0;
                                     constants = proto.constants.as_ptr();
                                     pc = proto.code.as_ptr();
-                                    base = base.add(i.a() + 2);
-                                    continue;
+                                    base = base.add(i.a() + 1);
+                                    continue 'dispatch;
                                 }
-                                flow!(machine.call_native(called, function, args, want));
-                                safe_point!();
-                                if machine.fuel < 0 {
-                                    stop!(Stop::OutOfFuel);
-                                }
-                            }
-                            _ => flow!(machine.call(function, args, want)),
-                        }
-                    }
-                    Opcode::TailCall => {
-                        let function = position!(i.a());
-                        let args = if i.b() == 0 { (*frame).top as usize - function - 1 } else { i.b() - 1 };
-                        if i.flag() {
-                            machine.coroutine.close_upvalues((*frame).base);
-                        }
-                        flow!(machine.tail_call(function, args));
-                    }
-                    Opcode::Return => {
-                        let first = position!(i.a());
-                        let count = if i.b() == 0 { (*frame).top as usize - first } else { i.b() - 1 };
-                        if i.flag() {
-                            (*frame).pc = pc;
-                            let at = machine.free_slot().max(first + count);
-                            match machine.close_step((*frame).base, Value::Nil, Some(at), WANT_REPEAT) {
-                                Ok(true) => continue 'frame,
-                                Ok(false) => {}
-                                Err(error) => {
-                                    if machine.throw(error) == Flow::Stop {
-                                        return;
+                                Value::Native(called) => {
+                                    if called.role() == Role::ProtectedCall
+                                        && let Some((entered, inner)) =
+                                            machine.try_enter_protected(called, function, args, want)
+                                    {
+                                        if machine.fuel < 0 {
+                                            machine.stop = Stop::OutOfFuel;
+                                            return;
+                                        }
+                                        frame = entered;
+                                        closure = inner;
+                                        let proto = inner.proto().0;
+                                        constants = proto.constants.as_ptr();
+                                        pc = proto.code.as_ptr();
+                                        base = base.add(i.a() + 2);
+                                        continue 'dispatch;
                                     }
-                                    continue 'frame;
+                                    slow!(machine.call_native(called, function, args, want));
                                 }
+                                _ => slow!(machine.call(function, args, want)),
                             }
                         }
-                        flow!(machine.leave((*frame).function as usize, first, count, (*frame).want));
-                    }
-                    Opcode::Return0 => {
-                        if (*frame).want == 0
-                            && let Some(caller) = machine.lua_caller()
-                        {
-                            machine.state_mut().frames.pop();
-                            go_on_in!(caller);
-                        } else if let Some(caller) = machine.leave_protected(None) {
-                            go_on_in!(caller);
-                        } else {
-                            flow!(machine.leave((*frame).function as usize, 0, 0, (*frame).want));
+                        Opcode::TailCall => {
+                            let function = position!(i.a());
+                            let args = if i.b() == 0 { (*frame).top as usize - function - 1 } else { i.b() - 1 };
+                            if i.flag() {
+                                machine.coroutine.close_upvalues((*frame).base);
+                            }
+                            slow!(machine.tail_call(function, args));
                         }
-                    }
-                    Opcode::Return1 => {
-                        if (*frame).want == 1
-                            && let Some(caller) = machine.lua_caller()
-                        {
-                            // A vararg function's registers are not right above its slot.
-                            let slot = machine.state_mut().stack.as_mut_ptr().add((*frame).function as usize);
-                            *slot = a!();
-                            machine.state_mut().frames.pop();
-                            go_on_in!(caller);
-                        } else if let Some(caller) = machine.leave_protected(Some(a!())) {
-                            go_on_in!(caller);
-                        } else {
+                        Opcode::Return => {
                             let first = position!(i.a());
-                            flow!(machine.leave((*frame).function as usize, first, 1, (*frame).want));
+                            let count = if i.b() == 0 { (*frame).top as usize - first } else { i.b() - 1 };
+                            if i.flag() {
+                                slow!(machine.close_and_leave(first, count));
+                            }
+                            slow!(machine.leave((*frame).function as usize, first, count, (*frame).want));
                         }
-                    }
-                    Opcode::ForPrep => {
-                        if let (Value::Integer(start), Value::Integer(limit), Value::Integer(step)) =
-                            (a!(), *base.add(i.a() + 1), *base.add(i.a() + 2))
-                            && step > 0
-                        {
-                            if start > limit {
-                                jump!((*pc).get());
+                        Opcode::Return0 => {
+                            if (*frame).want == 0
+                                && let Some(caller) = machine.lua_caller()
+                            {
+                                machine.state_mut().frames.pop();
+                                go_on_in!(caller);
+                            } else if let Some(caller) = machine.leave_protected(None) {
+                                go_on_in!(caller);
                             } else {
-                                let span = (limit as u64).wrapping_sub(start as u64);
-                                let rounds = if step == 1 { span } else { span / step as u64 };
-                                *base.add(i.a() + 1) = Value::Integer(rounds as i64);
-                                *base.add(i.a() + 3) = Value::Integer(start);
-                                pc = pc.add(1);
+                                slow!(machine.leave((*frame).function as usize, 0, 0, (*frame).want));
                             }
-                        } else {
-                            (*frame).pc = pc;
-                            match machine.prepare_loop(position!(i.a())) {
-                                Ok(runs) => branch!(!runs),
-                                Err(error) => {
-                                    if machine.throw(error) == Flow::Stop {
-                                        return;
+                        }
+                        Opcode::Return1 => {
+                            if (*frame).want == 1
+                                && let Some(caller) = machine.lua_caller()
+                            {
+                                // A vararg function's registers are not right above its slot.
+                                let slot = machine.state_mut().stack.as_mut_ptr().add((*frame).function as usize);
+                                *slot = a!();
+                                machine.state_mut().frames.pop();
+                                go_on_in!(caller);
+                            } else if let Some(caller) = machine.leave_protected(Some(a!())) {
+                                go_on_in!(caller);
+                            } else {
+                                let first = position!(i.a());
+                                slow!(machine.leave((*frame).function as usize, first, 1, (*frame).want));
+                            }
+                        }
+                        Opcode::ForPrep => {
+                            if let (Value::Integer(start), Value::Integer(limit), Value::Integer(step)) =
+                                (a!(), *base.add(i.a() + 1), *base.add(i.a() + 2))
+                                && step > 0
+                            {
+                                if start > limit {
+                                    jump!((*pc).get());
+                                } else {
+                                    let span = (limit as u64).wrapping_sub(start as u64);
+                                    let rounds = if step == 1 { span } else { span / step as u64 };
+                                    *base.add(i.a() + 1) = Value::Integer(rounds as i64);
+                                    *base.add(i.a() + 3) = Value::Integer(start);
+                                    pc = pc.add(1);
+                                }
+                            } else {
+                                slow!(machine.enter_loop(position!(i.a())));
+                            }
+                        }
+                        Opcode::ForLoop => {
+                            // R[A] index, R[A+1] rounds left (integers) or limit (floats), R[A+2] step.
+                            match (&a!(), &*base.add(i.a() + 1), &*base.add(i.a() + 2)) {
+                                (&Value::Integer(index), &Value::Integer(rounds), &Value::Integer(step)) => {
+                                    if rounds as u64 > 0 {
+                                        let index = index.wrapping_add(step);
+                                        *base.add(i.a() + 1) = Value::Integer(rounds - 1);
+                                        a!() = Value::Integer(index);
+                                        *base.add(i.a() + 3) = Value::Integer(index);
+                                        jump!((*pc).get());
+                                    } else {
+                                        pc = pc.add(1);
                                     }
-                                    continue 'frame;
                                 }
+                                (&Value::Float(index), &Value::Float(limit), &Value::Float(step)) => {
+                                    let index = index + step;
+                                    if if step > 0.0 { index <= limit } else { limit <= index } {
+                                        a!() = Value::Float(index);
+                                        *base.add(i.a() + 3) = Value::Float(index);
+                                        jump!((*pc).get());
+                                    } else {
+                                        pc = pc.add(1);
+                                    }
+                                }
+                                // Only in code that was made by hand: the loop ends.
+                                _ => pc = pc.add(1),
                             }
                         }
-                    }
-                    Opcode::ForLoop => {
-                        // R[A] index, R[A+1] rounds left (integers) or limit (floats), R[A+2] step.
-                        match (&a!(), &*base.add(i.a() + 1), &*base.add(i.a() + 2)) {
-                            (&Value::Integer(index), &Value::Integer(rounds), &Value::Integer(step)) => {
-                                if rounds as u64 > 0 {
-                                    let index = index.wrapping_add(step);
-                                    *base.add(i.a() + 1) = Value::Integer(rounds - 1);
-                                    a!() = Value::Integer(index);
-                                    *base.add(i.a() + 3) = Value::Integer(index);
-                                    jump!((*pc).get());
-                                } else {
-                                    pc = pc.add(1);
-                                }
-                            }
-                            (&Value::Float(index), &Value::Float(limit), &Value::Float(step)) => {
-                                let index = index + step;
-                                if if step > 0.0 { index <= limit } else { limit <= index } {
-                                    a!() = Value::Float(index);
-                                    *base.add(i.a() + 3) = Value::Float(index);
-                                    jump!((*pc).get());
-                                } else {
-                                    pc = pc.add(1);
-                                }
-                            }
-                            // Only in code that was made by hand: the loop ends.
-                            _ => pc = pc.add(1),
+                        Opcode::TForPrep => {
+                            slow!(machine.enter_generic_loop(position!(i.a() + 3)));
                         }
-                    }
-                    Opcode::TForPrep => {
-                        flow!(machine.mark_to_be_closed(position!(i.a() + 3)).map(|()| Flow::Continue));
-                        jump!((*pc).get());
-                    }
-                    Opcode::TForCall => {
-                        let first = base.add(i.a());
-                        if let (Value::Native(native), Value::Table(table)) = (*first, *first.add(1)) {
-                            let step = match native.role() {
-                                Role::Next => table.next(*first.add(2)).ok(),
-                                Role::SequenceStep if table.metatable().is_none() => match *first.add(2) {
-                                    Value::Integer(index) => {
-                                        let index = index.wrapping_add(1);
-                                        match table.get_integer(index) {
-                                            Value::Nil => Some(None),
-                                            value => Some(Some((Value::Integer(index), value))),
+                        Opcode::TForCall => {
+                            let first = base.add(i.a());
+                            if let (Value::Native(native), Value::Table(table)) = (*first, *first.add(1)) {
+                                let step = match native.role() {
+                                    Role::Next => table.next(*first.add(2)).ok(),
+                                    Role::SequenceStep if table.metatable().is_none() => match *first.add(2) {
+                                        Value::Integer(index) => {
+                                            let index = index.wrapping_add(1);
+                                            match table.get_integer(index) {
+                                                Value::Nil => Some(None),
+                                                value => Some(Some((Value::Integer(index), value))),
+                                            }
+                                        }
+                                        _ => None,
+                                    },
+                                    _ => None,
+                                };
+                                if let Some(pair) = step {
+                                    machine.fuel -= 1;
+                                    let (key, value) = pair.unwrap_or((Value::Nil, Value::Nil));
+                                    *first.add(4) = key;
+                                    if i.c() >= 2 {
+                                        *first.add(5) = value;
+                                        for extra in 2..i.c() {
+                                            *first.add(4 + extra) = Value::Nil;
                                         }
                                     }
-                                    _ => None,
-                                },
-                                _ => None,
-                            };
-                            if let Some(pair) = step {
-                                machine.fuel -= 1;
-                                let (key, value) = pair.unwrap_or((Value::Nil, Value::Nil));
-                                *first.add(4) = key;
-                                if i.c() >= 2 {
-                                    *first.add(5) = value;
-                                    for extra in 2..i.c() {
-                                        *first.add(4 + extra) = Value::Nil;
-                                    }
+                                    continue 'dispatch;
                                 }
-                                continue;
+                            }
+                            *first.add(4) = *first;
+                            *first.add(5) = *first.add(1);
+                            *first.add(6) = *first.add(2);
+                            slow!(machine.call(position!(i.a() + 4), 2, i.c() as i32));
+                        }
+                        Opcode::TForLoop => {
+                            let control = *base.add(i.a() + 4);
+                            if control.is_nil() {
+                                pc = pc.add(1);
+                            } else {
+                                *base.add(i.a() + 2) = control;
+                                jump!((*pc).get());
                             }
                         }
-                        *first.add(4) = *first;
-                        *first.add(5) = *first.add(1);
-                        *first.add(6) = *first.add(2);
-                        flow!(machine.call(position!(i.a() + 4), 2, i.c() as i32));
-                    }
-                    Opcode::TForLoop => {
-                        let control = *base.add(i.a() + 4);
-                        if control.is_nil() {
+                        Opcode::SetList => {
+                            let first = position!(i.a() + 1);
+                            let count = if i.b() == 0 { (*frame).top as usize - first } else { i.b() };
+                            let start = (*pc).get() as usize;
+                            slow_skip!(machine.set_list(a!(), first, count, start).map(|()| Flow::Continue));
+                        }
+                        Opcode::Closure => {
+                            (*frame).pc = pc;
+                            machine.fuel -= ALLOCATION_FUEL;
+                            machine.make_closure(closure, (*pc).get() as usize, position!(i.a()));
                             pc = pc.add(1);
-                        } else {
-                            *base.add(i.a() + 2) = control;
-                            jump!((*pc).get());
+                            safe_point!();
+                        }
+                        Opcode::VarArg => {
+                            let want = i.c() as i32 - 1;
+                            debug_assert!(want >= WANT_ALL);
+                            slow!(machine.copy_varargs(position!(i.a()), want).map(|()| Flow::Continue));
+                        }
+                        Opcode::VarArgPrep => {
+                            slow!(machine.prepare_varargs(i.a()).map(|()| Flow::Continue));
                         }
                     }
-                    Opcode::SetList => {
-                        let first = position!(i.a() + 1);
-                        let count = if i.b() == 0 { (*frame).top as usize - first } else { i.b() };
-                        let start = (*pc).get() as usize;
-                        flow!(machine.set_list(a!(), first, count, start).map(|()| Flow::Continue));
-                        pc = pc.add(1);
-                        safe_point!();
+                    continue 'dispatch;
+                };
+                match flow {
+                    Flow::Continue => {
+                        machine.memory_retry = false;
+                        if accounting.wants_cycle() {
+                            machine.stop = Stop::Collect;
+                            return;
+                        }
+                        if machine.fuel < 0 {
+                            machine.stop = Stop::OutOfFuel;
+                            return;
+                        }
+                        frame = machine.top_frame_mut();
+                        base = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
+                        pc = (*frame).pc;
                     }
-                    Opcode::Closure => {
-                        (*frame).pc = pc;
-                        machine.fuel -= ALLOCATION_FUEL;
-                        machine.make_closure(closure, (*pc).get() as usize, position!(i.a()));
-                        pc = pc.add(1);
-                        safe_point!();
-                    }
-                    Opcode::VarArg => {
-                        let want = i.c() as i32 - 1;
-                        debug_assert!(want >= WANT_ALL);
-                        flow!(machine.copy_varargs(position!(i.a()), want).map(|()| Flow::Continue));
-                    }
-                    Opcode::VarArgPrep => {
-                        flow!(machine.prepare_varargs(i.a()).map(|()| Flow::Continue));
-                    }
+                    Flow::Enter => continue 'frame,
+                    Flow::Stop => return,
                 }
             }
         }
@@ -761,9 +721,88 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
 }
 
 impl<'gc> Machine<'gc> {
+    /// Turns an error into what it leads to.
+    #[inline(always)]
+    fn settle(&mut self, result: Result<Flow, Error<'gc>>) -> Flow {
+        match result {
+            Ok(flow) => flow,
+            Err(error) => self.throw(error),
+        }
+    }
+
+    /// As [`Self::settle`], and goes on after the instruction's trailing word.
+    #[inline(always)]
+    fn settle_and_skip(&mut self, result: Result<Flow, Error<'gc>>) -> Flow {
+        let flow = self.settle(result);
+        if flow == Flow::Continue {
+            let frame = self.top_frame_mut();
+            // SAFETY: the trailing word belongs to the code.
+            frame.pc = unsafe { frame.pc.add(1) };
+        }
+        flow
+    }
+
+    /// Goes on at the target of the current instruction's jump, or after it. A jump back costs its distance.
+    fn branch(&mut self, taken: bool) -> Flow {
+        let frame = self.top_frame_mut();
+        // SAFETY: a saved `pc` points at the jump offset; a verified jump lands on an instruction.
+        let offset = unsafe { if taken { (*frame.pc).get() as i32 } else { 0 } };
+        frame.pc = unsafe { frame.pc.offset(offset as isize + 1) };
+        self.fuel += i64::from(offset.min(0));
+        Flow::Continue
+    }
+
+    /// A comparison that is not of two integers or two floats.
+    #[inline(never)]
+    fn compare_and_branch(
+        &mut self,
+        operator: Metamethod,
+        left: Value<'gc>,
+        right: Value<'gc>,
+        flag: bool,
+    ) -> Result<Flow, Error<'gc>> {
+        match self.compare(operator, left, right)? {
+            Ok(holds) => Ok(self.branch(holds == flag)),
+            Err(handler) => self.call_metamethod(handler, &[left, right], WANT_FINISH),
+        }
+    }
+
+    /// Closes what is at or above slot `from`; the instruction is repeated until nothing is left.
+    #[inline(never)]
+    fn close_block(&mut self, from: usize) -> Result<Flow, Error<'gc>> {
+        let at = self.free_slot();
+        let called = self.close_step(from as u32, Value::Nil, Some(at), WANT_REPEAT)?;
+        Ok(if called { Flow::Enter } else { Flow::Continue })
+    }
+
+    /// Likewise for everything of the top frame, which then returns `count` values from slot `first` on.
+    #[inline(never)]
+    fn close_and_leave(&mut self, first: usize, count: usize) -> Result<Flow, Error<'gc>> {
+        let at = self.free_slot().max(first + count);
+        let (base, function, want) = (self.top_frame().base, self.top_frame().function, self.top_frame().want);
+        if self.close_step(base, Value::Nil, Some(at), WANT_REPEAT)? {
+            return Ok(Flow::Enter);
+        }
+        self.leave(function as usize, first, count, want)
+    }
+
+    /// Prepares the numeric loop whose counters start at slot `first`.
+    #[inline(never)]
+    fn enter_loop(&mut self, first: usize) -> Result<Flow, Error<'gc>> {
+        let runs = self.prepare_loop(first)?;
+        Ok(self.branch(!runs))
+    }
+
+    /// Marks the closing value of a generic loop and goes to its first step.
+    #[inline(never)]
+    fn enter_generic_loop(&mut self, closing: usize) -> Result<Flow, Error<'gc>> {
+        self.mark_to_be_closed(closing)?;
+        Ok(self.branch(true))
+    }
+
     /// Replaces the top frame by a call of the value in slot `function`.
     #[inline]
-    fn tail_call(&mut self, function: usize, args: usize) -> Result<Flow, crate::error::Error<'gc>> {
+    fn tail_call(&mut self, function: usize, args: usize) -> Result<Flow, Error<'gc>> {
         let mut args = args;
         while !matches!(self.slot(function), Value::Closure(_) | Value::Native(_)) {
             self.insert_call_handler(function, args)?;
@@ -790,7 +829,7 @@ impl<'gc> Machine<'gc> {
 
     /// A table with announced sizes. They come from bytecode, so the room made in advance is bounded.
     #[inline(never)]
-    fn new_table(&mut self, target: usize, items: usize, fields: usize) -> Result<Flow, crate::error::Error<'gc>> {
+    fn new_table(&mut self, target: usize, items: usize, fields: usize) -> Result<Flow, Error<'gc>> {
         let (items, fields) = (items.min(1 << 16), fields.min(1 << 12));
         self.context.accounting().check(items * 16 + fields * 40)?;
         let table = Table::new(self.context, items, fields);
