@@ -17,6 +17,20 @@ const NATIVE_SLOTS: usize = 20;
 /// What a call costs.
 const CALL_FUEL: i64 = 2;
 
+/// Pushes a frame when there is room, which the caller has checked; where it is.
+#[inline(always)]
+fn push_within<'gc>(frames: &mut Vec<Frame<'gc>>, frame: Frame<'gc>) -> *mut Frame<'gc> {
+    let count = frames.len();
+    debug_assert!(count < frames.capacity());
+    // SAFETY: there is room for one more, written before it is counted.
+    unsafe {
+        let place = frames.as_mut_ptr().add(count);
+        place.write(frame);
+        frames.set_len(count + 1);
+        place
+    }
+}
+
 impl<'gc> Machine<'gc> {
     /// Pushes a frame for the value in slot `function` with the `args` values after it. Never runs anything itself.
     pub(crate) fn call(&mut self, function: usize, args: usize, want: i32) -> Result<Flow, Error<'gc>> {
@@ -107,21 +121,23 @@ impl<'gc> Machine<'gc> {
         for position in base + args..base + parameters {
             state.stack[position] = Value::Nil;
         }
-        state.frames.push(Frame {
-            callee: Callee::Lua(closure),
-            pc: proto.code.as_ptr(),
-            function: function as u32,
-            base: base as u32,
-            top: (base + args) as u32,
-            want,
-            state: 0,
-            extra: args as u32,
-            results: 0,
-            flags: 0,
-        });
-        let frame = state.frames.last_mut().map(|frame| frame as *mut Frame<'gc>);
+        let frame = push_within(
+            &mut state.frames,
+            Frame {
+                callee: Callee::Lua(closure),
+                pc: proto.code.as_ptr(),
+                function: function as u32,
+                base: base as u32,
+                top: (base + args) as u32,
+                want,
+                state: 0,
+                extra: args as u32,
+                results: 0,
+                flags: 0,
+            },
+        );
         self.fuel -= CALL_FUEL;
-        frame
+        Some(frame)
     }
 
     /// Enters `pcall` and the Lua function it is to call in one step, when nothing has to grow: the function's frame. `pcall`
@@ -139,18 +155,21 @@ impl<'gc> Machine<'gc> {
             return None;
         }
         let Value::Closure(called) = state.stack[function + 1] else { return None };
-        state.frames.push(Frame {
-            callee: Callee::Native(native),
-            pc: std::ptr::null(),
-            function: function as u32,
-            base: function as u32 + 1,
-            top: (function + 1 + args) as u32,
-            want,
-            state: 1,
-            extra: args as u32,
-            results: 0,
-            flags: 0,
-        });
+        push_within(
+            &mut state.frames,
+            Frame {
+                callee: Callee::Native(native),
+                pc: std::ptr::null(),
+                function: function as u32,
+                base: function as u32 + 1,
+                top: (function + 1 + args) as u32,
+                want,
+                state: 1,
+                extra: args as u32,
+                results: 0,
+                flags: 0,
+            },
+        );
         match self.try_enter_lua(called, function + 1, args - 1, WANT_ALL) {
             Some(frame) => {
                 self.fuel -= CALL_FUEL;
@@ -164,21 +183,23 @@ impl<'gc> Machine<'gc> {
     }
 
     /// Returns at most one value through `pcall` to the Lua function that called it, if that is where the top frame returns to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave_protected(&mut self, value: Option<Value<'gc>>) -> Option<Closure<'gc>> {
         let state = self.state_mut();
-        let count = state.frames.len();
-        let [caller, protected, _] = state.frames.get(count.wrapping_sub(3)..)? else { return None };
-        let (Callee::Lua(caller), Callee::Native(native)) = (caller.callee, protected.callee) else { return None };
+        let [.., caller, protected, top] = &state.frames[..] else { return None };
+        let (WANT_ALL, Callee::Lua(caller), Callee::Native(native)) = (top.want, caller.callee, protected.callee)
+        else {
+            return None;
+        };
         if native.role() != Role::ProtectedCall || protected.state != 1 || protected.want < 0 {
             return None;
         }
         let (function, want) = (protected.function as usize, protected.want as usize);
-        state.stack[function] = Value::Boolean(true);
-        state.stack[function + 1] = value.unwrap_or(Value::Nil);
-        for position in function + 2..function + want {
-            state.stack[position] = Value::Nil;
-        }
+        let results = &mut state.stack[function..function + want.max(2)];
+        results[0] = Value::Boolean(true);
+        results[1] = value.unwrap_or(Value::Nil);
+        results[2..].fill(Value::Nil);
+        let count = state.frames.len();
         state.frames.truncate(count - 2);
         Some(caller)
     }
