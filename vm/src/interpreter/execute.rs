@@ -746,8 +746,11 @@ impl<'gc> Machine<'gc> {
     fn branch(&mut self, taken: bool) -> Flow {
         let frame = self.top_frame_mut();
         // SAFETY: a saved `pc` points at the jump offset; a verified jump lands on an instruction.
-        let offset = unsafe { if taken { (*frame.pc).get() as i32 } else { 0 } };
-        frame.pc = unsafe { frame.pc.offset(offset as isize + 1) };
+        let offset = unsafe {
+            let offset = if taken { (*frame.pc).get() as i32 } else { 0 };
+            frame.pc = frame.pc.offset(offset as isize + 1);
+            offset
+        };
         self.fuel += i64::from(offset.min(0));
         Flow::Continue
     }
