@@ -107,6 +107,31 @@ pub(crate) struct Frame<'gc> {
     pub flags: u32,
 }
 
+impl<'gc> Frame<'gc> {
+    /// The frame of a call with `args` arguments behind the callee in slot `function`, about to start.
+    #[inline(always)]
+    pub(crate) fn new(callee: Callee<'gc>, function: usize, args: usize, want: i32) -> Self {
+        let pc = match callee {
+            Callee::Lua(closure) => closure.proto().0.as_ref().code.as_ptr(),
+            Callee::Native(_) => ptr::null(),
+        };
+        let base = function as u32 + 1;
+        let args = args as u32;
+        Frame {
+            callee,
+            pc,
+            function: function as u32,
+            base,
+            top: base + args,
+            want,
+            state: 0,
+            extra: args,
+            results: 0,
+            flags: 0,
+        }
+    }
+}
+
 /// The caller takes all results and notes their end in `top`.
 pub(crate) const WANT_ALL: i32 = -1;
 /// The caller's interrupted instruction takes one result.

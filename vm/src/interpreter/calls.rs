@@ -86,18 +86,7 @@ impl<'gc> Machine<'gc> {
             self.set_slot(position, Value::Nil);
         }
         self.fuel -= CALL_FUEL;
-        self.push_frame(Frame {
-            callee: Callee::Lua(closure),
-            pc: proto.code.as_ptr(),
-            function: function as u32,
-            base: base as u32,
-            top: (base + args) as u32,
-            want,
-            state: 0,
-            extra: args as u32,
-            results: 0,
-            flags: 0,
-        });
+        self.push_frame(Frame::new(Callee::Lua(closure), function, args, want));
         Ok(())
     }
 
@@ -121,21 +110,7 @@ impl<'gc> Machine<'gc> {
         for position in base + args..base + parameters {
             state.stack[position] = Value::Nil;
         }
-        let frame = push_within(
-            &mut state.frames,
-            Frame {
-                callee: Callee::Lua(closure),
-                pc: proto.code.as_ptr(),
-                function: function as u32,
-                base: base as u32,
-                top: (base + args) as u32,
-                want,
-                state: 0,
-                extra: args as u32,
-                results: 0,
-                flags: 0,
-            },
-        );
+        let frame = push_within(&mut state.frames, Frame::new(Callee::Lua(closure), function, args, want));
         self.fuel -= CALL_FUEL;
         Some(frame)
     }
@@ -155,21 +130,7 @@ impl<'gc> Machine<'gc> {
             return None;
         }
         let Value::Closure(called) = state.stack[function + 1] else { return None };
-        push_within(
-            &mut state.frames,
-            Frame {
-                callee: Callee::Native(native),
-                pc: std::ptr::null(),
-                function: function as u32,
-                base: function as u32 + 1,
-                top: (function + 1 + args) as u32,
-                want,
-                state: 1,
-                extra: args as u32,
-                results: 0,
-                flags: 0,
-            },
-        );
+        push_within(&mut state.frames, Frame { state: 1, ..Frame::new(Callee::Native(native), function, args, want) });
         match self.try_enter_lua(called, function + 1, args - 1, WANT_ALL) {
             Some(frame) => {
                 self.fuel -= CALL_FUEL;
@@ -225,18 +186,7 @@ impl<'gc> Machine<'gc> {
         let top = function + 1 + args;
         self.ensure_stack(top + NATIVE_SLOTS)?;
         self.fuel -= CALL_FUEL;
-        self.push_frame(Frame {
-            callee: Callee::Native(native),
-            pc: std::ptr::null(),
-            function: function as u32,
-            base: function as u32 + 1,
-            top: top as u32,
-            want,
-            state: 0,
-            extra: args as u32,
-            results: 0,
-            flags: 0,
-        });
+        self.push_frame(Frame::new(Callee::Native(native), function, args, want));
         Ok(())
     }
 
