@@ -121,3 +121,31 @@ fn a_vm_goes_on_after_running_out_of_memory() {
         return not ok and e == 'not enough memory' and 1 or 0";
     assert_eq!(run(&mut vm, caught), Ok(Some(1)));
 }
+
+/// A call that could not be entered must not look like one that returned nothing.
+#[test]
+fn too_little_memory_inside_protected_calls_and_coroutines() {
+    // Many registers: entering the function, not the native below it, is what makes a stack grow.
+    let locals: Vec<String> = (0..150).map(|number| format!("l{number}")).collect();
+    let function = format!("local function f(n) local {} if n == 0 then return 42 end", locals.join(","));
+    let programs = [
+        format!("{function} local ok, v = pcall(f, n - 1) if not ok then error(v, 0) end return v end print(f(60))"),
+        format!(
+            "{function} local ok, v = coroutine.resume(coroutine.create(f), n - 1) \
+             if not ok then error(v, 0) end return v end print(f(30))"
+        ),
+    ];
+    for program in programs {
+        let mut limit = 16 * 1024;
+        loop {
+            let conditions = Conditions { heap_limit: limit, ..Conditions::default() };
+            let outcome = run(program.as_bytes(), "@program.lua", conditions).expect("it ends");
+            if outcome.error.is_none() {
+                assert_eq!(outcome.output, b"42\n", "limit {limit}");
+                break;
+            }
+            assert_eq!(outcome.error.as_deref(), Some(&b"not enough memory"[..]), "limit {limit}");
+            limit += 512;
+        }
+    }
+}

@@ -48,6 +48,8 @@ impl<'gc> Machine<'gc> {
                 _ => {
                     self.insert_call_handler(function, args)?;
                     args += 1;
+                    // The arguments have moved, so the call cannot be made again from its start.
+                    self.memory_retry = true;
                 }
             }
         }
@@ -248,8 +250,17 @@ impl<'gc> Machine<'gc> {
         }
     }
 
+    /// Does what a native function asks for. It has its next state already, so running out of memory here is not tried again: the
+    /// function would take the call for done.
     #[inline(never)]
     fn act(&mut self, action: Action, function: usize) -> Result<Flow, Error<'gc>> {
+        let retry = std::mem::replace(&mut self.memory_retry, true);
+        let flow = self.perform(action, function)?;
+        self.memory_retry = retry;
+        Ok(flow)
+    }
+
+    fn perform(&mut self, action: Action, function: usize) -> Result<Flow, Error<'gc>> {
         match action {
             Action::Return { .. } => unreachable!("handled by the caller"),
             Action::Entered => Ok(Flow::Enter),
@@ -374,7 +385,11 @@ impl<'gc> Machine<'gc> {
                 let left = frame.state as usize;
                 self.set_slot(base + instruction.a() + left - 1, value);
                 self.top_frame_mut().state = 0;
-                return match self.concatenate(base + instruction.a(), left)? {
+                // The operands have changed, so the instruction cannot be run again from its start.
+                let retry = std::mem::replace(&mut self.memory_retry, true);
+                let flow = self.concatenate(base + instruction.a(), left)?;
+                self.memory_retry = retry;
+                return match flow {
                     Flow::Continue => Ok(Flow::Enter),
                     other => Ok(other),
                 };

@@ -255,6 +255,8 @@ impl<'gc> Machine<'gc> {
             let joined = self.join(first + start, count - start)?;
             self.set_slot(first + start, joined);
             count = start + 1;
+            // With operands joined, the instruction cannot be run again from its start.
+            self.memory_retry |= count > 1;
         }
         Ok(Flow::Continue)
     }

@@ -132,7 +132,11 @@ impl<'gc> Machine<'gc> {
             }
             Some(resumer) => match self.hand_over(resumer, first, count) {
                 Ok(()) => Flow::Enter,
-                Err(error) => self.throw(error),
+                Err(error) => {
+                    // The coroutine is over; there is nothing to run again.
+                    self.memory_retry = true;
+                    self.throw(error)
+                }
             },
         }
     }
