@@ -1,4 +1,8 @@
-//! What the VM asks of its host: output, time, and nothing else. The VM itself performs no I/O.
+//! What the VM asks of its host: output, time, files, and nothing else. The VM itself performs no I/O.
+
+pub(crate) mod files;
+
+use files::Files;
 
 /// The host's side of the standard library.
 pub trait Host {
@@ -15,6 +19,11 @@ pub trait Host {
 
     /// Seconds of processor time used, or of time since the start; `None` if scripts must not know.
     fn clock(&mut self) -> Option<f64> {
+        None
+    }
+
+    /// The file system; without one, the functions that need it are absent. Asked once when a VM is made, then at each use.
+    fn files(&mut self) -> Option<&mut dyn Files> {
         None
     }
 

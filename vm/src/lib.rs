@@ -45,5 +45,6 @@ pub use heap::table::{InvalidKey, Table, TableError};
 pub use heap::upvalue::Upvalue;
 pub use heap::userdata::Userdata;
 pub use heap::value::Value;
+pub use host::files::{File, FileError, Files, OpenMode, ProcessEnd, StandardStream, Whence};
 pub use host::{Host, SilentHost};
 pub use vm::{DEFAULT_HEAP_LIMIT, HeapBytes, Options, Step, Vm};
