@@ -7,7 +7,7 @@
 
 use gc_arena::{Arena, Finalization, Gc, Rootable};
 
-use crate::context::Root;
+use crate::context::{Root, has_finalizer};
 use crate::heap::accounting::take_freed;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -133,8 +133,8 @@ fn revive_finalizable<'gc>(fc: &Finalization<'gc>, root: &'gc Root<'gc>) {
     });
     for object in &dead {
         Gc::resurrect(fc, object.object().expect("only objects have finalizers"));
-        if let Value::Table(table) = object {
-            table.has_finalizer().set(false);
+        if let Some(has_finalizer) = has_finalizer(*object) {
+            has_finalizer.set(false);
         }
     }
     // The queue is taken from its end: what died in this cycle comes after what was waiting, newest first.

@@ -9,6 +9,7 @@ use crate::heap::accounting::Accounting;
 use crate::heap::coroutine::Coroutine;
 use crate::heap::string::{Interned, LuaString, SHORT_STRING_MAX, long_string};
 use crate::heap::table::{Table, TableError, Weakness};
+use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
 use crate::host::Host;
 use crate::metamethod::Metamethod;
@@ -186,6 +187,14 @@ impl<'gc> Context<'gc> {
         self.register_finalizer(Value::Table(table), metatable);
     }
 
+    /// Sets a userdata's metatable; a `__gc` in it takes effect from here on.
+    pub fn set_userdata_metatable(self, userdata: Userdata<'gc>, metatable: Option<Table<'gc>>) {
+        userdata.set_metatable_raw(metatable);
+        if let Some(metatable) = metatable {
+            self.register_finalizer(Value::Userdata(userdata), metatable);
+        }
+    }
+
     fn set_weakness(self, table: Table<'gc>, weak: Weakness) {
         if weak != Weakness::default() && table.weakness() == Weakness::default() {
             // SAFETY: the only reference to the list.
@@ -195,8 +204,8 @@ impl<'gc> Context<'gc> {
     }
 
     pub(crate) fn register_finalizer(self, object: Value<'gc>, metatable: Table<'gc>) {
-        let Value::Table(table) = object else { return };
-        if metatable.metamethod(self, Metamethod::Gc).is_nil() || table.has_finalizer().replace(true) {
+        let Some(has_finalizer) = has_finalizer(object) else { return };
+        if metatable.metamethod(self, Metamethod::Gc).is_nil() || has_finalizer.replace(true) {
             return;
         }
         // SAFETY: the only reference to the list.
@@ -274,6 +283,15 @@ impl<'gc> Context<'gc> {
             *slot = Value::Nil;
             self.root.free_handles.borrow_mut().push(handle.0);
         }
+    }
+}
+
+/// Where an object that can have a finalizer notes that it is registered.
+pub(crate) fn has_finalizer<'gc>(object: Value<'gc>) -> Option<&'gc Cell<bool>> {
+    match object {
+        Value::Table(table) => Some(table.has_finalizer()),
+        Value::Userdata(userdata) => Some(userdata.has_finalizer()),
+        _ => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Userdata: a value of the host with a metatable.
+//! Userdata: a value of the host with a metatable and, for some, Lua values that belong to it.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -9,6 +9,7 @@ use gc_arena::{Collect, Gc};
 
 use super::accounting::{HEADER_BYTES, note_freed};
 use super::table::Table;
+use super::value::Value;
 use crate::context::Context;
 
 /// A host's value.
@@ -19,28 +20,47 @@ pub struct Userdata<'gc>(Gc<'gc, UserdataObject<'gc>>);
 struct UserdataObject<'gc> {
     data: Box<dyn Any>,
     metatable: Cell<Option<Table<'gc>>>,
+    user_values: Box<[Cell<Value<'gc>>]>,
     serial: Cell<u32>,
+    /// Whether the heap knows that it has a `__gc` metamethod.
+    has_finalizer: Cell<bool>,
 }
 
-const OBJECT_BYTES: usize = HEADER_BYTES + 16;
+const fn nominal_bytes(user_values: usize) -> usize {
+    HEADER_BYTES + 16 + user_values * 16
+}
 
-// SAFETY: `data` is 'static, so the metatable is the only `Gc` pointer.
+// SAFETY: `data` is 'static, so the metatable and the user values hold the only `Gc` pointers.
 unsafe impl<'gc> Collect<'gc> for UserdataObject<'gc> {
     fn trace<C: Trace<'gc>>(&self, cc: &mut C) {
         cc.trace(&self.metatable.get());
+        for value in &self.user_values {
+            cc.trace(&value.get());
+        }
     }
 }
 
 impl Drop for UserdataObject<'_> {
     fn drop(&mut self) {
-        note_freed(OBJECT_BYTES);
+        note_freed(nominal_bytes(self.user_values.len()));
     }
 }
 
 impl<'gc> Userdata<'gc> {
     pub fn new(context: Context<'gc>, data: Box<dyn Any>) -> Self {
-        context.accounting().charge(OBJECT_BYTES);
-        let object = UserdataObject { data, metatable: Cell::new(None), serial: Cell::new(0) };
+        Self::with_user_values(context, data, 0)
+    }
+
+    /// A userdata with `count` user values, nil at first (`debug.setuservalue`).
+    pub fn with_user_values(context: Context<'gc>, data: Box<dyn Any>, count: usize) -> Self {
+        context.accounting().charge(nominal_bytes(count));
+        let object = UserdataObject {
+            data,
+            metatable: Cell::new(None),
+            user_values: vec![Cell::new(Value::Nil); count].into(),
+            serial: Cell::new(0),
+            has_finalizer: Cell::new(false),
+        };
         Userdata(Gc::new(context.mutation(), object))
     }
 
@@ -51,6 +71,20 @@ impl<'gc> Userdata<'gc> {
 
     pub fn metatable(self) -> Option<Table<'gc>> {
         self.0.metatable.get()
+    }
+
+    /// Without a look at `__gc`; [`Context::set_userdata_metatable`] is the whole of it.
+    pub(crate) fn set_metatable_raw(self, metatable: Option<Table<'gc>>) {
+        self.0.metatable.set(metatable);
+    }
+
+    /// The user values, to read and to set.
+    pub fn user_values(self) -> &'gc [Cell<Value<'gc>>] {
+        &self.0.as_ref().user_values
+    }
+
+    pub(crate) fn has_finalizer(self) -> &'gc Cell<bool> {
+        &self.0.as_ref().has_finalizer
     }
 
     pub(crate) fn serial(self) -> &'gc Cell<u32> {

@@ -167,8 +167,9 @@ impl<'gc> Machine<'gc> {
     pub(crate) fn arg_error(&self, index: usize, message: &[u8]) -> Error<'gc> {
         let frames = &self.state().frames;
         let native_name = match self.top_frame().callee {
-            Callee::Native(native) => native.name().as_bytes(),
-            Callee::Lua(_) => b"?",
+            // Methods and iterators have two dots in their registered names; no global path leads to them.
+            Callee::Native(native) if native.name().matches('.').count() < 2 => native.name().as_bytes(),
+            _ => b"?",
         };
         let called = frames.len().checked_sub(2).and_then(|caller| self.call_name(&frames[caller]));
         let (kind, name) = called.unwrap_or(("", native_name));
