@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Why `cu` fails.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum Error {
     /// The error was shown already.
     #[error("failed")]
     Reported,
+    /// `os.exit` was called; not an error, but an end of everything. `close` asks for the finalizers first.
+    #[error("exit with code {code}")]
+    Exit { code: i32, close: bool },
 }
 
 impl Error {
@@ -45,10 +49,18 @@ impl Error {
         }
     }
 
+    /// What the process ends with: of an `os.exit` code the lowest eight bits, as the system does it.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Error::Exit { code, .. } => ExitCode::from(*code as u8),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     /// Whether nobody is to be told: it was shown already, or the reader of the output has gone.
     pub fn is_silent(&self) -> bool {
         match self {
-            Error::Reported => true,
+            Error::Reported | Error::Exit { .. } => true,
             Error::Output(error) => error.kind() == std::io::ErrorKind::BrokenPipe,
             _ => false,
         }
@@ -56,7 +68,7 @@ impl Error {
 
     /// Whether no more Lua code may run, finalizers included.
     pub fn ends_the_run(&self) -> bool {
-        matches!(self, Error::OutOfFuel { .. } | Error::Output(_))
+        matches!(self, Error::OutOfFuel { .. } | Error::Output(_) | Error::Exit { .. })
     }
 }
 

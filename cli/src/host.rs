@@ -84,6 +84,10 @@ impl Host for Terminal {
         show_warning(&self.output, message);
     }
 
+    fn can_exit(&mut self) -> bool {
+        true
+    }
+
     fn time(&mut self) -> Option<i64> {
         let seconds = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_secs()).ok()?,
@@ -124,6 +128,10 @@ impl Host for Deterministic {
 
     fn warn(&mut self, message: &[u8]) {
         show_warning(&self.output, message);
+    }
+
+    fn can_exit(&mut self) -> bool {
+        true
     }
 }
 

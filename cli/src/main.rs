@@ -23,12 +23,17 @@ use run::{Runner, source_of_file, source_of_stdin};
 fn main() -> ExitCode {
     let output = Output::new();
     let result = Arguments::parse(std::env::args_os()).and_then(|arguments| run(&arguments, &output));
-    let result = result.and_then(|()| output.flush());
+    let result = match result {
+        Ok(()) => output.flush(),
+        // `os.exit` gives what was printed to the system too.
+        Err(exit @ Error::Exit { .. }) => output.flush().and(Err(exit)),
+        Err(error) => Err(error),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&output, &error);
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }
@@ -45,6 +50,9 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
     if let Err(error) = &result
         && error.ends_the_run()
     {
+        if let Error::Exit { close: true, .. } = error {
+            runner.close()?;
+        }
         return result;
     }
     // The message comes before what finalizers print, as from `lua`.

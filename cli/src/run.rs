@@ -75,7 +75,8 @@ impl Runner {
         self.vm.enter(work)
     }
 
-    /// Runs the finalizers of everything that has one; nothing can run afterwards.
+    /// Runs the finalizers of everything that has one, after an `os.exit` also `__close` of what is pending; nothing can run
+    /// afterwards.
     pub fn close(&mut self) -> Result<(), Error> {
         self.vm.start_close().map_err(usage_error)?;
         self.finish()
@@ -94,6 +95,7 @@ impl Runner {
             match step {
                 Step::Finished => return self.output.check(),
                 Step::Failed => return Err(self.lua_error()),
+                Step::Exited { code, close } => return Err(Error::Exit { code, close }),
                 Step::OutOfFuel => {}
             }
             if let Err(error) = self.may_go_on() {

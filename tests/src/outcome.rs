@@ -91,7 +91,12 @@ pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Ou
             vm.start(|context| (context.fetch(&function), Vec::new())).map_err(|error| error.to_string())?;
             let step = finish(&mut vm, conditions)?;
             let fuel = vm.fuel_used();
-            ((step == Step::Failed).then(|| error_of(&vm)), fuel)
+            let error = match step {
+                Step::Failed => Some(error_of(&vm)),
+                Step::Exited { code, .. } => Some(RunError::Exited { code }.to_string().into_bytes()),
+                _ => None,
+            };
+            (error, fuel)
         }
         Err(error) => (Some(error.to_string().into_bytes()), 0),
     };

@@ -36,6 +36,8 @@ pub enum Action {
     Entered,
     /// Run a full collection, then enter again with `state`.
     Collect { state: u32 },
+    /// End the whole run (`os.exit`); `close` asks the host to close the VM properly before it ends itself.
+    Exit { code: i32, close: bool },
 }
 
 /// The state in which a protected function is entered when a call it made failed; the error is in slot 0.
@@ -290,6 +292,26 @@ impl<'a, 'gc> Call<'a, 'gc> {
         }
     }
 
+    /// A string argument that is one of `options`: which of them. `default` stands for a missing one.
+    #[inline(never)]
+    pub fn check_option(
+        &self,
+        index: usize,
+        default: Option<&'static str>,
+        options: &[&'static str],
+    ) -> Result<usize, Error<'gc>> {
+        let name = match (self.arg(index), default) {
+            (Value::Nil, Some(default)) => default.as_bytes(),
+            _ => self.check_string(index)?.as_bytes(),
+        };
+        // PUC compares C strings.
+        let name = c_string(name);
+        options.iter().position(|option| option.as_bytes() == name).ok_or_else(|| {
+            let message = [b"invalid option '", name, b"'"].concat();
+            self.machine.arg_error(index, &message)
+        })
+    }
+
     // Errors
 
     /// "bad argument #i to 'f' (message)", with the position of the caller.
@@ -338,6 +360,11 @@ impl<'a, 'gc> Call<'a, 'gc> {
         self.context().accounting().check(bytes.len())?;
         Ok(Value::String(self.context().string_from(bytes)))
     }
+}
+
+/// The part of a string that C sees: up to the first zero byte.
+pub(crate) fn c_string(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or(text)
 }
 
 /// A number as a string, as `tostring` writes it.

@@ -36,6 +36,9 @@ pub enum RunError {
         /// Where the message says the error happened.
         position: Option<(String, u32)>,
     },
+    /// The run ended itself by `os.exit`.
+    #[error("exit with code {code}")]
+    Exited { code: i32 },
     /// The run used all its fuel and was ended by the host.
     #[error("out of fuel")]
     OutOfFuel,

@@ -27,6 +27,11 @@ pub trait Host {
         None
     }
 
+    /// Whether scripts may end the program (`os.exit`).
+    fn can_exit(&mut self) -> bool {
+        self.files().is_some()
+    }
+
     /// An environment variable (`os.getenv`).
     fn environment(&mut self, _name: &[u8]) -> Option<Vec<u8>> {
         None

@@ -45,6 +45,11 @@ pub(crate) enum Stop {
     OutOfFuel,
     /// A collection is due (`full`: whatever the heap holds).
     Collect,
+    /// `os.exit` was called; the frames stay as they are.
+    Exit {
+        code: i32,
+        close: bool,
+    },
 }
 
 /// The running interpreter: the current coroutine and the fuel left.

@@ -42,7 +42,10 @@ pub(crate) fn open(context: Context<'_>, seed: u64) {
     math::open(context, math, seed);
     let utf8 = library(context, "utf8", utf8::FUNCTIONS);
     utf8::open(context, utf8);
-    library(context, "os", os::FUNCTIONS);
+    let os = library(context, "os", os::FUNCTIONS);
+    if context.root().host.borrow_mut().can_exit() {
+        fill(context, os, os::EXIT);
+    }
 }
 
 fn library<'gc>(context: Context<'gc>, name: &str, functions: Functions) -> Table<'gc> {

@@ -8,13 +8,11 @@ use crate::context::{Context, Handle, Registered, Root};
 use crate::error::{Error, RunError};
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Coroutine, Status};
-use crate::heap::native::Native;
 use crate::heap::proto::Proto;
 use crate::heap::table::Table;
 use crate::heap::upvalue::Upvalue;
 use crate::heap::value::Value;
 use crate::host::{Host, SilentHost};
-use crate::interpreter::finalize::FINALIZE_ALL;
 use crate::interpreter::{Flow, Machine, Stop};
 use crate::library;
 use crate::metamethod::Metamethod;
@@ -50,6 +48,9 @@ pub enum Step {
     Failed,
     /// The slice's fuel is used; [`Vm::step`] goes on.
     OutOfFuel,
+    /// The code called `os.exit`: the run is over, and the program is to end with `code`. If `close` is set, after
+    /// [`Vm::start_close`], which also closes the main coroutine's pending variables.
+    Exited { code: i32, close: bool },
 }
 
 /// A Lua virtual machine.
@@ -147,12 +148,26 @@ impl Vm {
     }
 
     /// Prepares the end of the VM's life: a run that finalizes every object that has a `__gc` metamethod. [`Self::step`] runs it.
+    /// Directly after [`Step::Exited`], the to-be-closed variables of the main coroutine are closed first.
     ///
     /// # Errors
     ///
     /// [`RunError::Usage`] if something is running.
     pub fn start_close(&mut self) -> Result<(), RunError> {
-        self.start(|context| (Value::Native(Native::new(context, FINALIZE_ALL, &[])), Vec::new()))
+        if self.running {
+            return Err(RunError::Usage("a run is in progress already"));
+        }
+        self.running = true;
+        self.fuel_used = 0;
+        self.enter(|context| {
+            let main = context.registered().main;
+            context.update_registered(|registered| {
+                registered.current = main;
+                registered.report = None;
+            });
+            context.root().finalizing.set(false);
+            Machine::new(context, main, 0).enter_close().map_err(|_| RunError::Usage("the heap is full"))
+        })
     }
 
     /// Runs for at most about `fuel` units: one per instruction that can repeat (a jump back costs its distance) and per piece of
@@ -196,6 +211,11 @@ impl Vm {
                     self.running = false;
                     self.results = count;
                     return Ok(if self.succeeded() { Step::Finished } else { Step::Failed });
+                }
+                Stop::Exit { code, close } => {
+                    self.running = false;
+                    self.memory_retry = false;
+                    return Ok(Step::Exited { code, close });
                 }
             }
         }
@@ -253,7 +273,7 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// What the code throws; [`RunError::OutOfFuel`], after which the run is dropped.
+    /// What the code throws; [`RunError::OutOfFuel`] and [`RunError::Exited`], after which the run is dropped.
     pub fn run<T>(
         &mut self,
         function: &Handle,
@@ -267,6 +287,10 @@ impl Vm {
             Step::OutOfFuel => {
                 self.abort();
                 Err(RunError::OutOfFuel)
+            }
+            Step::Exited { code, .. } => {
+                self.abort();
+                Err(RunError::Exited { code })
             }
         }
     }

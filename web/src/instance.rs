@@ -130,6 +130,11 @@ impl Instance {
         match self.vm.step(u64::from(fuel))? {
             Step::OutOfFuel => Ok(status::RUNNING),
             Step::Finished => self.finish(),
+            Step::Exited { code, .. } => {
+                self.vm.abort();
+                self.run = Run::Failed(engine_error(&RunError::Exited { code }, Document::Nil));
+                Ok(status::FAILED)
+            }
             Step::Failed => {
                 let error = self.vm.take_error();
                 let value = self.vm.take_error_value(|context, value| {

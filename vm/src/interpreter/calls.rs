@@ -285,6 +285,10 @@ impl<'gc> Machine<'gc> {
                 self.stop = Stop::Collect;
                 Ok(Flow::Stop)
             }
+            Action::Exit { code, close } => {
+                self.stop = Stop::Exit { code, close };
+                Ok(Flow::Stop)
+            }
         }
     }
 

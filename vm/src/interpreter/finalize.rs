@@ -3,7 +3,7 @@
 use super::Machine;
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
-use crate::heap::coroutine::Callee;
+use crate::heap::coroutine::{Callee, Status, WANT_ALL};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
@@ -68,18 +68,49 @@ impl<'gc> Machine<'gc> {
     }
 }
 
-/// Queues every object with a finalizer, as if all had died, and runs the queue: the end of a VM.
-pub(crate) const FINALIZE_ALL: NativeDefinition = NativeDefinition { name: "(close)", code: run_finalize_all };
+/// The end of a VM: closes what is pending in the main coroutine, queues every object with a finalizer, as if all had died, and
+/// runs the queue.
+const CLOSE: NativeDefinition = NativeDefinition { name: "(close)", code: run_close };
 
-fn run_finalize_all<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    if call.state() == 0 {
-        let root = call.context().root();
-        // SAFETY: the only references to the lists.
-        unsafe {
-            let all = std::mem::take(&mut *root.finalizable.get());
-            (*root.doomed.get()).splice(0..0, all);
-        }
+/// The state of [`CLOSE`] after the finalizers.
+const FINALIZED: u32 = 2;
+
+fn run_close<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    if call.state() == FINALIZED {
+        return call.return_value(Value::Boolean(true));
+    }
+    // Slot 0 holds the error of the last `__close` that failed; nobody is told of it.
+    let error = call.slot(0);
+    if call.close_step(error)? {
+        return Ok(Action::Entered);
+    }
+    let root = call.context().root();
+    // SAFETY: the only references to the lists.
+    unsafe {
+        let all = std::mem::take(&mut *root.finalizable.get());
+        (*root.doomed.get()).splice(0..0, all);
     }
     let finalizers = call.machine.finalizers();
-    if call.state() == 0 { call.call(1, finalizers, &[], 0, 1) } else { call.return_none() }
+    call.call(1, finalizers, &[], 0, FINALIZED)
+}
+
+impl<'gc> Machine<'gc> {
+    /// Makes the end of the VM the only call of the current coroutine, whose variables to close stay on its stack.
+    pub(crate) fn enter_close(&mut self) -> Result<(), Error<'gc>> {
+        let live = self.state().live_top() as u32;
+        self.drop_frames(0);
+        let state = self.state_mut();
+        state.status = Status::Running;
+        state.transfer = 0;
+        state.resumer = None;
+        let native = Native::with_role(self.context, CLOSE, &[], Role::Protected);
+        self.set_slot(0, Value::Native(native));
+        self.enter_native(native, 0, 0, WANT_ALL)?;
+        self.set_slot(0, Value::Nil);
+        // Not 0: errors in `__close` come back to it.
+        let frame = self.top_frame_mut();
+        frame.state = 1;
+        frame.top = frame.top.max(live);
+        Ok(())
+    }
 }

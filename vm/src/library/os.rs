@@ -1,10 +1,11 @@
-//! The parts of the operating system library that make sense without one (manual §6.9): time, dates, environment.
+//! The operating system library (manual §6.9): time, dates and environment for every host, files and processes where the host
+//! has them.
 //!
-//! Time and environment come from the host; the time zone is UTC.
+//! Time and environment come from the host; the time zone is UTC, the locale is C.
 
 use super::Functions;
 use super::steps::step;
-use crate::call::{Action, Call};
+use crate::call::{Action, Call, c_string};
 use crate::error::Error;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -17,8 +18,12 @@ pub(super) const FUNCTIONS: Functions = &[
     ("os.date", date),
     ("os.difftime", difference),
     ("os.getenv", get_environment),
+    ("os.setlocale", set_locale),
     ("os.time", time),
 ];
+
+/// What needs a host that can end the program.
+pub(super) const EXIT: Functions = &[("os.exit", exit)];
 
 const NOT_AVAILABLE: &str = "time is not available here";
 
@@ -41,6 +46,24 @@ fn get_environment<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
 fn difference<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let (later, earlier) = (call.check_integer(1)?, call.check_integer(2)?);
     call.return_value(Value::Float(later as f64 - earlier as f64))
+}
+
+/// The C locale is all there is: `nil`, "" and its names answer "C".
+fn set_locale<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let locale = call.opt_string(1)?;
+    call.check_option(2, Some("all"), &["all", "collate", "ctype", "monetary", "numeric", "time"])?;
+    let known = locale.is_none_or(|locale| matches!(c_string(locale.as_bytes()), b"" | b"C" | b"POSIX"));
+    let result = if known { call.string(b"C")? } else { Value::Nil };
+    call.return_value(result)
+}
+
+fn exit<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let code = match call.arg(1) {
+        Value::Boolean(success) => i32::from(!success),
+        // C's `exit` takes an `int`: the rest is cut off.
+        _ => call.opt_integer(1, 0)? as i32,
+    };
+    Ok(Action::Exit { code, close: call.arg(2).is_truthy() })
 }
 
 fn now<'gc>(call: &Call<'_, 'gc>) -> Result<i64, Error<'gc>> {
