@@ -1,4 +1,4 @@
-//! The terminal as a VM's host: buffered output, warnings on stderr, clock and environment unless the run is to be
+//! The terminal as a VM's host: buffered output, warnings on stderr, clock, environment and files unless the run is to be
 //! deterministic.
 
 use std::cell::RefCell;
@@ -7,9 +7,10 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use cu_vm::Host;
+use cu_vm::{Buffering, Files, Host};
 
 use crate::error::Error;
+use crate::files::SystemFiles;
 
 /// The standard output stream. Clones share one buffer, which reaches the system when it is full, at [`Self::flush`]
 /// and, on a terminal, at each line end.
@@ -19,14 +20,29 @@ pub struct Output(Rc<RefCell<Buffer>>);
 struct Buffer {
     writer: BufWriter<Stdout>,
     is_terminal: bool,
+    buffering: Buffering,
     failure: Option<io::Error>,
+}
+
+impl Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)?;
+        let is_due = match self.buffering {
+            Buffering::No => true,
+            Buffering::Line => bytes.contains(&b'\n'),
+            Buffering::Full => false,
+        };
+        if is_due { self.writer.flush() } else { Ok(()) }
+    }
 }
 
 impl Output {
     pub fn new() -> Output {
+        let is_terminal = io::stdout().is_terminal();
         Output(Rc::new(RefCell::new(Buffer {
             writer: BufWriter::new(io::stdout()),
-            is_terminal: io::stdout().is_terminal(),
+            is_terminal,
+            buffering: if is_terminal { Buffering::Line } else { Buffering::Full },
             failure: None,
         })))
     }
@@ -37,11 +53,29 @@ impl Output {
         if buffer.failure.is_some() {
             return;
         }
-        let mut result = buffer.writer.write_all(bytes);
-        if buffer.is_terminal && bytes.contains(&b'\n') {
-            result = result.and_then(|()| buffer.writer.flush());
+        buffer.failure = buffer.write(bytes).err();
+    }
+
+    /// Writes for somebody who deals with a failure.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    /// Gives all to the system for somebody who deals with a failure.
+    pub fn try_flush(&self) -> io::Result<()> {
+        self.0.borrow_mut().writer.flush()
+    }
+
+    /// Shows what was written before input is awaited, if there is somebody to see it.
+    pub fn flush_for_input(&self) {
+        let buffer = &mut *self.0.borrow_mut();
+        if buffer.is_terminal && buffer.failure.is_none() {
+            buffer.failure = buffer.writer.flush().err();
         }
-        buffer.failure = result.err();
+    }
+
+    pub fn set_buffering(&self, buffering: Buffering) {
+        self.0.borrow_mut().buffering = buffering;
     }
 
     pub fn write_line(&self, line: &[u8]) {
@@ -63,15 +97,16 @@ impl Output {
     }
 }
 
-/// A host that lets Lua code know the time and the environment.
+/// A host that lets Lua code know the time and the environment, and use files and processes.
 pub struct Terminal {
     output: Output,
+    files: SystemFiles,
     start: Instant,
 }
 
 impl Terminal {
     pub fn new(output: Output) -> Terminal {
-        Terminal { output, start: Instant::now() }
+        Terminal { files: SystemFiles::new(output.clone()), output, start: Instant::now() }
     }
 }
 
@@ -84,8 +119,8 @@ impl Host for Terminal {
         show_warning(&self.output, message);
     }
 
-    fn can_exit(&mut self) -> bool {
-        true
+    fn files(&mut self) -> Option<&mut dyn Files> {
+        Some(&mut self.files)
     }
 
     fn time(&mut self) -> Option<i64> {

@@ -8,6 +8,7 @@
 mod arguments;
 mod database;
 mod error;
+mod files;
 mod host;
 mod repl;
 mod run;

@@ -91,6 +91,11 @@ impl<'a, 'gc> Call<'a, 'gc> {
         self.native.values()[index].get()
     }
 
+    /// How many values the function was made with.
+    pub fn upvalue_count(&self) -> usize {
+        self.native.values().len()
+    }
+
     pub fn set_upvalue(&self, index: usize, value: Value<'gc>) {
         self.native.values()[index].set(value);
     }

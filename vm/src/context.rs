@@ -1,6 +1,7 @@
 //! The heap's root, and the handle through which code reaches it.
 
 use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
+use std::rc::Weak;
 
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Mutation};
@@ -12,6 +13,7 @@ use crate::heap::table::{Table, TableError, Weakness};
 use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
 use crate::host::Host;
+use crate::library::Stream;
 use crate::metamethod::Metamethod;
 
 /// Access to a heap for the time of one [`crate::Vm::enter`]; `Copy`.
@@ -40,9 +42,21 @@ pub(crate) struct Root<'gc> {
     /// Whether finalizers are being run: they do not start others.
     pub finalizing: Cell<bool>,
     pub host: RefCell<Box<dyn Host>>,
+    /// The streams that are open, as far as they have not been dropped.
+    pub streams: RefCell<Vec<Weak<RefCell<Option<Stream>>>>>,
     /// The state of `math.random`.
     pub random: Cell<[u64; 4]>,
     pub warnings_on: Cell<bool>,
+}
+
+/// What the functions of the `io` library share.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedFiles<'gc> {
+    /// The metatable of all files.
+    pub metatable: Table<'gc>,
+    /// The default input and output.
+    pub input: Userdata<'gc>,
+    pub output: Userdata<'gc>,
 }
 
 /// The objects every VM has from its start.
@@ -56,6 +70,8 @@ pub(crate) struct Registered<'gc> {
     pub permanents: Table<'gc>,
     pub permanent_names: Table<'gc>,
     pub string_metatable: Option<Table<'gc>>,
+    /// What the `io` library shares, if the host has files.
+    pub files: Option<SharedFiles<'gc>>,
     /// The uncaught error of the last run: value, message and traceback.
     pub report: Option<Table<'gc>>,
     /// The coroutine that runs what the host starts.
@@ -77,6 +93,11 @@ unsafe impl<'gc> Collect<'gc> for Root<'gc> {
             cc.trace(&registered.permanent_names);
             cc.trace(&registered.string_metatable);
             cc.trace(&registered.report);
+            if let Some(files) = &registered.files {
+                cc.trace(&files.metatable);
+                cc.trace(&files.input);
+                cc.trace(&files.output);
+            }
             cc.trace(&registered.main);
             cc.trace(&registered.current);
         }
@@ -103,6 +124,7 @@ impl<'gc> Root<'gc> {
             doomed: UnsafeCell::default(),
             finalizing: Cell::new(false),
             host: RefCell::new(host),
+            streams: RefCell::default(),
             random: Cell::new([0; 4]),
             warnings_on: Cell::new(false),
         }

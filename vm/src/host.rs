@@ -1,6 +1,7 @@
 //! What the VM asks of its host: output, time, files, and nothing else. The VM itself performs no I/O.
 
 pub(crate) mod files;
+pub(crate) mod memory_files;
 
 use files::Files;
 

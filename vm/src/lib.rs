@@ -45,6 +45,7 @@ pub use heap::table::{InvalidKey, Table, TableError};
 pub use heap::upvalue::Upvalue;
 pub use heap::userdata::Userdata;
 pub use heap::value::Value;
-pub use host::files::{File, FileError, Files, OpenMode, ProcessEnd, StandardStream, Whence};
+pub use host::files::{Buffering, File, FileError, Files, OpenMode, ProcessEnd, StandardStream, Whence};
+pub use host::memory_files::{MemoryFiles, SharedBytes};
 pub use host::{Host, SilentHost};
 pub use vm::{DEFAULT_HEAP_LIMIT, HeapBytes, Options, Step, Vm};

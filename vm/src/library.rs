@@ -5,6 +5,7 @@
 
 mod base;
 mod coroutine;
+mod io;
 mod load;
 mod math;
 mod os;
@@ -19,6 +20,7 @@ use crate::heap::native::{Native, NativeCode, NativeDefinition};
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 
+pub(crate) use io::Stream;
 pub(crate) use protected::{error_report, host_call, read_report};
 
 /// Native functions of one library, each with its full registered name.
@@ -45,6 +47,11 @@ pub(crate) fn open(context: Context<'_>, seed: u64) {
     let os = library(context, "os", os::FUNCTIONS);
     if context.root().host.borrow_mut().can_exit() {
         fill(context, os, os::EXIT);
+    }
+    if context.root().host.borrow_mut().files().is_some() {
+        fill(context, os, os::FILES);
+        let io = library(context, "io", io::FUNCTIONS);
+        io::open(context, io);
     }
 }
 

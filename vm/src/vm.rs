@@ -80,11 +80,15 @@ impl Vm {
                 permanents: Table::new(context, 0, 0),
                 permanent_names: Table::new(context, 0, 0),
                 string_metatable: None,
+                files: None,
                 report: None,
                 main,
                 current: main,
             }));
+            // The library comes first, whatever the limit is; too low a one is told to the first run.
+            context.accounting().set_limit(usize::MAX);
             library::open(context, seed);
+            context.accounting().set_limit(heap_limit);
         });
         Vm { arena, running: false, memory_retry: false, fuel_used: 0, results: 0, cycles: 0 }
     }

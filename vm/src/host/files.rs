@@ -9,6 +9,27 @@ pub struct FileError {
     pub code: i32,
 }
 
+impl FileError {
+    pub fn new(code: i32, reason: impl Into<String>) -> FileError {
+        FileError { reason: reason.into(), code }
+    }
+
+    /// EBADF: the file was not opened for this.
+    pub fn bad_descriptor() -> FileError {
+        FileError::new(9, "Bad file descriptor")
+    }
+
+    /// ENOSYS: the host cannot do this.
+    pub fn not_supported() -> FileError {
+        FileError::new(38, "Function not implemented")
+    }
+
+    /// EINVAL: a position before the start of the file.
+    pub fn invalid_argument() -> FileError {
+        FileError::new(22, "Invalid argument")
+    }
+}
+
 /// How a file is opened: `r`, `w` and `a` with and without `+`. There is no difference between text and binary files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
@@ -18,6 +39,42 @@ pub enum OpenMode {
     ReadUpdate,
     WriteUpdate,
     AppendUpdate,
+}
+
+impl OpenMode {
+    pub fn reads(self) -> bool {
+        !matches!(self, OpenMode::Write | OpenMode::Append)
+    }
+
+    pub fn writes(self) -> bool {
+        self != OpenMode::Read
+    }
+
+    /// Whether everything is written at the end of the file.
+    pub fn appends(self) -> bool {
+        matches!(self, OpenMode::Append | OpenMode::AppendUpdate)
+    }
+
+    /// Whether a file that is not there is made.
+    pub fn creates(self) -> bool {
+        !matches!(self, OpenMode::Read | OpenMode::ReadUpdate)
+    }
+
+    /// Whether a file that is there is emptied.
+    pub fn truncates(self) -> bool {
+        matches!(self, OpenMode::Write | OpenMode::WriteUpdate)
+    }
+}
+
+/// How long written bytes wait before the system gets them (`setvbuf`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buffering {
+    /// Not at all.
+    No,
+    /// Until a line is complete.
+    Line,
+    /// Until there are enough.
+    Full,
 }
 
 /// The streams every process starts with.
@@ -57,6 +114,9 @@ pub trait File {
     /// Gives what was written to the system.
     fn flush(&mut self) -> Result<(), FileError>;
 
+    /// Says how standard output is buffered, which is the host's work because `print` writes there too. No other file is told.
+    fn set_buffering(&mut self, _buffering: Buffering) {}
+
     /// Ends the use of the file; for a process's stream, waits for its end and answers it.
     fn close(self: Box<Self>) -> Result<Option<ProcessEnd>, FileError>;
 }
@@ -65,6 +125,7 @@ pub trait File {
 pub trait Files {
     fn open(&mut self, path: &[u8], mode: OpenMode) -> Result<Box<dyn File>, FileError>;
 
+    /// Standard output goes where [`crate::Host::write`] goes.
     fn standard(&mut self, stream: StandardStream) -> Box<dyn File>;
 
     /// A new file open for update, gone once it is closed.

@@ -4,11 +4,13 @@
 //! Time and environment come from the host; the time zone is UTC, the locale is C.
 
 use super::Functions;
+use super::io::{check_path, return_failure, return_process_end, return_result, with_files};
 use super::steps::step;
 use crate::call::{Action, Call, c_string};
 use crate::error::Error;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
+use crate::host::files::FileError;
 use crate::text::date::{
     DATE_UNREPRESENTABLE, Date, Fields, TIME_UNREPRESENTABLE, field_in_range, to_epoch, write_date,
 };
@@ -21,6 +23,10 @@ pub(super) const FUNCTIONS: Functions = &[
     ("os.setlocale", set_locale),
     ("os.time", time),
 ];
+
+/// What needs a host with files.
+pub(super) const FILES: Functions =
+    &[("os.execute", execute), ("os.remove", remove), ("os.rename", rename), ("os.tmpname", temporary_name)];
 
 /// What needs a host that can end the program.
 pub(super) const EXIT: Functions = &[("os.exit", exit)];
@@ -64,6 +70,41 @@ fn exit<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         _ => call.opt_integer(1, 0)? as i32,
     };
     Ok(Action::Exit { code, close: call.arg(2).is_truthy() })
+}
+
+/// Runs a command, or asks whether there is a shell to do so.
+fn execute<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let Some(command) = call.opt_string(1)? else {
+        let has_shell = with_files(call.context(), |files| Ok(files.has_shell())).unwrap_or(false);
+        return call.return_value(Value::Boolean(has_shell));
+    };
+    let command = c_string(command.as_bytes());
+    let end = with_files(call.context(), |files| {
+        files.run_command(command).unwrap_or_else(|| Err(FileError::not_supported()))
+    });
+    match end {
+        Ok(end) => return_process_end(call, end),
+        Err(error) => return_failure(call, &error, None),
+    }
+}
+
+fn remove<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let path = check_path(call, 1)?;
+    let result = with_files(call.context(), |files| files.remove(path));
+    return_result(call, result, Some(path))
+}
+
+fn rename<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let (from, to) = (check_path(call, 1)?, check_path(call, 2)?);
+    let result = with_files(call.context(), |files| files.rename(from, to));
+    return_result(call, result, None)
+}
+
+fn temporary_name<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let name = with_files(call.context(), |files| files.temporary_name());
+    let name = name.map_err(|_| call.error("unable to generate a unique filename"))?;
+    let name = call.string(&name)?;
+    call.return_value(name)
 }
 
 fn now<'gc>(call: &Call<'_, 'gc>) -> Result<i64, Error<'gc>> {

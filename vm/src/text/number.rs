@@ -45,6 +45,18 @@ pub fn write_float(value: f64, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends `value` as C's `%.14g` shows it.
+pub fn write_float_as_c(value: f64, out: &mut Vec<u8>) {
+    if !value.is_finite() {
+        write_non_finite(value, out);
+        return;
+    }
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    float::write_general(value.abs(), 14, false, out);
+}
+
 /// Appends "inf", "-inf" or what stands for a NaN.
 pub fn write_non_finite(value: f64, out: &mut Vec<u8>) {
     if value.is_nan() {
