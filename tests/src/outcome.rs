@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use cu_vm::{Host, Options, RunError, Step, Value, Vm};
+use cu_vm::{Files, Host, MemoryFiles, Options, RunError, Step, Value, Vm};
 
 /// The heap limit of ordinary runs, in nominal bytes.
 pub const HEAP_LIMIT: usize = 64 << 20;
@@ -84,7 +84,8 @@ fn first_difference(expected: &[u8], actual: &[u8]) -> String {
 /// The run took more steps than allowed.
 pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Outcome, String> {
     let output = Rc::new(RefCell::new(Vec::new()));
-    let host = Box::new(Collector { output: output.clone(), clock: 0.0 });
+    let files = MemoryFiles::new().with_output(output.clone());
+    let host = Box::new(Collector { output: output.clone(), files, clock: 0.0 });
     let mut vm = Vm::new(Options { heap_limit: conditions.heap_limit, seed: 42, host });
     let (error, fuel) = match vm.load(source, chunk_name) {
         Ok(function) => {
@@ -133,15 +134,20 @@ fn error_of(vm: &Vm) -> Vec<u8> {
     })
 }
 
-/// A host that keeps the output and has a clock, which advances by a millisecond each time it is read.
+/// A host that keeps the output, has files in memory and a clock, which advances by a millisecond each time it is read.
 struct Collector {
     output: Rc<RefCell<Vec<u8>>>,
+    files: MemoryFiles,
     clock: f64,
 }
 
 impl Host for Collector {
     fn write(&mut self, bytes: &[u8]) {
         self.output.borrow_mut().extend_from_slice(bytes);
+    }
+
+    fn files(&mut self) -> Option<&mut dyn Files> {
+        Some(&mut self.files)
     }
 
     fn time(&mut self) -> Option<i64> {
