@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
@@ -149,6 +149,29 @@ fn illegal_seek() -> FileError {
     FileError::new(29, "Illegal seek")
 }
 
+fn seek_target(whence: Whence, offset: i64) -> Result<SeekFrom, FileError> {
+    Ok(match whence {
+        Whence::Start => SeekFrom::Start(u64::try_from(offset).map_err(|_| FileError::invalid_argument())?),
+        Whence::Current => SeekFrom::Current(offset),
+        Whence::End => SeekFrom::End(offset),
+    })
+}
+
+/// Moves in the regular file that a standard stream has been redirected to.
+#[cfg(unix)]
+fn seek_stream(stream: &impl std::os::fd::AsFd, whence: Whence, offset: i64) -> Result<u64, FileError> {
+    let mut file = fs::File::from(stream.as_fd().try_clone_to_owned().map_err(file_error)?);
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(illegal_seek());
+    }
+    file.seek(seek_target(whence, offset)?).map_err(file_error)
+}
+
+#[cfg(not(unix))]
+fn seek_stream<T>(_stream: &T, _whence: Whence, _offset: i64) -> Result<u64, FileError> {
+    Err(illegal_seek())
+}
+
 /// A regular file, or whatever else has a name.
 struct SystemFile(fs::File);
 
@@ -162,12 +185,7 @@ impl File for SystemFile {
     }
 
     fn seek(&mut self, whence: Whence, offset: i64) -> Result<u64, FileError> {
-        let target = match whence {
-            Whence::Start => SeekFrom::Start(u64::try_from(offset).map_err(|_| FileError::invalid_argument())?),
-            Whence::Current => SeekFrom::Current(offset),
-            Whence::End => SeekFrom::End(offset),
-        };
-        self.0.seek(target).map_err(file_error)
+        self.0.seek(seek_target(whence, offset)?).map_err(file_error)
     }
 
     fn flush(&mut self) -> Result<(), FileError> {
@@ -195,8 +213,15 @@ impl File for Input {
         Err(FileError::bad_descriptor())
     }
 
-    fn seek(&mut self, _whence: Whence, _offset: i64) -> Result<u64, FileError> {
-        Err(illegal_seek())
+    fn seek(&mut self, whence: Whence, offset: i64) -> Result<u64, FileError> {
+        // Only what has positions is asked how much of it is buffered, as that may wait for more.
+        seek_stream(&io::stdin(), Whence::Current, 0)?;
+        let mut stdin = io::stdin().lock();
+        let ahead = stdin.fill_buf().map_err(file_error)?.len();
+        let offset = if whence == Whence::Current { offset.saturating_sub(ahead as i64) } else { offset };
+        let position = seek_stream(&stdin, whence, offset)?;
+        stdin.consume(ahead);
+        Ok(position)
     }
 
     fn flush(&mut self) -> Result<(), FileError> {
@@ -220,8 +245,9 @@ impl File for OutputStream {
         self.0.try_write(bytes).map_err(file_error)
     }
 
-    fn seek(&mut self, _whence: Whence, _offset: i64) -> Result<u64, FileError> {
-        Err(illegal_seek())
+    fn seek(&mut self, whence: Whence, offset: i64) -> Result<u64, FileError> {
+        self.0.try_flush().map_err(file_error)?;
+        seek_stream(&io::stdout(), whence, offset)
     }
 
     fn flush(&mut self) -> Result<(), FileError> {
@@ -249,8 +275,8 @@ impl File for ErrorStream {
         io::stderr().write_all(bytes).map_err(file_error)
     }
 
-    fn seek(&mut self, _whence: Whence, _offset: i64) -> Result<u64, FileError> {
-        Err(illegal_seek())
+    fn seek(&mut self, whence: Whence, offset: i64) -> Result<u64, FileError> {
+        seek_stream(&io::stderr(), whence, offset)
     }
 
     fn flush(&mut self) -> Result<(), FileError> {

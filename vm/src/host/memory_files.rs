@@ -175,6 +175,11 @@ fn normalized(path: &[u8]) -> Vec<u8> {
     parts.join(&b'/')
 }
 
+/// The name of a path that a script gives; an empty one is nobody's, as in POSIX.
+fn resolved(path: &[u8]) -> Result<Vec<u8>, FileError> {
+    if path.is_empty() { Err(not_found()) } else { Ok(normalized(path)) }
+}
+
 fn parent(name: &[u8]) -> &[u8] {
     name.iter().rposition(|byte| *byte == b'/').map_or(&[], |end| &name[..end])
 }
@@ -408,7 +413,7 @@ impl File for MemoryStream {
 
 impl Files for MemoryFiles {
     fn open(&mut self, path: &[u8], mode: OpenMode) -> Result<Box<dyn File>, FileError> {
-        let contents = self.tree.borrow_mut().open(&normalized(path), mode.creates())?;
+        let contents = self.tree.borrow_mut().open(&resolved(path)?, mode.creates())?;
         if mode.truncates() {
             contents.set_length(0);
         }
@@ -445,10 +450,10 @@ impl Files for MemoryFiles {
     }
 
     fn remove(&mut self, path: &[u8]) -> Result<(), FileError> {
-        self.tree.borrow_mut().remove(&normalized(path))
+        self.tree.borrow_mut().remove(&resolved(path)?)
     }
 
     fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), FileError> {
-        self.tree.borrow_mut().rename(&normalized(from), &normalized(to))
+        self.tree.borrow_mut().rename(&resolved(from)?, &resolved(to)?)
     }
 }

@@ -40,8 +40,8 @@ fn clock<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 }
 
 fn get_environment<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    let name = call.check_string(1)?;
-    let value = call.context().root().host.borrow_mut().environment(name.as_bytes());
+    let name = c_string(call.check_string(1)?.as_bytes());
+    let value = call.context().root().host.borrow_mut().environment(name);
     let value = match value {
         Some(value) => call.string(&value)?,
         None => Value::Nil,
@@ -122,6 +122,10 @@ const FIELDS: [(&str, Option<i64>, i64); 6] = [
     ("sec", Some(0), 0),
 ];
 
+/// The field behind them, which may be missing.
+const IS_DAYLIGHT_SAVING: &str = "isdst";
+const FIELDS_READ: usize = FIELDS.len() + 1;
+
 /// State n: field n has been read into scratch slot n - 1; after the last one, the normalized fields are written back.
 fn time<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let base = call.scratch();
@@ -132,14 +136,15 @@ fn time<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             return call.return_value(Value::Integer(now));
         }
         call.check_table(1)?;
-        call.reserve(base + FIELDS.len() + 2)?;
+        call.reserve(base + FIELDS_READ + 1)?;
     }
     let object = call.arg(1);
-    while state < FIELDS.len() {
+    while state < FIELDS_READ {
         if state > 0 {
             read_field(call, state - 1)?;
         }
-        let key = Value::String(call.context().string(FIELDS[state].0.as_bytes()));
+        let name = FIELDS.get(state).map_or(IS_DAYLIGHT_SAVING, |field| field.0);
+        let key = Value::String(call.context().string(name.as_bytes()));
         step!(call.read(base + state, object, key, state as u32 + 1));
         state += 1;
     }
@@ -148,13 +153,15 @@ fn time<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         *value = read_field(call, index)?;
     }
     let [year, month, day, hour, minute, second] = values;
-    let seconds = to_epoch(&Fields { year, month, day, hour, minute, second });
+    // As C does it where there is no daylight saving time: one that is claimed counts as an hour.
+    let saving = if call.slot(base + FIELDS.len()).is_truthy() { 3600 } else { 0 };
+    let seconds = to_epoch(&Fields { year, month, day, hour, minute, second: second - saving });
     let seconds = seconds.ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
     let date = Date::from_epoch(seconds).ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
-    for (name, value) in date_fields(&date).into_iter().skip(state - FIELDS.len()) {
+    for (name, value) in date_fields(&date).into_iter().skip(state - FIELDS_READ) {
         let key = Value::String(call.context().string(name.as_bytes()));
         state += 1;
-        step!(call.assign(base + FIELDS.len(), object, key, value, state as u32));
+        step!(call.assign(base + FIELDS_READ, object, key, value, state as u32));
     }
     call.return_value(Value::Integer(seconds))
 }
@@ -183,7 +190,7 @@ fn date_fields<'gc>(date: &Date) -> [(&'static str, Value<'gc>); 9] {
         ("sec", Value::Integer(date.second)),
         ("yday", Value::Integer(date.yearday)),
         ("wday", Value::Integer(date.weekday)),
-        ("isdst", Value::Boolean(false)),
+        (IS_DAYLIGHT_SAVING, Value::Boolean(false)),
     ]
 }
 
@@ -195,7 +202,7 @@ fn date<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         _ => (format, "UTC"),
     };
     let date = Date::from_epoch(seconds).ok_or_else(|| call.error(DATE_UNREPRESENTABLE))?;
-    if format.starts_with(b"*t") {
+    if c_string(format) == b"*t" {
         let table = Table::new(call.context(), 0, 9);
         for (name, value) in date_fields(&date) {
             let key = Value::String(call.context().string(name.as_bytes()));
