@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::rc::Rc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use cu_vm::{Buffering, Files, Host};
+use cu_vm::{Buffering, Files, Host, TimeZone};
+use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::files::SystemFiles;
@@ -101,12 +102,34 @@ impl Output {
 pub struct Terminal {
     output: Output,
     files: SystemFiles,
-    start: Instant,
+    time_zone: jiff::tz::TimeZone,
+    #[cfg(not(unix))]
+    start: std::time::Instant,
 }
 
 impl Terminal {
     pub fn new(output: Output) -> Terminal {
-        Terminal { files: SystemFiles::new(output.clone()), output, start: Instant::now() }
+        Terminal {
+            files: SystemFiles::new(output.clone()),
+            output,
+            time_zone: jiff::tz::TimeZone::system(),
+            #[cfg(not(unix))]
+            start: std::time::Instant::now(),
+        }
+    }
+}
+
+impl Terminal {
+    #[cfg(unix)]
+    fn processor_seconds(&self) -> f64 {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        // In whole microseconds, as C's `clock` counts.
+        time.tv_sec as f64 + (time.tv_nsec / 1000) as f64 / 1e6
+    }
+
+    #[cfg(not(unix))]
+    fn processor_seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
     }
 }
 
@@ -131,8 +154,22 @@ impl Host for Terminal {
         Some(seconds)
     }
 
+    fn time_zone(&mut self, seconds: i64) -> TimeZone {
+        // Beyond the years that are known, it stays as it is at their ends.
+        let moment = Timestamp::from_second(seconds).unwrap_or(match seconds {
+            ..0 => Timestamp::MIN,
+            _ => Timestamp::MAX,
+        });
+        let zone = self.time_zone.to_offset_info(moment);
+        TimeZone {
+            seconds_east: zone.offset().seconds(),
+            is_daylight_saving: zone.dst().is_dst(),
+            name: zone.abbreviation().to_owned(),
+        }
+    }
+
     fn clock(&mut self) -> Option<f64> {
-        Some(self.start.elapsed().as_secs_f64())
+        Some(self.processor_seconds())
     }
 
     fn environment(&mut self, name: &[u8]) -> Option<Vec<u8>> {

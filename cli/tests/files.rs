@@ -129,6 +129,21 @@ fn exit_may_close_first() {
 }
 
 #[test]
+fn local_time() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let code = "print(os.date('%H:%M %z %Z', 1690000000), os.date('!%H:%M %z %Z', 1690000000), os.date('*t', 1690000000).isdst)
+        print(os.time { year = 2023, month = 7, day = 22, hour = 0 }, os.time { year = 2023, month = 1, day = 1, hour = 0 })";
+    let output = Command::new(env!("CARGO_BIN_EXE_cu"))
+        .args(["-e", code])
+        .current_dir(folder.path())
+        .env("TZ", "EST5EDT,M3.2.0,M11.1.0")
+        .output()
+        .expect("cu starts");
+    let expected = "00:26 -0400 EDT\t04:26 +0000 GMT\ttrue\n1689998400\t1672549200\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
+#[test]
 fn a_deterministic_run_has_no_files() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let code = "print(io, os.remove, os.execute, os.tmpname) os.exit(6)";

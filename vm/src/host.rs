@@ -5,6 +5,22 @@ pub(crate) mod memory_files;
 
 use files::Files;
 
+/// What the host's time zone is at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeZone {
+    /// How far local time is ahead of UTC.
+    pub seconds_east: i32,
+    pub is_daylight_saving: bool,
+    /// As people abbreviate it.
+    pub name: String,
+}
+
+impl TimeZone {
+    pub fn utc() -> TimeZone {
+        TimeZone { seconds_east: 0, is_daylight_saving: false, name: "UTC".to_owned() }
+    }
+}
+
 /// The host's side of the standard library.
 pub trait Host {
     /// Takes what Lua code prints.
@@ -16,6 +32,11 @@ pub trait Host {
     /// Seconds since 1970-01-01 00:00 UTC; `None` if scripts must not know.
     fn time(&mut self) -> Option<i64> {
         None
+    }
+
+    /// The time zone at a moment, any number of seconds from 1970; UTC unless the host knows better.
+    fn time_zone(&mut self, _seconds: i64) -> TimeZone {
+        TimeZone::utc()
     }
 
     /// Seconds of processor time used, or of time since the start; `None` if scripts must not know.

@@ -47,5 +47,5 @@ pub use heap::userdata::Userdata;
 pub use heap::value::Value;
 pub use host::files::{Buffering, File, FileError, Files, OpenMode, ProcessEnd, StandardStream, Whence};
 pub use host::memory_files::{MemoryFiles, SharedBytes};
-pub use host::{Host, SilentHost};
+pub use host::{Host, SilentHost, TimeZone};
 pub use vm::{DEFAULT_HEAP_LIMIT, HeapBytes, Options, Step, Vm};

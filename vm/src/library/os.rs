@@ -1,7 +1,7 @@
 //! The operating system library (manual §6.9): time, dates and environment for every host, files and processes where the host
 //! has them.
 //!
-//! Time and environment come from the host; the time zone is UTC, the locale is C.
+//! Time, its zone and environment come from the host; the locale is C.
 
 use super::Functions;
 use super::io::{check_path, return_failure, return_process_end, return_result, with_files};
@@ -10,6 +10,7 @@ use crate::call::{Action, Call, c_string};
 use crate::error::Error;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
+use crate::host::TimeZone;
 use crate::host::files::FileError;
 use crate::text::date::{
     DATE_UNREPRESENTABLE, Date, Fields, TIME_UNREPRESENTABLE, field_in_range, to_epoch, write_date,
@@ -112,6 +113,10 @@ fn now<'gc>(call: &Call<'_, 'gc>) -> Result<i64, Error<'gc>> {
     now.ok_or_else(|| call.error(NOT_AVAILABLE))
 }
 
+fn zone_at(call: &Call<'_, '_>, seconds: i64) -> TimeZone {
+    call.context().root().host.borrow_mut().time_zone(seconds)
+}
+
 /// The fields that `os.time` reads: name, what a missing one stands for, and what C counts from.
 const FIELDS: [(&str, Option<i64>, i64); 6] = [
     ("year", None, 1900),
@@ -153,12 +158,16 @@ fn time<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         *value = read_field(call, index)?;
     }
     let [year, month, day, hour, minute, second] = values;
-    // As C does it where there is no daylight saving time: one that is claimed counts as an hour.
-    let saving = if call.slot(base + FIELDS.len()).is_truthy() { 3600 } else { 0 };
-    let seconds = to_epoch(&Fields { year, month, day, hour, minute, second: second - saving });
+    let is_daylight_saving = match call.slot(base + FIELDS.len()) {
+        Value::Nil => None,
+        value => Some(value.is_truthy()),
+    };
+    let fields = Fields { year, month, day, hour, minute, second };
+    let seconds = to_epoch(&fields, is_daylight_saving, |moment| zone_at(call, moment));
     let seconds = seconds.ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
-    let date = Date::from_epoch(seconds).ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
-    for (name, value) in date_fields(&date).into_iter().skip(state - FIELDS_READ) {
+    let zone = zone_at(call, seconds);
+    let date = Date::in_zone(seconds, &zone).ok_or_else(|| call.error(TIME_UNREPRESENTABLE))?;
+    for (name, value) in date_fields(&date, &zone).into_iter().skip(state - FIELDS_READ) {
         let key = Value::String(call.context().string(name.as_bytes()));
         state += 1;
         step!(call.assign(base + FIELDS_READ, object, key, value, state as u32));
@@ -180,7 +189,7 @@ fn read_field<'gc>(call: &Call<'_, 'gc>, index: usize) -> Result<i64, Error<'gc>
 }
 
 /// The fields of a date table in the order in which they are set.
-fn date_fields<'gc>(date: &Date) -> [(&'static str, Value<'gc>); 9] {
+fn date_fields<'gc>(date: &Date, zone: &TimeZone) -> [(&'static str, Value<'gc>); 9] {
     [
         ("year", Value::Integer(date.year)),
         ("month", Value::Integer(date.month)),
@@ -190,7 +199,7 @@ fn date_fields<'gc>(date: &Date) -> [(&'static str, Value<'gc>); 9] {
         ("sec", Value::Integer(date.second)),
         ("yday", Value::Integer(date.yearday)),
         ("wday", Value::Integer(date.weekday)),
-        (IS_DAYLIGHT_SAVING, Value::Boolean(false)),
+        (IS_DAYLIGHT_SAVING, Value::Boolean(zone.is_daylight_saving)),
     ]
 }
 
@@ -198,13 +207,13 @@ fn date<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let format = call.opt_string(1)?.map_or(&b"%c"[..], |format| format.as_bytes());
     let seconds = if call.arg(2).is_nil() { now(call)? } else { call.check_integer(2)? };
     let (format, zone) = match format {
-        [b'!', rest @ ..] => (rest, "GMT"),
-        _ => (format, "UTC"),
+        [b'!', rest @ ..] => (rest, TimeZone { name: "GMT".to_owned(), ..TimeZone::utc() }),
+        _ => (format, zone_at(call, seconds)),
     };
-    let date = Date::from_epoch(seconds).ok_or_else(|| call.error(DATE_UNREPRESENTABLE))?;
+    let date = Date::in_zone(seconds, &zone).ok_or_else(|| call.error(DATE_UNREPRESENTABLE))?;
     if c_string(format) == b"*t" {
         let table = Table::new(call.context(), 0, 9);
-        for (name, value) in date_fields(&date) {
+        for (name, value) in date_fields(&date, &zone) {
             let key = Value::String(call.context().string(name.as_bytes()));
             call.set_raw(table, key, value)?;
         }
@@ -214,7 +223,7 @@ fn date<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     // No conversion writes more than some 40 bytes.
     call.context().accounting().check(format.len() * 20)?;
     let mut text = Vec::new();
-    if let Err(error) = write_date(&date, format, zone, &mut text) {
+    if let Err(error) = write_date(&date, format, &zone.name, &mut text) {
         return Err(call.machine.arg_error(1, &error.message()));
     }
     let text = call.new_string(text)?;

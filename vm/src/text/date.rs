@@ -1,9 +1,10 @@
-//! Civil time in UTC for `os.time` and `os.date`: seconds since 1970 to fields and back, and `strftime`.
+//! Civil time for `os.time` and `os.date`: seconds since 1970 to fields and back, and `strftime`.
 //!
 //! The calendar is the proleptic Gregorian one. Years are limited as in C, where `tm_year` is an `int` counted from
-//! 1900. Names are English. There is no other zone than UTC and no clock: the host says what time it is.
+//! 1900. Names are English. The host says what time it is, and in which zone.
 
 use super::number::{write_integer, write_zero_padded};
+use crate::host::TimeZone;
 
 /// A moment split into fields, as the table that `os.date("*t")` gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Date {
     pub weekday: i64,
     /// 1 to 366.
     pub yearday: i64,
+    /// How far the zone of the fields is ahead of UTC.
+    pub seconds_east: i32,
 }
 
 /// Text of the error when [`Date::from_epoch`] gives `None`.
@@ -28,7 +31,13 @@ pub const DATE_UNREPRESENTABLE: &str = "date result cannot be represented in thi
 pub const TIME_UNREPRESENTABLE: &str = "time result cannot be represented in this installation";
 
 impl Date {
-    /// The fields of the moment `seconds` after 1970-01-01T00:00:00Z; `None` when the year is out of range.
+    /// The fields of the moment `seconds` after 1970-01-01T00:00:00Z in a zone; `None` when the year is out of range.
+    pub fn in_zone(seconds: i64, zone: &TimeZone) -> Option<Self> {
+        let date = Self::from_epoch(seconds.checked_add(i64::from(zone.seconds_east))?)?;
+        Some(Self { seconds_east: zone.seconds_east, ..date })
+    }
+
+    /// The same in UTC.
     pub fn from_epoch(seconds: i64) -> Option<Self> {
         let days = seconds.div_euclid(SECONDS_PER_DAY);
         let second_of_day = seconds.rem_euclid(SECONDS_PER_DAY);
@@ -44,6 +53,7 @@ impl Date {
             // 1970-01-01 was a Thursday.
             weekday: (days + 4).rem_euclid(7) + 1,
             yearday: days - day_of_date(year, 1, 1) + 1,
+            seconds_east: 0,
         })
     }
 }
@@ -65,15 +75,55 @@ pub fn field_in_range(value: i64, base: i64) -> bool {
     value.checked_sub(base).is_some_and(|counted| i32::try_from(counted).is_ok())
 }
 
-/// Seconds since 1970 of a date, normalized as `mktime` does (month 14 is February of the next year). Every field must
+/// Seconds since 1970 of a local date, normalized as `mktime` does (month 14 is February of the next year). Every field must
 /// have passed [`field_in_range`]. `None` when the year is out of range, or for the very second before 1970, whose -1
 /// C Lua takes for an error.
-pub fn to_epoch(fields: &Fields) -> Option<i64> {
+///
+/// `is_daylight_saving` says in which of two times the fields are; without it, a time that is there twice is the first, and
+/// one that is skipped counts on from the time before. `zone` is asked for the zone of moments.
+pub fn to_epoch(
+    fields: &Fields,
+    is_daylight_saving: Option<bool>,
+    mut zone: impl FnMut(i64) -> TimeZone,
+) -> Option<i64> {
+    let local = as_if_utc(fields);
+    Date::from_epoch(local)?;
+    // No zone is a day away from UTC, so these are the zones on both sides of a change.
+    let zones = [zone(local - SECONDS_PER_DAY), zone(local + SECONDS_PER_DAY)];
+    let seconds_east = match is_daylight_saving {
+        None => {
+            let fits = |found: &&TimeZone, zone: &mut dyn FnMut(i64) -> TimeZone| {
+                zone(local - i64::from(found.seconds_east)).seconds_east == found.seconds_east
+            };
+            zones.iter().find(|found| fits(found, &mut zone)).unwrap_or(&zones[0]).seconds_east
+        }
+        Some(wanted) => match zones.iter().find(|found| found.is_daylight_saving == wanted) {
+            Some(found) => found.seconds_east,
+            None => nearest_zone(local, wanted, &mut zone)
+                .unwrap_or(zones[0].seconds_east + if wanted { DAYLIGHT_SAVING } else { -DAYLIGHT_SAVING }),
+        },
+    };
+    let seconds = local - i64::from(seconds_east);
+    Date::in_zone(seconds, &zone(seconds)).filter(|_| seconds != -1).map(|_| seconds)
+}
+
+/// What daylight saving time is ahead where there is none.
+const DAYLIGHT_SAVING: i32 = 3600;
+const SECONDS_PER_WEEK: i64 = 7 * SECONDS_PER_DAY;
+
+/// The zone with or without daylight saving time that is in force nearest to a moment, within a year.
+fn nearest_zone(moment: i64, is_daylight_saving: bool, zone: &mut impl FnMut(i64) -> TimeZone) -> Option<i32> {
+    let distances = (1..=53).flat_map(|weeks| [-weeks * SECONDS_PER_WEEK, weeks * SECONDS_PER_WEEK]);
+    let mut zones = distances.map(|distance| zone(moment + distance));
+    zones.find(|found| found.is_daylight_saving == is_daylight_saving).map(|found| found.seconds_east)
+}
+
+/// The seconds since 1970 at which UTC has these fields.
+fn as_if_utc(fields: &Fields) -> i64 {
     let months = fields.month - 1;
     let year = fields.year + months.div_euclid(12);
     let days = day_of_date(year, months.rem_euclid(12) + 1, 1) + fields.day - 1;
-    let seconds = days * SECONDS_PER_DAY + fields.hour * 3600 + fields.minute * 60 + fields.second;
-    Date::from_epoch(seconds).filter(|_| seconds != -1).map(|_| seconds)
+    days * SECONDS_PER_DAY + fields.hour * 3600 + fields.minute * 60 + fields.second
 }
 
 /// A conversion that C99's `strftime` does not have.
@@ -176,7 +226,12 @@ fn write_specifier(date: &Date, specifier: u8, zone: &str, out: &mut Vec<u8>) ->
         b'W' => two_digits((date.yearday + 6 - (date.weekday + 5) % 7) / 7, out),
         b'y' => two_digits(date.year.rem_euclid(100), out),
         b'Y' => write_integer(date.year, out),
-        b'z' => out.extend_from_slice(b"+0000"),
+        b'z' => {
+            out.push(if date.seconds_east < 0 { b'-' } else { b'+' });
+            let minutes = i64::from(date.seconds_east.unsigned_abs() / 60);
+            two_digits(minutes / 60, out);
+            two_digits(minutes % 60, out);
+        }
         b'Z' => out.extend_from_slice(zone.as_bytes()),
         b'%' => out.push(b'%'),
         _ => return None,
@@ -294,6 +349,44 @@ mod tests {
         }
     }
 
+    /// An hour ahead of a zone two hours west in the second and third day of each week.
+    fn changing_zone(seconds: i64) -> TimeZone {
+        let is_daylight_saving = (1..3).contains(&seconds.div_euclid(SECONDS_PER_DAY).rem_euclid(7));
+        let seconds_east = if is_daylight_saving { -3600 } else { -7200 };
+        TimeZone { seconds_east, is_daylight_saving, name: String::new() }
+    }
+
+    #[test]
+    fn daylight_saving() {
+        // It begins at 22:00 of the first day, which is followed by 23:00, and ends at 23:00 of the third, followed by 22:00.
+        for (day, hour, minute, claimed, expected) in [
+            (1, 21, 59, None, (0, 23 * 60 + 59)),
+            (1, 22, 30, None, (1, 30)),
+            (1, 22, 30, Some(false), (1, 30)),
+            (1, 22, 30, Some(true), (0, 23 * 60 + 30)),
+            (1, 23, 0, None, (1, 0)),
+            (2, 12, 0, None, (1, 13 * 60)),
+            (2, 12, 0, Some(false), (1, 14 * 60)),
+            (3, 22, 30, None, (2, 23 * 60 + 30)),
+            (3, 22, 30, Some(true), (2, 23 * 60 + 30)),
+            (3, 22, 30, Some(false), (3, 30)),
+            (3, 23, 0, None, (3, 60)),
+            (6, 12, 0, None, (5, 14 * 60)),
+            (6, 12, 0, Some(true), (5, 13 * 60)),
+        ] {
+            let fields = Fields { year: 1970, month: 1, day, hour, minute, second: 0 };
+            let (days, minutes) = expected;
+            let seconds = to_epoch(&fields, claimed, changing_zone);
+            assert_eq!(seconds, Some(days * SECONDS_PER_DAY + minutes * 60), "{fields:?} {claimed:?}");
+        }
+        let zone = changing_zone(SECONDS_PER_DAY);
+        let date = Date::in_zone(SECONDS_PER_DAY, &zone).expect("a date in range");
+        let mut out = Vec::new();
+        assert_eq!(write_date(&date, b"%c %z %Z", "X", &mut out), Ok(()));
+        assert_eq!(String::from_utf8_lossy(&out), "Thu Jan  1 23:00:00 1970 -0100 X");
+        assert_eq!(Date::in_zone(i64::MIN, &zone), None);
+    }
+
     #[test]
     fn normalization() {
         let fields = |year, month, day, hour, minute, second| Fields { year, month, day, hour, minute, second };
@@ -306,8 +399,9 @@ mod tests {
             (fields(2020, 2_147_483_648, 1, 12, 0, 0), Some(5_647_338_108_619_200)),
             (fields(1969, 12, 31, 23, 59, 59), None),
             (fields(1969, 12, 31, 23, 59, 58), Some(-2)),
+            (fields(-2_147_481_748, 1, 0, 0, 0, 0), None),
         ] {
-            assert_eq!(to_epoch(&fields), expected, "{fields:?}");
+            assert_eq!(to_epoch(&fields, None, |_| TimeZone::utc()), expected, "{fields:?}");
         }
         assert!(field_in_range(2_147_485_547, 1900) && !field_in_range(2_147_485_548, 1900));
         assert!(field_in_range(-2_147_481_748, 1900) && !field_in_range(-2_147_481_749, 1900));
