@@ -4,6 +4,7 @@
 //! state refers to them.
 
 mod base;
+mod collect_garbage;
 mod coroutine;
 mod io;
 mod load;

@@ -36,12 +36,36 @@ pub struct Accounting {
     trigger: Cell<usize>,
     peak: Cell<usize>,
     /// How far the heap may grow over what survived a cycle before the next one, in percent.
-    pause: Cell<usize>,
+    pause: Cell<Parameter>,
+    /// How much work a step does for the memory it stands for, in percent.
+    step_multiplier: Cell<Parameter>,
+    /// Work that steps have done towards the next cycle.
+    stepped: Cell<usize>,
+    generational: Cell<bool>,
     running: Cell<bool>,
+}
+
+/// A percentage as PUC Lua keeps it: a quarter of it in a byte, so that what is set and what is answered agree with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parameter(u8);
+
+impl Parameter {
+    pub(crate) fn from_percent(percent: i64) -> Self {
+        // C converts the argument to an int first.
+        Parameter((percent as i32 / 4) as u8)
+    }
+
+    pub(crate) fn percent(self) -> usize {
+        usize::from(self.0) * 4
+    }
 }
 
 /// Below this, a growing heap is not worth a cycle.
 const MIN_TRIGGER_BYTES: usize = 64 * 1024;
+/// The least a heap grows between two cycles, in percent of what survived, whatever pause is set.
+const PAUSE_PERCENT_MIN: usize = 110;
+/// What a step of no size stands for.
+const BASIC_STEP_BYTES: usize = 8 * 1024;
 
 impl Accounting {
     pub(crate) fn new(limit: usize) -> Self {
@@ -50,7 +74,10 @@ impl Accounting {
             limit: Cell::new(limit),
             trigger: Cell::new(MIN_TRIGGER_BYTES.min(limit)),
             peak: Cell::new(0),
-            pause: Cell::new(200),
+            pause: Cell::new(Parameter::from_percent(200)),
+            step_multiplier: Cell::new(Parameter::from_percent(100)),
+            stepped: Cell::new(0),
+            generational: Cell::new(false),
             running: Cell::new(true),
         }
     }
@@ -107,12 +134,13 @@ impl Accounting {
     pub(crate) fn finish_cycle(&self, freed: usize) {
         self.peak.set(self.peak());
         self.release(freed);
+        self.stepped.set(0);
         self.reset_trigger();
     }
 
     fn reset_trigger(&self) {
         let used = self.used.get();
-        let goal = used.saturating_mul(self.pause.get()) / 100;
+        let goal = used.saturating_mul(self.pause.get().percent().max(PAUSE_PERCENT_MIN)) / 100;
         let trigger = if self.running.get() { goal.max(used + MIN_TRIGGER_BYTES) } else { usize::MAX };
         self.trigger.set(trigger.min(self.limit.get()).max(used + 1));
     }
@@ -127,8 +155,25 @@ impl Accounting {
         self.running.get()
     }
 
-    /// Sets the pause in percent and returns the previous one.
-    pub(crate) fn set_pause(&self, percent: usize) -> usize {
-        self.pause.replace(percent.clamp(110, 1000))
+    pub(crate) fn set_pause(&self, pause: Parameter) -> Parameter {
+        self.pause.replace(pause)
+    }
+
+    pub(crate) fn set_step_multiplier(&self, multiplier: Parameter) -> Parameter {
+        self.step_multiplier.replace(multiplier)
+    }
+
+    /// Remembers the mode that Lua code asked for and answers the one before; cycles are the same in both.
+    pub(crate) fn set_generational(&self, generational: bool) -> bool {
+        self.generational.replace(generational)
+    }
+
+    /// Counts a step as if `kilobytes` had been allocated; whether the steps since the last cycle amount to one. In generational
+    /// mode, every step does.
+    pub(crate) fn step(&self, kilobytes: usize) -> bool {
+        let bytes = if kilobytes == 0 { BASIC_STEP_BYTES } else { kilobytes.saturating_mul(1024) };
+        let work = bytes.saturating_mul(self.step_multiplier.get().percent().max(4)) / 100;
+        self.stepped.set(self.stepped.get().saturating_add(work));
+        self.generational.get() || self.stepped.get() >= self.used.get()
     }
 }

@@ -1,6 +1,6 @@
 //! Basic functions (manual §6.1), except the protected calls and loading.
 
-use super::{Functions, name_permanent, set_field};
+use super::{Functions, collect_garbage, name_permanent, set_field};
 use crate::call::{Action, Call, append_number, number_to_string};
 use crate::context::Context;
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::text::number::parse_integer_base;
 
 pub(super) const FUNCTIONS: Functions = &[
     ("assert", assert),
-    ("collectgarbage", collect_garbage),
+    ("collectgarbage", collect_garbage::collect_garbage),
     ("error", error),
     ("getmetatable", get_metatable),
     ("pairs", pairs),
@@ -286,39 +286,6 @@ fn sequence_step<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         }
     };
     if value.is_nil() { call.return_value(Value::Nil) } else { call.return_values(&[index, value]) }
-}
-
-fn collect_garbage<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    let accounting = call.context().accounting();
-    let option = call.opt_string(1)?.map_or(&b"collect"[..], |option| option.as_bytes());
-    let result = match (call.state(), option) {
-        // The cycle is over; what it queued is finalized before this returns.
-        (1, _) => {
-            let finalizers = call.machine.finalizers();
-            return call.call(call.scratch(), finalizers, &[], 0, 2);
-        }
-        (2, b"step") => Value::Boolean(true),
-        (2, _) => Value::Integer(0),
-        (_, b"collect" | b"step") => return Ok(Action::Collect { state: 1 }),
-        (_, b"count") => Value::Float(accounting.used() as f64 / 1024.0),
-        (_, b"stop") => {
-            accounting.set_running(false);
-            Value::Integer(0)
-        }
-        (_, b"restart") => {
-            accounting.set_running(true);
-            Value::Integer(0)
-        }
-        (_, b"isrunning") => Value::Boolean(accounting.running()),
-        (_, b"setpause") => Value::Integer(accounting.set_pause(call.opt_integer(2, 200)?.max(0) as usize) as i64),
-        (_, b"setstepmul") => Value::Integer(100),
-        (_, b"incremental" | b"generational") => Value::String(call.context().string(b"incremental")),
-        _ => {
-            let message = format!("invalid option '{}'", String::from_utf8_lossy(option));
-            return Err(call.arg_error(1, &message));
-        }
-    };
-    call.return_value(result)
 }
 
 fn warn<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
