@@ -19,12 +19,13 @@ pub(crate) fn collect(arena: &mut Heap) {
     take_freed();
     converge_ephemerons(arena);
     finalization(arena, |fc, root| {
-        purge_dead_tables(fc, root);
         clear_weak_values(fc, root);
         revive_finalizable(fc, root);
     });
     converge_ephemerons(arena);
+    // Weak tables that only revived objects refer to are among the living now.
     finalization(arena, |fc, root| {
+        purge_dead_tables(fc, root);
         clear_weak_values(fc, root);
         clear_weak_keys(fc, root);
     });
