@@ -134,7 +134,6 @@ impl Accounting {
     pub(crate) fn finish_cycle(&self, freed: usize) {
         self.peak.set(self.peak());
         self.release(freed);
-        self.stepped.set(0);
         self.reset_trigger();
     }
 
@@ -173,7 +172,9 @@ impl Accounting {
     pub(crate) fn step(&self, kilobytes: usize) -> bool {
         let bytes = if kilobytes == 0 { BASIC_STEP_BYTES } else { kilobytes.saturating_mul(1024) };
         let work = bytes.saturating_mul(self.step_multiplier.get().percent().max(4)) / 100;
-        self.stepped.set(self.stepped.get().saturating_add(work));
-        self.generational.get() || self.stepped.get() >= self.used.get()
+        let stepped = self.stepped.get().saturating_add(work);
+        let is_cycle = self.generational.get() || stepped >= self.used.get();
+        self.stepped.set(if is_cycle { 0 } else { stepped });
+        is_cycle
     }
 }

@@ -21,7 +21,9 @@ use crate::arithmetic::{
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
 use crate::error::Error;
-use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN};
+use crate::heap::coroutine::{
+    Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
+};
 use crate::heap::native::Role;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -91,8 +93,9 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 }};
             }
             macro_rules! safe_point {
-                () => {
+                ($instruction:expr) => {
                     if accounting.wants_cycle() {
+                        machine.clear_dead_registers($instruction);
                         stop!(Stop::Collect);
                     }
                 };
@@ -379,7 +382,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                                 slow_skip!(machine.new_table(position!(i.a()), items, fields));
                             }
                             pc = pc.add(1);
-                            safe_point!();
+                            safe_point!(i);
                         }
                         Opcode::SelfField => {
                             *base.add(i.a() + 1) = b!();
@@ -684,7 +687,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                             machine.fuel -= ALLOCATION_FUEL;
                             machine.make_closure(closure, (*pc).get() as usize, position!(i.a()));
                             pc = pc.add(1);
-                            safe_point!();
+                            safe_point!(i);
                         }
                         Opcode::VarArg => {
                             let want = i.c() as i32 - 1;
@@ -701,6 +704,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                     Flow::Continue => {
                         machine.memory_retry = false;
                         if accounting.wants_cycle() {
+                            machine.clear_dead_registers(i);
                             machine.stop = Stop::Collect;
                             return;
                         }
@@ -822,12 +826,37 @@ impl<'gc> Machine<'gc> {
         self.state_mut().stack.copy_within(function..=function + args, target);
         self.state_mut().frames.pop();
         self.enter_lua(closure, target, args, frame.want)?;
-        self.top_frame_mut().flags |= FLAG_TAIL_CALL;
+        self.top_frame_mut().flags |= FLAG_TAIL_CALL | frame.flags & FLAG_NATIVE_CALL;
         if self.fuel < 0 {
             self.stop = Stop::OutOfFuel;
             return Ok(Flow::Stop);
         }
         Ok(Flow::Enter)
+    }
+
+    /// Forgets what is left in registers above those in use after `instruction`, before a collection would take it for alive. The
+    /// compiler calls functions, makes objects and concatenates in the first unused registers; of other instructions nothing
+    /// is known, and nothing cleared.
+    #[cold]
+    #[inline(never)]
+    fn clear_dead_registers(&mut self, instruction: Instruction) {
+        let used = match instruction.opcode() {
+            // The values of an open list end at the frame's top.
+            Some(Opcode::Call | Opcode::VarArg) if instruction.c() == 0 => return,
+            Some(Opcode::Call) => Some(instruction.a() + instruction.c() - 1),
+            Some(Opcode::NewTable | Opcode::Concat) => Some(instruction.a() + 1),
+            Some(Opcode::Closure) if instruction.b() == 1 => Some(instruction.a() + 1),
+            _ => None,
+        };
+        let frame = self.top_frame_mut();
+        let Callee::Lua(closure) = frame.callee else { return };
+        // No list is open.
+        frame.top = frame.base;
+        let base = frame.base as usize;
+        if let Some(used) = used {
+            let registers = closure.proto().0.register_count as usize;
+            self.state_mut().stack[base + used..base + registers].fill(Value::Nil);
+        }
     }
 
     /// A table with announced sizes. They come from bytecode, so the room made in advance is bounded.

@@ -197,7 +197,7 @@ opcodes! {
     TForCall      ABC Group None     Unsigned None     "R[A+4], ..., R[A+3+C] := R[A](R[A+1], R[A+2]), C >= 1; a TForLoop with the same A follows";
     TForLoop      ABC Group None     None     Jump     "if R[A+4] ~= nil then R[A+2] := R[A+4]; pc += word";
     SetList       ABC Group Unsigned None     Argument "R[A][word+i] := R[A+i], 1 <= i <= B; B = 0: to top";
-    Closure       ABC Write None     None     Argument "R[A] := closure(F[word])";
+    Closure       ABC Write Flag     None     Argument "R[A] := closure(F[word]); B: no register above A is in use";
     VarArg        ABC Group None     Unsigned None     "R[A], ..., R[A+C-2] := varargs; C = 0: all, sets top";
     VarArgPrep    ABC Unsigned None  None     None     "move the A fixed parameters above the variable arguments; first instruction of a vararg function";
 }

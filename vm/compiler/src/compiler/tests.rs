@@ -234,7 +234,7 @@ fn code_of_idioms() {
             "LoadInteger R2 1",
             "ForPrep R0 -> 14",
             "LoadNil R4 0",
-            "Closure R5 0",
+            "Closure R5 1 0",
             "SetTabUp U0 K0 R5",
             "Close R3",
             "ForLoop R0 -> 6",

@@ -25,11 +25,10 @@ impl Generator<'_> {
 
     #[inline(never)]
     pub(super) fn local_function(&mut self, local: LocalId, function: u32, end_line: u32) -> Generated<()> {
-        let register = self.reserve(1)?;
         self.activate(local, 1);
         self.line = end_line;
-        let mut closure = self.closure(function);
-        self.put_in_register(&mut closure, register);
+        // The first unused register is the variable's.
+        self.closure(function)?;
         // The variable has its value, for debug information, only from here on.
         if let Some(&index) = self.debug_active.last() {
             self.debug_locals[index].start_pc = self.code.len() as u32;
@@ -47,7 +46,7 @@ impl Generator<'_> {
     ) -> Generated<()> {
         let target = self.expression(target)?;
         self.line = end_line;
-        let mut closure = self.closure(function);
+        let mut closure = self.closure(function)?;
         self.store(&target, &mut closure)?;
         self.fix_line(line);
         Ok(())

@@ -39,7 +39,7 @@ impl Generator<'_> {
             ExpressionKind::Table(table) => self.table(table, expression.line)?,
             ExpressionKind::Function(function) => {
                 self.line = expression.line;
-                self.closure(*function)
+                self.closure(*function)?
             }
         };
         self.line = expression.line;
@@ -71,10 +71,12 @@ impl Generator<'_> {
         Ok(table)
     }
 
-    pub(super) fn closure(&mut self, function: u32) -> Descriptor {
+    /// A closure is made in the first unused register: a collection there knows that nothing above it is in use.
+    pub(super) fn closure(&mut self, function: u32) -> Generated<Descriptor> {
         self.resolve_captures(function as usize);
-        let pc = self.emit_with_word(Self::abc(Opcode::Closure, 0, 0, 0), function);
-        Descriptor::new(Kind::Relocatable(pc))
+        let register = self.reserve(1)?;
+        self.emit_with_word(Self::abc(Opcode::Closure, register, 1, 0), function);
+        Ok(Descriptor::new(Kind::Register(register)))
     }
 
     /// Makes `table` the element of `table` at `key`.
