@@ -124,9 +124,11 @@ impl<'gc> Machine<'gc> {
     fn grow_stack(&mut self, slots: usize) -> Result<(), Error<'gc>> {
         // While an overflow is handled, a reserve may be used.
         let handling = self.state().handlers > 0;
-        let limit = if handling { STACK_SLOTS_MAX + STACK_SLOTS_RESERVE } else { STACK_SLOTS_MAX };
-        if slots > limit {
+        if slots > STACK_SLOTS_MAX && !handling {
             return Err(self.runtime_error(b"stack overflow"));
+        }
+        if slots > STACK_SLOTS_MAX + STACK_SLOTS_RESERVE {
+            return Err(self.handling_error());
         }
         let coroutine = self.coroutine;
         Ok(coroutine.grow_stack(self.context, slots)?)

@@ -21,6 +21,9 @@ use cu_compiler::compile;
 /// The heap limit of a VM that asks for nothing else: 512 KiB.
 pub const DEFAULT_HEAP_LIMIT: usize = 512 * 1024;
 
+/// How deep a run starts: with the host's protected call, a script is as deep as `lua` runs it.
+const NATIVE_CALLS_BELOW_RUN: u32 = 1;
+
 /// What a collection cycle costs: one unit of fuel for so many bytes that survive it.
 const BYTES_COLLECTED_PER_FUEL: usize = 64;
 
@@ -373,6 +376,8 @@ fn reset(coroutine: Coroutine<'_>) {
     state.transfer = 0;
     state.unyieldable = 0;
     state.handlers = 0;
+    state.native_calls = 0;
+    state.native_calls_below = NATIVE_CALLS_BELOW_RUN;
     state.resumer = None;
     state.failure = Value::Nil;
 }

@@ -74,6 +74,10 @@ pub(crate) struct State<'gc> {
     pub unyieldable: u32,
     /// Message handlers that are running, one inside the other.
     pub handlers: u32,
+    /// Running calls that native code made, each a frame with [`FLAG_NATIVE_CALL`].
+    pub native_calls: u32,
+    /// How many there were in the coroutines below when this one was resumed.
+    pub native_calls_below: u32,
 }
 
 /// The function of a frame.
@@ -146,6 +150,8 @@ pub(crate) const FLAG_TAIL_CALL: u32 = 1;
 pub(crate) const FLAG_UNYIELDABLE: u32 = 2;
 /// The frame calls a message handler.
 pub(crate) const FLAG_HANDLER: u32 = 4;
+/// The call was made by a native function or for a metamethod; such calls are nested to a limit.
+pub(crate) const FLAG_NATIVE_CALL: u32 = 8;
 
 const OBJECT_BYTES: usize = HEADER_BYTES + 64;
 const FRAME_BYTES: usize = 48;
@@ -213,6 +219,8 @@ impl<'gc> Coroutine<'gc> {
             transfer: 0,
             unyieldable: 0,
             handlers: 0,
+            native_calls: 0,
+            native_calls_below: 0,
         };
         let object = CoroutineObject { state: UnsafeCell::new(state), serial: Cell::new(0) };
         Coroutine(Gc::new(context.mutation(), object))

@@ -6,7 +6,9 @@ use crate::bytecode::opcode::{Opcode, Trailing};
 use crate::call::{Action, Call};
 use crate::error::Error;
 use crate::heap::closure::Closure;
-use crate::heap::coroutine::{Callee, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN};
+use crate::heap::coroutine::{
+    Callee, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
+};
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
@@ -16,6 +18,10 @@ pub(crate) const EXTRA_SLOTS: usize = 8;
 const NATIVE_SLOTS: usize = 20;
 /// What a call costs.
 const CALL_FUEL: i64 = 2;
+/// How deep calls made by native code may be nested (PUC: LUAI_MAXCCALLS; there they take space on the C stack).
+pub(crate) const NATIVE_CALLS_MAX: u32 = 200;
+/// How deep while the overflow is being handled.
+pub(crate) const NATIVE_CALLS_HANDLING_MAX: u32 = NATIVE_CALLS_MAX / 10 * 11;
 
 /// Pushes a frame when there is room, which the caller has checked; where it is.
 #[inline(always)]
@@ -52,6 +58,37 @@ impl<'gc> Machine<'gc> {
                     self.memory_retry = true;
                 }
             }
+        }
+    }
+
+    /// As [`Self::call`] for native code: one level deeper.
+    pub(crate) fn call_from_native(&mut self, function: usize, args: usize, want: i32) -> Result<Flow, Error<'gc>> {
+        let depth = self.native_depth() + 1;
+        if depth == NATIVE_CALLS_MAX {
+            return Err(self.runtime_error(b"C stack overflow"));
+        }
+        if depth >= NATIVE_CALLS_HANDLING_MAX {
+            return Err(self.handling_error());
+        }
+        let flow = self.call(function, args, want)?;
+        self.top_frame_mut().flags |= FLAG_NATIVE_CALL;
+        self.state_mut().native_calls += 1;
+        Ok(flow)
+    }
+
+    /// How deep calls made by native code are nested here.
+    pub(crate) fn native_depth(&self) -> u32 {
+        let state = self.state();
+        state.native_calls_below + state.native_calls
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop_frame(&mut self) {
+        let state = self.state_mut();
+        if let Some(frame) = state.frames.pop()
+            && frame.flags & FLAG_NATIVE_CALL != 0
+        {
+            state.native_calls -= 1;
         }
     }
 
@@ -128,7 +165,10 @@ impl<'gc> Machine<'gc> {
         want: i32,
     ) -> Option<(*mut Frame<'gc>, Closure<'gc>)> {
         let state = self.state_mut();
-        if args == 0 || state.frames.len() + 2 > state.frames.capacity() {
+        if args == 0
+            || state.frames.len() + 2 > state.frames.capacity()
+            || state.native_calls_below + state.native_calls + 1 >= NATIVE_CALLS_MAX
+        {
             return None;
         }
         let Value::Closure(called) = state.stack[function + 1] else { return None };
@@ -136,6 +176,9 @@ impl<'gc> Machine<'gc> {
         match self.try_enter_lua(called, function + 1, args - 1, WANT_ALL) {
             Some(frame) => {
                 self.fuel -= CALL_FUEL;
+                self.state_mut().native_calls += 1;
+                // SAFETY: the frame just pushed.
+                unsafe { (*frame).flags = FLAG_NATIVE_CALL };
                 Some((frame, called))
             }
             None => {
@@ -162,6 +205,11 @@ impl<'gc> Machine<'gc> {
         results[0] = Value::Boolean(true);
         results[1] = value.unwrap_or(Value::Nil);
         results[2..].fill(Value::Nil);
+        debug_assert!(top.flags & FLAG_NATIVE_CALL != 0);
+        state.native_calls -= 1;
+        if protected.flags & FLAG_NATIVE_CALL != 0 {
+            state.native_calls -= 1;
+        }
         let count = state.frames.len();
         state.frames.truncate(count - 2);
         Some(caller)
@@ -269,7 +317,7 @@ impl<'gc> Machine<'gc> {
                 let frame = self.top_frame_mut();
                 frame.state = state;
                 frame.top = frame.top.max((at + 1 + count as usize) as u32);
-                self.call(at, count as usize, want)
+                self.call_from_native(at, count as usize, want)
             }
             Action::Resume { at, count, state } => {
                 self.top_frame_mut().state = state;
@@ -295,7 +343,7 @@ impl<'gc> Machine<'gc> {
     /// Pops the top frame and hands the `count` values from slot `first` on to the caller, in the slots from `function` on.
     #[inline]
     pub(crate) fn leave(&mut self, function: usize, first: usize, count: usize, want: i32) -> Result<Flow, Error<'gc>> {
-        self.state_mut().frames.pop();
+        self.pop_frame();
         if self.state().frames.is_empty() {
             return Ok(self.finish_coroutine(first, count));
         }
@@ -429,7 +477,7 @@ impl<'gc> Machine<'gc> {
         for (index, arg) in args.iter().enumerate() {
             self.set_slot(at + 1 + index, *arg);
         }
-        self.call(at, args.len(), want)
+        self.call_from_native(at, args.len(), want)
     }
 
     /// Moves the fixed parameters of a vararg function above its extra arguments.

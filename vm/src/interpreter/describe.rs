@@ -307,7 +307,8 @@ pub(crate) fn register_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) 
     }
     let (setter, instruction) = find_setter(proto, pc, register)?;
     let constant = |index: usize| proto.constant_string(index).map_or(&b"?"[..], |string| string.as_bytes());
-    match instruction.opcode()? {
+    let opcode = instruction.opcode()?;
+    match opcode {
         Opcode::Move if instruction.b() < instruction.a() => register_name(proto, setter, instruction.b()),
         Opcode::GetTabUp => {
             let is_environment = upvalue_name(proto, instruction.b()) == b"_ENV";
@@ -327,7 +328,13 @@ pub(crate) fn register_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) 
         }
         Opcode::GetInteger => Some(("field", b"integer index")),
         Opcode::GetUpvalue => Some(("upvalue", upvalue_name(proto, instruction.b()))),
-        Opcode::LoadConstant => proto.constant_string(instruction.bx()).map(|string| ("constant", string.as_bytes())),
+        Opcode::LoadConstant | Opcode::LoadConstantWide => {
+            let index = match opcode {
+                Opcode::LoadConstantWide => proto.0.code[setter + 1].get() as usize,
+                _ => instruction.bx(),
+            };
+            proto.constant_string(index).map(|string| ("constant", string.as_bytes()))
+        }
         Opcode::SelfField => Some(("method", constant(instruction.c()))),
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! Coroutines: resume, yield, end, close. Switching only changes which coroutine is current.
 
+use super::calls::NATIVE_CALLS_MAX;
 use super::{Flow, Machine, Stop};
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
@@ -9,9 +10,6 @@ use crate::heap::value::Value;
 
 /// The bottom frame of a coroutine that is being closed: closes its pending variables.
 const CLOSER: NativeDefinition = NativeDefinition { name: "(closer)", code: run_closer };
-
-/// Coroutines that may be inside one another (PUC: LUAI_MAXCCALLS).
-const NESTED_COROUTINES_MAX: usize = 190;
 
 fn run_closer<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     // Slot 0 holds the error, if there is one: of the coroutine, or of the last `__close` that failed.
@@ -35,11 +33,12 @@ impl<'gc> Machine<'gc> {
     /// Runs the coroutine in slot `at` with the `count` values after it. The top frame is the native function that waits.
     pub(crate) fn resume(&mut self, at: usize, count: usize) -> Result<Flow, Error<'gc>> {
         let Value::Coroutine(target) = self.slot(at) else { unreachable!("checked by the library function") };
-        if self.nesting() >= NESTED_COROUTINES_MAX {
+        if self.native_depth() + 1 >= NATIVE_CALLS_MAX {
             return Ok(self.refuse_resume(b"C stack overflow"));
         }
         let values: Vec<Value<'gc>> = self.state().stack[at + 1..at + 1 + count].to_vec();
         self.switch_to(target);
+        self.state_mut().native_calls_below += 1;
         let bottom = if self.state().frames.is_empty() { 1 } else { self.state().live_top() };
         self.ensure_stack(bottom + count)?;
         self.state_mut().transfer = 0;
@@ -51,21 +50,10 @@ impl<'gc> Machine<'gc> {
             None => self.call(0, count, WANT_ALL),
             // Inside `yield`, whose results these are.
             Some(frame) => {
-                self.state_mut().frames.pop();
+                self.pop_frame();
                 self.resume_with_results(&frame, bottom, count)
             }
         }
-    }
-
-    fn nesting(&self) -> usize {
-        let mut depth = 0;
-        let mut coroutine = self.coroutine;
-        // SAFETY: reads of one field each.
-        while let Some(resumer) = unsafe { (*coroutine.state_ptr()).resumer } {
-            depth += 1;
-            coroutine = resumer;
-        }
-        depth
     }
 
     fn refuse_resume(&mut self, message: &[u8]) -> Flow {
@@ -80,10 +68,11 @@ impl<'gc> Machine<'gc> {
     }
 
     fn switch_to(&mut self, target: Coroutine<'gc>) {
-        let resumer = self.coroutine;
+        let (resumer, depth) = (self.coroutine, self.native_depth());
         self.state_mut().status = Status::Normal;
         self.set_current(target);
         let state = self.state_mut();
+        state.native_calls_below = depth;
         state.status = Status::Running;
         state.resumer = Some(resumer);
     }

@@ -4,16 +4,14 @@
 //! 0 and enters it with [`STATE_FAILED`]; it then closes variables one by one, each `__close` call an ordinary call, and
 //! an error in one of them comes back here and replaces the error.
 
+use super::calls::{NATIVE_CALLS_HANDLING_MAX, NATIVE_CALLS_MAX};
 use super::{Flow, Machine, Stop};
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
-use crate::heap::coroutine::{Callee, FLAG_HANDLER, FLAG_UNYIELDABLE, Status};
+use crate::heap::coroutine::{Callee, FLAG_HANDLER, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Status};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
-
-/// Message handlers that may run one inside the other before the error is replaced.
-const HANDLERS_MAX: u32 = 10;
 
 /// Calls a message handler above the failed function, then unwinds with what it returned.
 const HANDLER: NativeDefinition = NativeDefinition { name: "(message handler)", code: run_handler };
@@ -21,7 +19,12 @@ const HANDLER: NativeDefinition = NativeDefinition { name: "(message handler)", 
 fn run_handler<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 0 {
         let (handler, error) = (call.arg(1), call.arg(2));
-        return call.call_unyieldable(3, handler, &[error], 1, 1);
+        let _ = call.call_unyieldable(3, handler, &[error], 1, 1)?;
+        // Not as an `Action::Call`: this frame itself counts as the native call.
+        call.machine.top_frame_mut().state = 1;
+        let function = call.machine.top_frame().function as usize;
+        call.machine.call(function + 3, 1, 1)?;
+        return Ok(Action::Entered);
     }
     let value = call.slot(3);
     call.machine.unwinding = true;
@@ -81,13 +84,12 @@ impl<'gc> Machine<'gc> {
 
     /// Puts a call of the message handler on top of everything, so that it sees the stack of the error.
     fn enter_handler(&mut self, handler: Value<'gc>, error: Value<'gc>, protected: usize) -> Flow {
-        let running = self.state().frames[protected..].iter().filter(|frame| frame.flags & FLAG_HANDLER != 0).count();
-        if running as u32 >= HANDLERS_MAX {
-            let replaced = Value::String(self.context.string(b"error in error handling"));
-            self.unwind_to(protected, replaced);
-            return Flow::Enter;
-        }
         let at = self.state().live_top();
+        let depth = self.native_depth() + 1;
+        if depth >= NATIVE_CALLS_HANDLING_MAX {
+            let error = self.handling_error();
+            return self.throw(error);
+        }
         self.state_mut().handlers += 1;
         let native = Native::new(self.context, HANDLER, &[]);
         let entered = self.ensure_stack(at + 3).and_then(|()| {
@@ -97,7 +99,13 @@ impl<'gc> Machine<'gc> {
             self.enter_native(native, at, 2, 0)
         });
         match entered {
-            Ok(()) => self.top_frame_mut().flags |= FLAG_HANDLER,
+            Ok(()) => {
+                self.top_frame_mut().flags |= FLAG_HANDLER | FLAG_NATIVE_CALL;
+                self.state_mut().native_calls += 1;
+                if depth == NATIVE_CALLS_MAX {
+                    return self.throw(self.runtime_error(b"C stack overflow"));
+                }
+            }
             Err(error) => {
                 self.state_mut().handlers -= 1;
                 let replaced = match error {
@@ -109,6 +117,13 @@ impl<'gc> Machine<'gc> {
             }
         }
         Flow::Enter
+    }
+
+    /// The error in place of one that came while an overflow was being handled; no handler sees it.
+    #[cold]
+    pub(crate) fn handling_error(&mut self) -> Error<'gc> {
+        self.unwinding = true;
+        Error::Thrown(Value::String(self.context.string(b"error in error handling")))
     }
 
     /// Drops the frames above frame `index` and enters it again in the failed state.
@@ -140,6 +155,7 @@ impl<'gc> Machine<'gc> {
         for frame in &state.frames[index..] {
             state.unyieldable -= u32::from(frame.flags & FLAG_UNYIELDABLE != 0);
             state.handlers -= u32::from(frame.flags & FLAG_HANDLER != 0);
+            state.native_calls -= u32::from(frame.flags & FLAG_NATIVE_CALL != 0);
         }
         state.frames.truncate(index);
     }
@@ -224,7 +240,7 @@ impl<'gc> Machine<'gc> {
         self.set_slot(at, handler);
         self.set_slot(at + 1, value);
         self.set_slot(at + 2, error);
-        self.call(at, 2, want)?;
+        self.call_from_native(at, 2, want)?;
         Ok(true)
     }
 }
