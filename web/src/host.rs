@@ -1,8 +1,10 @@
-//! What Lua code gets from the page: a buffer for its output, the console for its warnings, and the time.
+//! What Lua code gets from the page: a buffer for its output, the console for its warnings and standard errors, the time, and
+//! files in memory if the page asked for them. Without files there are no `io` and no functions that need it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use cu_vm::{Files, MemoryFiles};
 use js_sys::{Date, Function, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -15,6 +17,7 @@ pub struct PageHost {
     /// Milliseconds since 1970 at which the clock stands still.
     now: Option<f64>,
     stopwatch: Stopwatch,
+    files: Option<MemoryFiles>,
 }
 
 /// Counts milliseconds from its start: `performance.now` where there is one, otherwise the wall clock.
@@ -24,8 +27,17 @@ struct Stopwatch {
 }
 
 impl PageHost {
-    pub fn new(output: Output, now: Option<f64>) -> PageHost {
-        PageHost { output, now, stopwatch: Stopwatch::start() }
+    /// `files` write to the same output.
+    pub fn new(output: Output, now: Option<f64>, files: Option<MemoryFiles>) -> PageHost {
+        PageHost { output, now, stopwatch: Stopwatch::start(), files }
+    }
+}
+
+/// Shows what was written to the standard error stream in the console.
+pub fn show_errors(files: &MemoryFiles) {
+    let text = files.errors().take();
+    if !text.is_empty() {
+        web_sys::console::error_1(&JsValue::from_str(String::from_utf8_lossy(&text).trim_end_matches('\n')));
     }
 }
 
@@ -48,6 +60,10 @@ impl cu_vm::Host for PageHost {
             Some(_) => 0.0,
             None => self.stopwatch.elapsed() / 1000.0,
         })
+    }
+
+    fn files(&mut self) -> Option<&mut dyn Files> {
+        self.files.as_mut().map(|files| files as &mut dyn Files)
     }
 }
 

@@ -12,13 +12,13 @@
 
 use cu_persist::{FunctionPolicy, Functions, Limits, Save, compile_function, from_document, to_document};
 use cu_storage::Document;
-use cu_vm::{Context, Handle, RunError, Step, Value, Vm};
+use cu_vm::{Context, Handle, MemoryFiles, RunError, Step, Value, Vm};
 use js_sys::{ArrayBuffer, WebAssembly};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{Error, Result};
-use crate::host::{Output, PageHost};
+use crate::host::{Output, PageHost, show_errors};
 use crate::options::Options;
 
 /// What [`Instance::step`] returns; 2 is kept for runs that wait for the page.
@@ -34,6 +34,7 @@ pub struct Instance {
     vm: Vm,
     functions: Functions,
     output: Output,
+    files: Option<MemoryFiles>,
     run: Run,
 }
 
@@ -57,19 +58,14 @@ struct FunctionName {
 #[wasm_bindgen]
 impl Instance {
     /// Makes a state with the standard library. `options` is a map: `heapLimit` (bytes), `seed`, `now` (milliseconds since
-    /// 1970 at which the clock stands).
+    /// 1970 at which the clock stands), `files` (paths with contents) and `filesLimit` (bytes that they may take).
     #[wasm_bindgen(constructor)]
     pub fn new(options: &[u8]) -> Result<Instance> {
         let options = Options::decode(options)?;
-        let heap_limit = match options.integer("heapLimit")? {
-            None => cu_vm::DEFAULT_HEAP_LIMIT,
-            Some(bytes) if bytes < 0 => {
-                return Err(Error::invalid("heapLimit", "must not be negative"));
-            }
-            Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
-        };
+        let heap_limit = options.size("heapLimit")?.unwrap_or(cu_vm::DEFAULT_HEAP_LIMIT);
         let output = Output::default();
-        let host = PageHost::new(output.clone(), options.number("now")?);
+        let files = files(&options)?.map(|files| files.with_output(output.clone()));
+        let host = PageHost::new(output.clone(), options.number("now")?, files.clone());
         let vm = Vm::new(cu_vm::Options {
             seed: options.integer("seed")?.unwrap_or(0) as u64,
             host: Box::new(host),
@@ -77,7 +73,7 @@ impl Instance {
         });
         // Set afterwards, so that a limit below what the library takes gives runs that fail instead of no state.
         vm.set_heap_limit(heap_limit);
-        Ok(Instance { vm, functions: Functions::new(), output, run: Run::None })
+        Ok(Instance { vm, functions: Functions::new(), output, files, run: Run::None })
     }
 
     /// Compiles a chunk and prepares to run it; `args` is an array. A syntax error shows at the first step.
@@ -168,6 +164,7 @@ impl Instance {
     /// What was printed since the last call.
     #[wasm_bindgen(js_name = takeOutput)]
     pub fn take_output(&mut self) -> Vec<u8> {
+        self.files.iter().for_each(show_errors);
         self.output.take()
     }
 
@@ -253,6 +250,25 @@ impl Instance {
         Ok(document.encode()?)
     }
 
+    /// The contents of a file, if there is one.
+    #[wasm_bindgen(js_name = readFile)]
+    pub fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.files()?.get(path.as_bytes()))
+    }
+
+    /// Puts a file there, and the directories it lies in.
+    #[wasm_bindgen(js_name = writeFile)]
+    pub fn write_file(&self, path: &str, contents: &[u8]) -> Result<()> {
+        insert(self.files()?, path.as_bytes(), contents)
+    }
+
+    /// The paths of all files, an array of strings, sorted.
+    #[wasm_bindgen(js_name = listFiles)]
+    pub fn list_files(&self) -> Result<Vec<u8>> {
+        let paths = self.files()?.paths().into_iter().map(Document::String);
+        Ok(Document::Array(paths.collect()).encode()?)
+    }
+
     /// A map: `used` and `limit`, bytes of Lua values; `wasm`, bytes of wasm memory.
     #[wasm_bindgen(js_name = memoryStats)]
     pub fn memory_stats(&self) -> Result<Vec<u8>> {
@@ -275,6 +291,10 @@ impl Instance {
 }
 
 impl Instance {
+    fn files(&self) -> Result<&MemoryFiles> {
+        self.files.as_ref().ok_or_else(|| Error::invalid("files", "must be given when the instance is opened"))
+    }
+
     fn start_run(&mut self, function: &Handle, args: &[Document], defines: Option<FunctionName>) -> Result<()> {
         let values = self.with_memory(|context| {
             let values = args.iter().map(|arg| from_document(context, arg, &functions()));
@@ -343,6 +363,25 @@ impl Instance {
             result => result,
         }
     }
+}
+
+/// The files that options ask for.
+fn files(options: &Options) -> Result<Option<MemoryFiles>> {
+    let Some(contents) = options.contents("files")? else {
+        return Ok(None);
+    };
+    let files = options.size("filesLimit")?.map_or_else(MemoryFiles::new, MemoryFiles::with_limit);
+    for (path, bytes) in contents {
+        insert(&files, path, bytes)?;
+    }
+    Ok(Some(files))
+}
+
+fn insert(files: &MemoryFiles, path: &[u8], contents: &[u8]) -> Result<()> {
+    files.insert(path, contents).map_err(|error| {
+        let path = String::from_utf8_lossy(path);
+        Error::invalid("files", &format!("{path}: {}", error.reason))
+    })
 }
 
 /// A program without its first line if that begins with `#`, as the `lua` program reads files. The line end stays, so that

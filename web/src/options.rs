@@ -4,6 +4,11 @@ use cu_storage::Document;
 
 use crate::error::{Error, Result};
 
+/// A path and the contents of the file there.
+pub type Entry<'a> = (&'a [u8], &'a [u8]);
+
+const NOT_CONTENTS: &str = "must map paths to text or bytes";
+
 /// A decoded options map.
 pub struct Options(Document);
 
@@ -20,6 +25,15 @@ impl Options {
         }
     }
 
+    /// A number of bytes.
+    pub fn size(&self, name: &str) -> Result<Option<usize>> {
+        match self.integer(name)? {
+            None => Ok(None),
+            Some(bytes) if bytes < 0 => Err(Error::invalid(name, "must not be negative")),
+            Some(bytes) => Ok(Some(usize::try_from(bytes).unwrap_or(usize::MAX))),
+        }
+    }
+
     pub fn number(&self, name: &str) -> Result<Option<f64>> {
         match self.0.get(name) {
             None | Some(Document::Nil) => Ok(None),
@@ -27,6 +41,20 @@ impl Options {
             Some(Document::Float(float)) => Ok(Some(*float)),
             Some(_) => Err(Error::invalid(name, "must be a number")),
         }
+    }
+
+    /// Paths with contents; `None` without the option.
+    pub fn contents(&self, name: &str) -> Result<Option<Vec<Entry<'_>>>> {
+        let entries = match self.0.get(name) {
+            None | Some(Document::Nil) => return Ok(None),
+            Some(Document::Map(entries)) => entries,
+            Some(_) => return Err(Error::invalid(name, NOT_CONTENTS)),
+        };
+        let texts = entries.iter().map(|entry| match entry {
+            (Document::String(path), Document::String(contents)) => Ok((path.as_slice(), contents.as_slice())),
+            _ => Err(Error::invalid(name, NOT_CONTENTS)),
+        });
+        texts.collect::<Result<Vec<_>>>().map(Some)
     }
 
     /// The one of `choices` that the option names; the first one without it.

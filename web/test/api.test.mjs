@@ -244,6 +244,53 @@ opened('queries filter, sort, skip and limit, in this order', async (cu) => {
   await fails(cu, cu.queryTable('users', { limit: -1 }), 'INVALID_QUERY_LIMIT');
 });
 
+const FILES = {
+  'words.txt': 'one\ntwo\n',
+  'data/bytes': new Uint8Array([0, 255, 10, 13]),
+};
+
+opened('files in memory go in, are used by Lua code and come out', async (cu) => {
+  const { values } = await cu.run(`
+    local words = {}
+    for word in io.lines('words.txt') do words[#words + 1] = word end
+    local bytes = io.open('data/bytes', 'rb'):read('a')
+    assert(io.open('data/new', 'w')):write('x', 1):close()
+    os.remove('words.txt')
+    return words, #bytes, bytes:byte(2), io.popen ~= nil, (os.execute()), io.read()`);
+  assert.deepEqual(values, [['one', 'two'], 4, 255, true, false, null]);
+  assert.deepEqual(await cu.listFiles(), ['data/bytes', 'data/new']);
+  assert.deepEqual(await cu.readFile('data/bytes'), FILES['data/bytes']);
+  assert.equal(new TextDecoder().decode(await cu.readFile('/data/new')), 'x1');
+  assert.equal(await cu.readFile('words.txt'), null);
+  await cu.writeFile('deep/er/file', 'é');
+  assert.equal(await cu.eval(`return io.open('deep/er/file'):read('a')`), 'é');
+  await fails(cu, cu.writeFile('deep/er', 'a directory'), 'INVALID_INPUT', UsageError);
+  const printed = await cu.run('io.write("a") print("b") io.stdout:write("c")');
+  assert.equal(printed.output, 'ab\nc');
+}, { files: FILES });
+
+opened('files have a limit', async (cu) => {
+  const program = `local file = io.open('big', 'w') file:setvbuf('no') return file:write(('x'):rep(2000))`;
+  const [, reason] = (await cu.run(program)).values;
+  assert.equal(reason, 'No space left on device');
+  await fails(cu, cu.writeFile('big', new Uint8Array(2000)), 'INVALID_INPUT', UsageError);
+}, { files: new Map([['small', 'x']]), filesLimit: 1000 });
+
+opened('without files there is no io', async (cu) => {
+  assert.deepEqual((await cu.run('return io, os.remove, os.exit, os.time ~= nil')).values, [null, null, null, true]);
+  await fails(cu, cu.listFiles(), 'INVALID_INPUT', UsageError);
+});
+
+opened('the end of the program ends the run', async (cu) => {
+  await fails(cu, cu.run('pcall(os.exit, 3)'), 'LUA_EXECUTION_ERROR', LuaError);
+}, { files: {} });
+
+test('files that are none are refused', async () => {
+  for (const options of [{ files: { a: 1 } }, { files: ['a'] }, { files: { 'a': 'x', 'a/b': 'x' } }, { files: {}, filesLimit: -1 }]) {
+    await assert.rejects(Cu.open({ storage: 'memory', ...options }), { code: 'INVALID_INPUT' });
+  }
+});
+
 opened('the clock and the seed come from the options', async (cu) => {
   assert.equal(await cu.eval('return os.time()'), 86400);
   const first = await cu.eval('return math.random(0)');

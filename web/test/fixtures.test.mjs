@@ -24,7 +24,7 @@ async function check(area, file) {
   const printed = [];
   const options = { chunkName: file, fuel: FUEL, onOutput: (_, bytes) => printed.push(bytes) };
 
-  const cu = await Cu.open({ storage: 'memory', heapLimit: HEAP_LIMIT });
+  const cu = await Cu.open({ storage: 'memory', heapLimit: HEAP_LIMIT, files: {} });
   let error = null;
   try {
     await cu.run(read('lua'), options);

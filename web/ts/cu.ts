@@ -8,7 +8,7 @@
 
 import { checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
 import { decode, encode, type LuaValue } from './codec.js';
-import type { Bindings, Database } from './engine.js';
+import type { Bindings, Database, Instance } from './engine.js';
 import { EnhancedLuaError, StorageError, engineError, UsageError, type CallCode } from './errors.js';
 import { SavedFunctions } from './functions.js';
 import { loadBindings, type WasmSource } from './loader.js';
@@ -32,6 +32,15 @@ export interface CuOptions {
   seed?: number | bigint;
   /** Stops the clock that Lua sees, at milliseconds since 1970 or a date. Default: it goes. */
   now?: number | Date;
+  /**
+   * Gives Lua code a file system in memory: `io`, the functions of `os` that concern files, `dofile`, `loadfile`, `require`. It
+   * starts with these files, paths with contents (text or bytes); directories are made as paths name them. It lives as long as
+   * the instance. There are no processes; standard input is empty, and standard errors go to the console. Default: no files,
+   * and those functions are absent.
+   */
+  files?: Contents;
+  /** Bytes that names and contents of all files may take. Default 64 MiB. */
+  filesLimit?: number;
   /** The wasm: an address, bytes, a `Response` or a compiled module. Default: `cu.wasm` beside the package's code. */
   wasm?: WasmSource | PromiseLike<WasmSource>;
   /** The wasm's address; another name of `wasm`. */
@@ -45,6 +54,9 @@ export interface CuOptions {
   /** Gives up opening. */
   signal?: AbortSignal;
 }
+
+/** Paths, with `/` between their parts, and what the files hold. */
+export type Contents = Readonly<Record<string, string | Uint8Array>> | ReadonlyMap<string, string | Uint8Array>;
 
 export interface RunChunkOptions extends RunOptions {
   /** The chunk's varargs (`...`). */
@@ -138,23 +150,29 @@ export class Cu {
 
   /** Sets a global variable to a copy of the value. */
   async set(name: string, value: unknown): Promise<void> {
-    const { vm } = this.ready();
     const bytes = encode(value);
-    try {
-      await vm.exclusive(() => vm.call((instance) => instance.setGlobal(name, bytes)));
-    } catch (error) {
-      throw engineError(error, 'INVALID_INPUT');
-    }
+    await this.withInstance((instance) => instance.setGlobal(name, bytes));
   }
 
   /** A copy of a global variable's value. */
   async get(name: string): Promise<LuaValue> {
-    const { vm } = this.ready();
-    try {
-      return await vm.exclusive(() => vm.call((instance) => decode(instance.getGlobal(name))));
-    } catch (error) {
-      throw engineError(error, 'INVALID_INPUT');
-    }
+    return this.withInstance((instance) => decode(instance.getGlobal(name)));
+  }
+
+  /** The bytes of a file of {@link CuOptions.files}, null when there is none. */
+  async readFile(path: string): Promise<Uint8Array | null> {
+    return this.withInstance((instance) => instance.readFile(path) ?? null);
+  }
+
+  /** Puts a file there, and the directories it lies in. */
+  async writeFile(path: string, contents: string | Uint8Array): Promise<void> {
+    const bytes = typeof contents === 'string' ? utf8(contents) : contents;
+    await this.withInstance((instance) => instance.writeFile(path, bytes));
+  }
+
+  /** The paths of all files, sorted. */
+  async listFiles(): Promise<string[]> {
+    return this.withInstance((instance) => decode(instance.listFiles()) as string[]);
   }
 
   /**
@@ -312,6 +330,16 @@ export class Cu {
     return this.parts;
   }
 
+  /** Calls the instance when it is this call's turn. */
+  private async withInstance<T>(call: (instance: Instance) => T): Promise<T> {
+    const { vm } = this.ready();
+    try {
+      return await vm.exclusive(() => vm.call(call));
+    } catch (error) {
+      throw engineError(error, 'INVALID_INPUT');
+    }
+  }
+
   private async single(operation: BatchOperation): Promise<LuaValue> {
     checkTable(operation.table);
     checkKey(operation.key);
@@ -360,8 +388,8 @@ async function openDatabase(
 }
 
 function instanceOptions(options: CuOptions): Record<string, unknown> {
-  const { heapLimit = HEAP_LIMIT, now, seed = randomSeed() } = options;
-  return { heapLimit, seed, ...(now === undefined ? {} : { now: Number(now) }) };
+  const { heapLimit = HEAP_LIMIT, now, seed = randomSeed(), files, filesLimit } = options;
+  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit };
 }
 
 function randomSeed(): bigint {

@@ -19,6 +19,8 @@ export interface InstanceConstructor {
    * - `heapLimit`: integer, bytes that Lua values may take
    * - `seed`: integer, seeds `math.random`
    * - `now`: a number, milliseconds since 1970; when given, the clock stands still there, otherwise it is the host's
+   * - `files`: a map from paths to strings; when given, Lua code has these files, and the functions that need files
+   * - `filesLimit`: integer, bytes that names and contents of all files may take
    */
   new (options: Uint8Array): Instance;
 }
@@ -71,6 +73,13 @@ export interface Instance {
   setGlobal(name: string, value: Uint8Array): void;
   /** A global variable as a document. Throws with code `INVALID_INPUT` naming the path of what is none (a coroutine). */
   getGlobal(name: string): Uint8Array;
+
+  /** A file's bytes, undefined when there is none. This and the next two throw with code `INVALID_INPUT` without `files`. */
+  readFile(path: string): Uint8Array | undefined;
+  /** Puts a file there, and the directories it lies in. Throws with code `INVALID_INPUT` when that cannot be. */
+  writeFile(path: string, contents: Uint8Array): void;
+  /** The paths of all files, an array of strings, sorted. */
+  listFiles(): Uint8Array;
 
   /** A map: `used`, `limit` (bytes of Lua values), `wasm` (bytes of wasm memory). */
   memoryStats(): Uint8Array;

@@ -20,6 +20,9 @@ export async function accepted(user: User): Promise<void> {
   const texts: [LuaValue[], string, number] = [values, output, fuelUsed];
   await using other = await Cu.open({ name: 'other', heapLimit: 2 ** 20, now: new Date(0) });
   await other.set('texts', texts);
+  await using library = await Cu.open({ files: { 'library.lua': 'return {}', 'data/bytes': new Uint8Array(3) }, filesLimit: 2 ** 20 });
+  const [paths, bytes]: [string[], Uint8Array | null] = [await library.listFiles(), await library.readFile('data/bytes')];
+  await library.writeFile('copy', bytes ?? paths.join());
 }
 
 export async function refused(lua: Cu): Promise<void> {
@@ -29,6 +32,8 @@ export async function refused(lua: Cu): Promise<void> {
   await lua.queryTable('users', { field: 'age', operator: '~', value: 1 });
   // @ts-expect-error nor such an option
   await Cu.open({ heap: 1 });
+  // @ts-expect-error nor such a file
+  await Cu.open({ files: { a: 1 } });
 }
 
 export function errors(error: EnhancedLuaError): number | null {
