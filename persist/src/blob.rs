@@ -3,12 +3,12 @@
 //! [`Blob::read`] needs no VM: bounds, counts, references and kinds are checked and all code is verified. Only
 //! permanents, whose names each VM knows for itself, are left for [`Blob::build`].
 
+use cu_vm::bytecode::encoding::{FunctionEntry, FunctionSource};
 use cu_vm::bytecode::verify::{Verified, verify};
 use cu_vm::{Handle, Value, Vm};
 
 use crate::envelope;
 use crate::error::{CorruptKind, Error, Result};
-use crate::function::{FunctionEntry, FunctionSource};
 use crate::limits::Limits;
 use crate::path::described;
 use crate::reader::Reader;
@@ -221,7 +221,7 @@ impl<'a> Scan<'a> {
         self.scan_permanents(reader)?;
         for number in 0..self.counts.functions {
             let scanned = self.source().scan(reader.offset());
-            let (entry, end) = scanned.map_err(|error| error.within(|| format!("function {number}")))?;
+            let (entry, end) = scanned.map_err(|error| Error::from(error).within(|| format!("function {number}")))?;
             *reader = Reader::at(self.payload, end);
             self.entries.push(entry);
         }

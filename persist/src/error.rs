@@ -2,6 +2,7 @@
 //! for people and may change.
 
 use cu_vm::bytecode::verify::VerifyError;
+use cu_vm::bytecode::wire::{Fault, WireError};
 
 /// What the crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -116,6 +117,19 @@ pub enum CorruptKind {
     /// A document that holds a blob of a kind other than a function.
     #[error("unknown blob kind")]
     BlobKind,
+}
+
+impl From<WireError> for Error {
+    fn from(error: WireError) -> Self {
+        let kind = match error.fault {
+            Fault::Truncated => CorruptKind::Truncated,
+            Fault::TrailingBytes => CorruptKind::TrailingBytes,
+            Fault::Malformed => CorruptKind::Malformed,
+            Fault::Count => CorruptKind::Count,
+            Fault::Reference => CorruptKind::Reference,
+        };
+        Error::corrupt(kind, error.offset)
+    }
 }
 
 impl Error {

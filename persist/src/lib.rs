@@ -31,7 +31,6 @@ mod blob;
 mod build;
 mod envelope;
 mod error;
-mod function;
 mod identity;
 mod limits;
 mod path;

@@ -9,11 +9,12 @@
 
 use std::cell::Cell;
 
+use cu_vm::bytecode::encoding::{FunctionTable, StringTable};
 use cu_vm::{Closure, Context, Native, Table, Upvalue, Value};
 
 use crate::envelope;
 use crate::error::{Error, Result};
-use crate::function::{FunctionTable, StringTable};
+
 use crate::identity::{ByAddress, address};
 use crate::limits::Limits;
 use crate::path::{described, push_key, push_pair, push_upvalue};

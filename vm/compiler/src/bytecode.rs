@@ -1,7 +1,9 @@
-//! Bytecode: the instruction set, a function's parts, the verifier and the disassembler.
+//! Bytecode: the instruction set, a function's parts, the verifier, the disassembler, and functions as bytes.
 
 pub mod disassemble;
+pub mod encoding;
 pub mod function;
 pub mod instruction;
 pub mod opcode;
 pub mod verify;
+pub mod wire;

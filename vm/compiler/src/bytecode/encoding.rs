@@ -1,17 +1,15 @@
-//! Function trees as a flat list in which equal functions are one entry, and back.
+//! Function trees as a flat list of functions, and back.
 //!
-//! A child always has a smaller number than its parent, so the list has no cycles. Because entries are shared, a short list can
-//! describe a huge tree; how large each tree is gets computed before any is built ([`FunctionEntry::expanded_bytes`]).
+//! A child always has a smaller number than its parent, so the list has no cycles. Because an entry may be referred to more than
+//! once (in a blob equal functions are one entry), a short list can describe a huge tree; how large each tree is gets computed
+//! before any is built ([`FunctionEntry::expanded_bytes`]).
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use cu_vm::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription};
-
-use crate::error::{CorruptKind, Error, Result};
-use crate::reader::Reader;
-use crate::wire::{self, FunctionHead, Writer};
+use super::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription};
+use super::wire::{self, Fault, FunctionHead, Reader, WireError, Writer};
 
 /// How deeply functions nest, at most; the verifier's limit too.
 const NESTING_MAX: u32 = 200;
@@ -19,40 +17,51 @@ const UPVALUES_MAX: u32 = 255;
 
 /// Byte strings, each written once.
 #[derive(Default)]
-pub(crate) struct StringTable {
+pub struct StringTable {
     numbers: HashMap<Box<[u8]>, u32>,
+    count: u32,
     pub out: Writer,
 }
 
 impl StringTable {
-    pub(crate) fn number(&mut self, bytes: &[u8]) -> u32 {
+    pub fn number(&mut self, bytes: &[u8]) -> u32 {
         if let Some(number) = self.numbers.get(bytes) {
             return *number;
         }
-        let number = self.numbers.len() as u32;
+        let number = self.add(bytes);
         self.numbers.insert(bytes.into(), number);
-        self.out.put(&wire::Bytes(bytes));
         number
     }
 
-    pub(crate) fn len(&self) -> u32 {
-        self.numbers.len() as u32
+    fn add(&mut self, bytes: &[u8]) -> u32 {
+        self.out.put(&wire::Bytes(bytes));
+        self.count += 1;
+        self.count - 1
+    }
+
+    pub fn len(&self) -> u32 {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
 
 /// Functions, each written once.
 #[derive(Default)]
-pub(crate) struct FunctionTable {
+pub struct FunctionTable {
     numbers: HashMap<Box<[u8]>, u32>,
     pub out: Writer,
 }
 
 impl FunctionTable {
     /// Writes a function after its children, and returns its number. Recursion is bounded by the verifier's nesting limit.
-    pub(crate) fn number(&mut self, parts: &FunctionParts, strings: &mut StringTable) -> u32 {
+    pub fn number(&mut self, parts: &FunctionParts, strings: &mut StringTable) -> u32 {
         let children: Vec<u32> = parts.functions.iter().map(|child| self.number(child, strings)).collect();
+        let chunk_name = strings.number(&parts.chunk_name);
         let mut entry = Writer::default();
-        write_function(parts, &children, strings, &mut entry);
+        write_function(parts, chunk_name, &children, &mut |text| strings.number(text), &mut entry);
         if let Some(number) = self.numbers.get(entry.as_bytes()) {
             return *number;
         }
@@ -62,14 +71,25 @@ impl FunctionTable {
         number
     }
 
-    pub(crate) fn len(&self) -> u32 {
+    pub fn len(&self) -> u32 {
         self.numbers.len() as u32
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
     }
 }
 
-fn write_function(parts: &FunctionParts, children: &[u32], strings: &mut StringTable, out: &mut Writer) {
+/// `number` gives the number of a string.
+fn write_function(
+    parts: &FunctionParts,
+    chunk_name: u32,
+    children: &[u32],
+    number: &mut dyn FnMut(&[u8]) -> u32,
+    out: &mut Writer,
+) {
     out.put(&FunctionHead {
-        chunk_name: strings.number(&parts.chunk_name),
+        chunk_name,
         line_defined: parts.line_defined,
         last_line_defined: parts.last_line_defined,
         parameter_count: parts.parameter_count,
@@ -92,11 +112,11 @@ fn write_function(parts: &FunctionParts, children: &[u32], strings: &mut StringT
             Constant::Boolean(true) => wire::Constant::True,
             Constant::Integer(integer) => wire::Constant::Integer(*integer),
             Constant::Float(float) => wire::Constant::Float(*float),
-            Constant::String(bytes) => wire::Constant::String(strings.number(bytes)),
+            Constant::String(bytes) => wire::Constant::String(number(bytes)),
         });
     }
     for upvalue in &parts.upvalues {
-        let name = strings.number(&upvalue.name);
+        let name = number(&upvalue.name);
         out.put(&wire::UpvalueDescription { in_stack: upvalue.in_stack, index: upvalue.index, name });
     }
     for child in children {
@@ -109,7 +129,7 @@ fn write_function(parts: &FunctionParts, children: &[u32], strings: &mut StringT
         previous = *entry;
     }
     for local in &parts.locals {
-        let name = strings.number(&local.name);
+        let name = number(&local.name);
         let length = local.end_pc.wrapping_sub(local.start_pc);
         out.put(&wire::Local { name, register: local.register, start: local.start_pc, length });
     }
@@ -117,12 +137,13 @@ fn write_function(parts: &FunctionParts, children: &[u32], strings: &mut StringT
 
 /// What is known of a function in a payload that was checked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FunctionEntry {
+pub struct FunctionEntry {
     /// Where it begins in the payload.
     offset: usize,
     pub upvalues: u32,
     /// Levels of functions, itself included.
     depth: u32,
+    chunk_name: u32,
     /// Bytes that it takes with all functions inside it.
     pub expanded_bytes: u64,
 }
@@ -142,44 +163,53 @@ enum Part<'a> {
 
 /// The checked parts of a payload that functions refer to.
 #[derive(Clone, Copy)]
-pub(crate) struct FunctionSource<'a> {
+pub struct FunctionSource<'a> {
     pub payload: &'a [u8],
     pub strings: &'a [&'a [u8]],
     pub functions: &'a [FunctionEntry],
 }
 
 impl<'a> FunctionSource<'a> {
-    fn string(&self, reader: &Reader<'_>, number: u32) -> Result<&'a [u8]> {
-        self.strings.get(number as usize).copied().ok_or_else(|| reader.corrupt(CorruptKind::Reference))
+    fn string(&self, reader: &Reader<'_>, number: u32) -> Result<&'a [u8], WireError> {
+        self.strings.get(number as usize).copied().ok_or_else(|| reader.fail(Fault::Reference))
     }
 
     /// Checks the function at `offset`; `self` holds the ones before it. Gives the offset behind it too.
-    pub(crate) fn scan(&self, offset: usize) -> Result<(FunctionEntry, usize)> {
-        let mut entry = FunctionEntry { offset, upvalues: 0, depth: 1, expanded_bytes: 0 };
+    pub fn scan(&self, offset: usize) -> Result<(FunctionEntry, usize), WireError> {
         let reader = &mut Reader::at(self.payload, offset);
-        let mut own_bytes = 128u64;
-        let head = self.read(reader, |part| match part {
-            Part::Code(bytes) => own_bytes += bytes.len() as u64,
-            Part::Text(bytes) => own_bytes += 72 + bytes.len() as u64,
-            Part::Constant(_) => own_bytes += 24,
-            Part::Upvalue(_, name) => own_bytes += 24 + name.len() as u64,
-            Part::Child(child) => {
-                own_bytes = own_bytes.saturating_add(child.expanded_bytes);
-                entry.depth = entry.depth.max(child.depth + 1);
-            }
-            Part::Line(_) => own_bytes += 8,
-            Part::Local(_, _, name) => own_bytes += 32 + name.len() as u64,
+        let mut bytes = 128u64;
+        let mut depth = 1;
+        let mut child_name = None;
+        let mut is_one_chunk = true;
+        let head = self.read(reader, |part| {
+            let more = match part {
+                Part::Code(code) => code.len() as u64,
+                Part::Text(text) => 72 + text.len() as u64,
+                Part::Constant(_) => 24,
+                Part::Upvalue(_, name) => 24 + name.len() as u64,
+                Part::Child(child) => {
+                    depth = depth.max(child.depth + 1);
+                    is_one_chunk &= *child_name.get_or_insert(child.chunk_name) == child.chunk_name;
+                    child.expanded_bytes
+                }
+                Part::Line(_) => 8,
+                Part::Local(_, _, name) => 32 + name.len() as u64,
+            };
+            bytes = bytes.saturating_add(more);
         })?;
-        if entry.depth > NESTING_MAX {
-            return Err(reader.corrupt(CorruptKind::Count));
+        if depth > NESTING_MAX {
+            return Err(reader.fail(Fault::Count));
         }
-        entry.upvalues = head.upvalues;
-        entry.expanded_bytes = own_bytes;
+        if !is_one_chunk || child_name.is_some_and(|name| name != head.chunk_name) {
+            return Err(reader.fail(Fault::Reference));
+        }
+        let (upvalues, chunk_name) = (head.upvalues, head.chunk_name);
+        let entry = FunctionEntry { offset, upvalues, depth, chunk_name, expanded_bytes: bytes };
         Ok((entry, reader.offset()))
     }
 
     /// Calls `visit` with every part of the function at `reader`, in order.
-    fn read(&self, reader: &mut Reader<'a>, mut visit: impl FnMut(Part<'a>)) -> Result<FunctionHead> {
+    fn read(&self, reader: &mut Reader<'a>, mut visit: impl FnMut(Part<'a>)) -> Result<FunctionHead, WireError> {
         let head: FunctionHead = reader.take()?;
         self.string(reader, head.chunk_name)?;
         let code_bytes = reader.check_count(head.code_words, 4)? * 4;
@@ -196,7 +226,7 @@ impl<'a> FunctionSource<'a> {
             });
         }
         if head.upvalues > UPVALUES_MAX {
-            return Err(reader.corrupt(CorruptKind::Count));
+            return Err(reader.fail(Fault::Count));
         }
         for _ in 0..head.upvalues {
             let upvalue: wire::UpvalueDescription = reader.take()?;
@@ -206,14 +236,14 @@ impl<'a> FunctionSource<'a> {
         for _ in 0..head.children {
             let number: u32 = reader.take()?;
             // While functions are scanned only the ones before are known, which keeps the list free of cycles.
-            let child = self.functions.get(number as usize).ok_or_else(|| reader.corrupt(CorruptKind::Reference))?;
+            let child = self.functions.get(number as usize).ok_or_else(|| reader.fail(Fault::Reference))?;
             visit(Part::Child(child));
         }
         reader.check_count(head.lines, 2)?;
         let mut previous = LineEntry { pc: 0, line: head.line_defined };
         for _ in 0..head.lines {
             let step: wire::Line = reader.take()?;
-            let malformed = || reader.corrupt(CorruptKind::Malformed);
+            let malformed = || reader.fail(Fault::Malformed);
             let line = i64::from(previous.line).checked_add(step.lines).and_then(|line| u32::try_from(line).ok());
             let pc = previous.pc.checked_add(step.instructions).ok_or_else(malformed)?;
             previous = LineEntry { pc, line: line.ok_or_else(malformed)? };
@@ -222,7 +252,7 @@ impl<'a> FunctionSource<'a> {
         reader.check_count(head.locals, 4)?;
         for _ in 0..head.locals {
             let local: wire::Local = reader.take()?;
-            let end_pc = local.start.checked_add(local.length).ok_or_else(|| reader.corrupt(CorruptKind::Malformed))?;
+            let end_pc = local.start.checked_add(local.length).ok_or_else(|| reader.fail(Fault::Malformed))?;
             let name = self.string(reader, local.name)?;
             visit(Part::Local(local.register, local.start..end_pc, name));
         }
@@ -231,15 +261,16 @@ impl<'a> FunctionSource<'a> {
 
     /// The whole tree of function `number`. Recursion is bounded by [`NESTING_MAX`], size by what the caller allows for
     /// `expanded_bytes`.
-    pub(crate) fn expand(&self, number: u32) -> Result<FunctionParts> {
-        let no_function = || Error::corrupt(CorruptKind::Reference, 0);
-        let entry = self.functions.get(number as usize).ok_or_else(no_function)?;
-        self.expand_entry(entry, None)
+    pub fn expand(&self, number: u32) -> Result<FunctionParts, WireError> {
+        let no_function = WireError { fault: Fault::Reference, offset: 0 };
+        let entry = self.functions.get(number as usize).ok_or(no_function)?;
+        let name = self.strings.get(entry.chunk_name as usize).copied().unwrap_or_default();
+        self.expand_entry(entry, &Rc::from(name))
     }
 
-    /// Nested functions have their chunk's name from outside if it is the same.
-    fn expand_entry(&self, entry: &FunctionEntry, outer_name: Option<&Rc<[u8]>>) -> Result<FunctionParts> {
-        let mut parts = FunctionParts::default();
+    /// All functions of a tree share their chunk's name.
+    fn expand_entry(&self, entry: &FunctionEntry, chunk_name: &Rc<[u8]>) -> Result<FunctionParts, WireError> {
+        let mut parts = FunctionParts { chunk_name: chunk_name.clone(), ..FunctionParts::default() };
         let mut children = Vec::new();
         let head = self.read(&mut Reader::at(self.payload, entry.offset), |part| match part {
             Part::Code(bytes) => {
@@ -262,20 +293,17 @@ impl<'a> FunctionSource<'a> {
                 end_pc: range.end,
             }),
         })?;
-        let name = self.strings.get(head.chunk_name as usize).copied().unwrap_or_default();
-        parts.chunk_name = match outer_name {
-            Some(outer) if **outer == *name => outer.clone(),
-            _ => Rc::from(name),
-        };
         parts.line_defined = head.line_defined;
         parts.last_line_defined = head.last_line_defined;
         parts.parameter_count = head.parameter_count;
         parts.is_vararg = head.is_vararg;
         parts.register_count = head.register_count;
         for child in &children {
-            let child = self.expand_entry(child, Some(&parts.chunk_name))?;
-            parts.functions.push(child);
+            parts.functions.push(self.expand_entry(child, chunk_name)?);
         }
         Ok(parts)
     }
 }
+
+#[cfg(test)]
+mod tests;

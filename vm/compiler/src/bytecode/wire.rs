@@ -1,0 +1,211 @@
+//! The parts of a saved function as explicit structs, encoded by postcard; the same in binary chunks and in blobs.
+//!
+//! ```text
+//!   FunctionHead, code words (4 bytes each, little endian), Constant…, UpvalueDescription…, child function numbers, Line…, Local…
+//! ```
+//!
+//! Strings and child functions go by number. Reading is bounds-checked, and every count is checked against the bytes that are
+//! left before anything is allocated for it.
+
+use postcard::Serializer;
+use postcard::ser_flavors::Flavor;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct FunctionHead {
+    /// String number; that of the enclosing function.
+    pub chunk_name: u32,
+    pub line_defined: u32,
+    pub last_line_defined: u32,
+    pub parameter_count: u8,
+    pub is_vararg: bool,
+    pub register_count: u8,
+    pub code_words: u32,
+    pub constants: u32,
+    pub upvalues: u32,
+    pub children: u32,
+    pub lines: u32,
+    pub locals: u32,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum Constant {
+    Nil,
+    False,
+    True,
+    Integer(i64),
+    Float(f64),
+    String(u32),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct UpvalueDescription {
+    pub in_stack: bool,
+    pub index: u8,
+    /// String number.
+    pub name: u32,
+}
+
+/// The distance to the line entry before; for the first one from instruction 0 and the line of the definition.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Line {
+    pub instructions: u32,
+    pub lines: i64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Local {
+    /// String number.
+    pub name: u32,
+    pub register: u8,
+    pub start: u32,
+    /// How many instructions it is visible for.
+    pub length: u32,
+}
+
+/// A byte string as postcard writes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// Growing output; writing to it cannot fail.
+#[derive(Default)]
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub fn put(&mut self, part: &impl Serialize) {
+        let mut serializer = Serializer { output: Sink(&mut self.bytes) };
+        part.serialize(&mut serializer).expect("parts have known lengths and the sink takes everything");
+    }
+
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+struct Sink<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Sink<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that are not what they should be, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{fault} at byte {offset}")]
+pub struct WireError {
+    pub fault: Fault,
+    pub offset: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("truncated")]
+    Truncated,
+    #[error("bytes after the end")]
+    TrailingBytes,
+    /// A value is not encoded as it must be.
+    #[error("malformed value")]
+    Malformed,
+    /// A count says more than the bytes that are left can hold.
+    #[error("count out of range")]
+    Count,
+    /// A reference to something that is not there.
+    #[error("reference out of range")]
+    Reference,
+}
+
+/// A position in encoded bytes; errors know its offset.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at `offset`, which must not lie behind the end.
+    pub fn at(bytes: &'a [u8], offset: usize) -> Self {
+        Reader { bytes, offset: offset.min(bytes.len()) }
+    }
+
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.offset..).unwrap_or_default()
+    }
+
+    pub fn fail(&self, fault: Fault) -> WireError {
+        WireError { fault, offset: self.offset }
+    }
+
+    /// The next part.
+    pub fn take<T: Deserialize<'a>>(&mut self) -> Result<T, WireError> {
+        let (part, rest) = postcard::take_from_bytes(self.rest()).map_err(|error| {
+            self.fail(match error {
+                postcard::Error::DeserializeUnexpectedEnd => Fault::Truncated,
+                _ => Fault::Malformed,
+            })
+        })?;
+        self.offset = self.bytes.len() - rest.len();
+        Ok(part)
+    }
+
+    /// The next `length` bytes.
+    pub fn take_bytes(&mut self, length: usize) -> Result<&'a [u8], WireError> {
+        let (taken, _) = self.rest().split_at_checked(length).ok_or_else(|| self.fail(Fault::Truncated))?;
+        self.offset += length;
+        Ok(taken)
+    }
+
+    /// Checks that `count` parts of at least `bytes_each` bytes can follow.
+    pub fn check_count(&self, count: u32, bytes_each: usize) -> Result<usize, WireError> {
+        let count = count as usize;
+        match count.checked_mul(bytes_each) {
+            Some(bytes) if bytes <= self.rest().len() => Ok(count),
+            _ => Err(self.fail(Fault::Count)),
+        }
+    }
+
+    /// Checks that there is something with this number among `limit` of its kind.
+    pub fn check_number(&self, number: u32, limit: u32) -> Result<u32, WireError> {
+        if number < limit { Ok(number) } else { Err(self.fail(Fault::Reference)) }
+    }
+
+    pub fn finish(&self) -> Result<(), WireError> {
+        if self.rest().is_empty() { Ok(()) } else { Err(self.fail(Fault::TrailingBytes)) }
+    }
+}
