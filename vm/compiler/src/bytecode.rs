@@ -1,5 +1,6 @@
 //! Bytecode: the instruction set, a function's parts, the verifier, the disassembler, and functions as bytes.
 
+pub mod chunk;
 pub mod disassemble;
 pub mod encoding;
 pub mod function;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription};
+use super::verify::SHORT_STRING_BYTES_MAX;
 use super::wire::{self, Fault, FunctionHead, Reader, WireError, Writer};
 
 /// How deeply functions nest, at most; the verifier's limit too.
@@ -31,6 +32,12 @@ impl StringTable {
         let number = self.add(bytes);
         self.numbers.insert(bytes.into(), number);
         number
+    }
+
+    /// As [`Self::number`], but only a short string is shared, so that whoever reads the table never has to copy a long one
+    /// more often than it is written.
+    fn number_sharing_short(&mut self, bytes: &[u8]) -> u32 {
+        if bytes.len() <= SHORT_STRING_BYTES_MAX { self.number(bytes) } else { self.add(bytes) }
     }
 
     fn add(&mut self, bytes: &[u8]) -> u32 {
@@ -77,6 +84,24 @@ impl FunctionTable {
 
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
+    }
+}
+
+/// Functions, each written as often as it occurs, so that what is read takes memory in proportion to its bytes.
+#[derive(Default)]
+pub struct FunctionList {
+    pub count: u32,
+    pub out: Writer,
+}
+
+impl FunctionList {
+    /// Writes a function after its children, and returns its number. Recursion is bounded by the verifier's nesting limit.
+    pub fn add(&mut self, parts: &FunctionParts, chunk_name: u32, strings: &mut StringTable) -> u32 {
+        let children: Vec<u32> = parts.functions.iter().map(|child| self.add(child, chunk_name, strings)).collect();
+        let mut number = |text: &[u8]| strings.number_sharing_short(text);
+        write_function(parts, chunk_name, &children, &mut number, &mut self.out);
+        self.count += 1;
+        self.count - 1
     }
 }
 
@@ -221,6 +246,8 @@ impl<'a> FunctionSource<'a> {
                 wire::Constant::False => Part::Constant(Constant::Boolean(false)),
                 wire::Constant::True => Part::Constant(Constant::Boolean(true)),
                 wire::Constant::Integer(integer) => Part::Constant(Constant::Integer(integer)),
+                // The one NaN there is; no program can have written another.
+                wire::Constant::Float(float) if float.is_nan() => Part::Constant(Constant::Float(f64::NAN)),
                 wire::Constant::Float(float) => Part::Constant(Constant::Float(float)),
                 wire::Constant::String(number) => Part::Text(self.string(reader, number)?),
             });
