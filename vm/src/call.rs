@@ -4,6 +4,12 @@
 //! after them are scratch space. A native function never calls Lua itself: it returns [`Action::Call`] and is entered
 //! again, with the state it named, when the call is over. What it needs to remember meanwhile it keeps in its slots, so
 //! a run can be stopped and saved in the middle of `table.sort`.
+//!
+//! A call that is entered again may come from an image, whose bytes nobody vouches for. Its state and slots may then be
+//! anything; all that holds is that some twenty slots follow the arguments. So a function checks what it finds there, and
+//! reserves further slots at every entry, not only at the first.
+
+use std::cell::Cell;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -86,9 +92,9 @@ impl<'a, 'gc> Call<'a, 'gc> {
         if index <= self.args { self.machine.slot(self.function + index) } else { Value::Nil }
     }
 
-    /// A value the function was made with, counted from 0.
+    /// A value the function was made with, counted from 0; nil if there are fewer. In a function from an image it may be any value.
     pub fn upvalue(&self, index: usize) -> Value<'gc> {
-        self.native.values()[index].get()
+        self.native.values().get(index).map_or(Value::Nil, Cell::get)
     }
 
     /// How many values the function was made with.
@@ -96,8 +102,11 @@ impl<'a, 'gc> Call<'a, 'gc> {
         self.native.values().len()
     }
 
+    /// Replaces such a value, if it is there.
     pub fn set_upvalue(&self, index: usize, value: Value<'gc>) {
-        self.native.values()[index].set(value);
+        if let Some(cell) = self.native.values().get(index) {
+            cell.set(value);
+        }
     }
 
     /// The value in a slot that [`Self::reserve`] or a call has made.
@@ -341,6 +350,13 @@ impl<'a, 'gc> Call<'a, 'gc> {
     #[inline(never)]
     pub fn error(&self, message: impl AsRef<[u8]>) -> Error<'gc> {
         self.machine.error_at_level(1, message.as_ref())
+    }
+
+    /// The call was entered again with a state or slots that its own code never leaves: it comes from a damaged image.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn state_error(&self) -> Error<'gc> {
+        self.error("saved call is damaged")
     }
 
     /// A table's refusal as an error.

@@ -213,7 +213,12 @@ impl Vm {
                     left -= (self.heap_bytes().used / BYTES_COLLECTED_PER_FUEL) as i64;
                 }
                 Stop::OutOfFuel => return Ok(Step::OutOfFuel),
-                Stop::Failed => unreachable!("the bottom frame of a run catches every error"),
+                // The bottom frame of a run catches every error, unless it comes from a damaged image.
+                Stop::Failed => {
+                    self.running = false;
+                    self.results = 0;
+                    return Ok(Step::Failed);
+                }
                 Stop::Finished(count) => {
                     self.running = false;
                     self.results = count;

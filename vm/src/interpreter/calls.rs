@@ -15,7 +15,8 @@ use crate::metamethod::Metamethod;
 
 /// Slots every function finds above its arguments or registers: an instruction's metamethod call fits there.
 pub(crate) const EXTRA_SLOTS: usize = 8;
-const NATIVE_SLOTS: usize = 20;
+/// Slots every native function finds above its arguments.
+pub(crate) const NATIVE_SLOTS: usize = 20;
 /// What a call costs.
 const CALL_FUEL: i64 = 2;
 /// How deep calls made by native code may be nested (PUC: LUAI_MAXCCALLS; there they take space on the C stack).
@@ -292,7 +293,12 @@ impl<'gc> Machine<'gc> {
         let mut call = Call::new(self, native, function, frame.extra as usize, frame.state);
         match (native.code())(&mut call)? {
             Action::Return { first, count } => {
-                self.leave(function, function + first as usize, count as usize, frame.want)
+                let first = function + first as usize;
+                // A frame from an image may name results that it has no slots for.
+                if first + count as usize > self.state().stack.len() {
+                    return Err(self.runtime_error(b"saved call is damaged"));
+                }
+                self.leave(function, first, count as usize, frame.want)
             }
             other => self.act(other, function),
         }

@@ -64,7 +64,7 @@ fn wrap<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 /// What `coroutine.wrap` returns: errors propagate, with a position added to text (as PUC's `auxwrap` does).
 fn resume_wrapped<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    let Value::Coroutine(coroutine) = call.upvalue(0) else { unreachable!("made by wrap") };
+    let Value::Coroutine(coroutine) = call.upvalue(0) else { return Err(call.state_error()) };
     let count = call.arg_count();
     match call.state() {
         0 => {

@@ -34,7 +34,7 @@ pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
             call.call_unyieldable(pieces_slot + 1, reader, &[], 1, 1)
         }
         (_, reader) => {
-            let Value::Table(pieces) = call.slot(pieces_slot) else { unreachable!("made at the start") };
+            let Value::Table(pieces) = call.slot(pieces_slot) else { return Err(call.state_error()) };
             let piece = match call.slot(pieces_slot + 1) {
                 number @ (Value::Integer(_) | Value::Float(_)) => {
                     Value::String(number_to_string(call.context(), number))

@@ -101,7 +101,7 @@ fn insert<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             }
             WRITTEN => {
                 let at = integer_in(call, base + 1);
-                call.set_slot(base + 1, Value::Integer(at - 1));
+                call.set_slot(base + 1, Value::Integer(at.wrapping_sub(1)));
                 READ
             }
             LAST => {
@@ -183,7 +183,7 @@ fn remove<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             }
             WRITTEN => {
                 let at = integer_in(call, base + 1);
-                call.set_slot(base + 1, Value::Integer(at + 1));
+                call.set_slot(base + 1, Value::Integer(at.wrapping_add(1)));
                 READ
             }
             LAST => {
@@ -243,24 +243,26 @@ fn move_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         call.set_slot(base, Value::Integer(0));
         state = READ;
     }
-    let count = last - first + 1;
+    // The arguments were checked at the start; wrapping, because a saved frame may have any.
+    let count = last.wrapping_sub(first).wrapping_add(1);
     let same = to_argument == 1 || from.raw_equals(to);
     let forward = target > last || target <= first || !same;
     let place = |done: i64| if forward { done } else { count - 1 - done };
+    let source = |done: i64| first.wrapping_add(place(done));
+    let destination = |done: i64| target.wrapping_add(place(done));
     let tables = plain_table(call, from).zip(plain_table(call, to));
     loop {
-        let done = integer_in(call, base);
+        let done = integer_in(call, base).max(0);
         if done >= count {
             return call.return_value(to);
         }
-        let offset = place(done);
         state = match (state, tables) {
             (READ, Some((from, to))) => {
                 let piece = (count - done).min(PIECE);
                 call.charge(piece as usize / 4);
                 for done in done..done + piece {
-                    let value = from.get_integer(first + place(done));
-                    to.set_integer(call.context(), target + place(done), value)
+                    let value = from.get_integer(source(done));
+                    to.set_integer(call.context(), destination(done), value)
                         .map_err(|error| call.table_error(error))?;
                 }
                 call.set_slot(base, Value::Integer(done + piece));
@@ -270,13 +272,13 @@ fn move_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 READ
             }
             (READ, None) => {
-                step!(call.read(base + 1, from, Value::Integer(first + offset), WRITE));
+                step!(call.read(base + 1, from, Value::Integer(source(done)), WRITE));
                 WRITE
             }
             (WRITE, _) => {
                 let value = call.slot(base + 1);
                 call.charge(1);
-                step!(call.assign(base + 2, to, Value::Integer(target + offset), value, WRITTEN));
+                step!(call.assign(base + 2, to, Value::Integer(destination(done)), value, WRITTEN));
                 WRITTEN
             }
             _ => {
@@ -332,7 +334,7 @@ fn concat<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 if piece_length(value).is_none() {
                     return Err(piece_error(call, value, at));
                 }
-                let Value::Table(items) = call.slot(base + 3) else { unreachable!("made after measuring") };
+                let Value::Table(items) = call.slot(base + 3) else { return Err(call.state_error()) };
                 let first = call.opt_integer(3, 1)?;
                 call.charge(1);
                 call.set_raw(items, Value::Integer(at.wrapping_sub(first).wrapping_add(1)), value)?;
@@ -344,7 +346,7 @@ fn concat<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 }
             }
             _ => {
-                let Value::Table(items) = call.slot(base + 3) else { unreachable!("made after measuring") };
+                let Value::Table(items) = call.slot(base + 3) else { return Err(call.state_error()) };
                 let count = items.length();
                 return concat_plain(call, items, 1, count);
             }
@@ -453,7 +455,12 @@ fn unpack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         state = READ;
     }
     let last = integer_in(call, base);
-    let count = last.wrapping_sub(first) as usize + 1;
+    let count = (last.wrapping_sub(first) as u64).saturating_add(1);
+    if count > LENGTH_MAX as u64 || !call.fits_stack(base + 2 + count as usize) {
+        return Err(call.state_error());
+    }
+    let count = count as usize;
+    call.reserve(base + 1 + count)?;
     while ((state - READ) as usize) < count {
         let index = (state - READ) as usize;
         state += 1;

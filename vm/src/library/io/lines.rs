@@ -48,8 +48,8 @@ pub(super) fn io_lines<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'g
 }
 
 fn step<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    let Value::Userdata(file) = call.upvalue(0) else { unreachable!("made by lines") };
-    let handle: &FileHandle = file.downcast().expect("made by lines");
+    let Value::Userdata(file) = call.upvalue(0) else { return Err(call.state_error()) };
+    let handle: &FileHandle = file.downcast().ok_or_else(|| call.state_error())?;
     if handle.stream.borrow().is_none() {
         return Err(call.error("file is already closed"));
     }

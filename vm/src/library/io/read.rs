@@ -59,7 +59,7 @@ impl Formats {
     fn count(self, call: &Call<'_, '_>) -> usize {
         match self {
             Formats::Arguments(first) => (call.arg_count() + 1).saturating_sub(first),
-            Formats::Upvalues(first) => call.upvalue_count() - first,
+            Formats::Upvalues(first) => call.upvalue_count().saturating_sub(first),
         }
     }
 
@@ -93,8 +93,8 @@ pub(super) fn read<'gc>(
     let mut done = call.state() as usize;
     if done == 0 {
         stream.try_again();
-        call.reserve(base + count.max(1))?;
     }
+    call.reserve(base + count.max(1))?;
     while done < count.max(1) {
         let piece = if count == 0 { read_line(call, stream, false) } else { read_format(call, stream, formats, done) };
         let value = match piece {

@@ -285,7 +285,7 @@ impl<'gc> Substitution<'gc> {
                 _ => 0,
             };
             cursor = cursor_of(call.slot(base + SLOT_POSITION), call.slot(base + SLOT_LAST_END));
-            (count, kept) = (integer(SLOT_COUNT), integer(SLOT_KEPT) as usize);
+            (count, kept) = (integer(SLOT_COUNT), usize::try_from(integer(SLOT_KEPT)).unwrap_or(0));
             pieces = Pieces::from_value(call.slot(base + SLOT_PIECES));
         }
         Substitution { source, replacement, cursor, count, kept, pieces, text: Vec::new() }
@@ -293,7 +293,8 @@ impl<'gc> Substitution<'gc> {
 
     /// Adds the source up to the match to the result.
     fn keep_until(&mut self, call: &Call<'_, 'gc>, position: usize) -> Result<(), Error<'gc>> {
-        let skipped = &self.source.as_bytes()[self.kept..position];
+        // Only in a damaged image is the match elsewhere.
+        let skipped = self.source.as_bytes().get(self.kept..position).ok_or_else(|| call.state_error())?;
         self.grow(call, skipped.len())?;
         self.text.extend_from_slice(skipped);
         self.kept = position;

@@ -37,11 +37,12 @@ pub(super) fn format<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
         let (Value::String(text), Value::Integer(directive), Value::Integer(index)) =
             (call.slot(base + SLOT_TEXT), call.slot(base + SLOT_POSITION), call.slot(base + SLOT_ARGUMENT))
         else {
-            unreachable!("filled before the call");
+            return Err(call.state_error());
         };
         (position, argument) = (directive as usize, index as usize);
         append(call, text.as_bytes(), &mut out)?;
-        let directive = Directive::parse(&format[position..]).map_err(|error| format_error(call, error))?;
+        let rest = format.get(position..).filter(|rest| rest.starts_with(b"%")).ok_or_else(|| call.state_error())?;
+        let directive = Directive::parse(rest).map_err(|error| format_error(call, error))?;
         let mut converted = Vec::new();
         let result = match call.slot(base + SLOT_CALL) {
             Value::String(string) => string.as_bytes(),

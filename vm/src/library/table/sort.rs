@@ -86,6 +86,13 @@ impl Sorter {
         Sorter { low, high, left, right, waiting, random }
     }
 
+    /// Whether this can be where a sort stands that goes on in `state`; what was saved elsewhere may be anything.
+    fn fits(&self, state: u32) -> bool {
+        const POSITION_MAX: u32 = i32::MAX as u32;
+        let in_part = state == ROUND || self.low < self.high;
+        in_part && self.low <= POSITION_MAX && self.high <= POSITION_MAX && self.waiting as usize <= WAITING_MAX
+    }
+
     /// Saves what changes within a round.
     #[inline]
     fn save_places(&self, call: &mut Call<'_, '_>, base: usize) {
@@ -105,8 +112,12 @@ impl Sorter {
 
     /// Goes on with the smaller of the parts that the pivot at `left` leaves; the larger one waits. A part of fewer than two
     /// items is finished at once.
-    fn split(&mut self, call: &mut Call<'_, '_>, base: usize) {
+    /// A pivot outside the part is an order that is none.
+    fn split<'gc>(&mut self, call: &mut Call<'_, 'gc>, base: usize) -> Result<(), Error<'gc>> {
         let (low, high, pivot) = (self.low, self.high, self.left);
+        if !(low..=high).contains(&pivot) || pivot == 0 || self.waiting as usize >= WAITING_MAX {
+            return Err(invalid_order(call));
+        }
         let lower = (low, pivot - 1);
         let upper = (pivot + 1, high);
         let (smaller, larger) = if pivot - low < high - pivot { (lower, upper) } else { (upper, lower) };
@@ -121,6 +132,7 @@ impl Sorter {
         } else {
             (self.low, self.high) = larger;
         }
+        Ok(())
     }
 
     /// Takes up a part that waits if the current one is finished; false at the end.
@@ -164,6 +176,7 @@ pub(super) fn sort<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
     let base = call.scratch();
     let state = call.state();
     if state > MEASURED {
+        call.reserve(base + SLOT_CALL + 3)?;
         return run(call, base, state);
     }
     let object = call.arg(1);
@@ -259,8 +272,11 @@ fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action,
     let mut state = state;
     if state >= RECEIVE {
         let value = call.slot(base + SLOT_CALL);
-        call.set_slot(base + (state / RECEIVE) as usize, value);
+        call.set_slot(base + ((state / RECEIVE) as usize).min(SLOT_PIVOT), value);
         state %= RECEIVE;
+    }
+    if !sorter.fits(state) {
+        return Err(call.state_error());
     }
     loop {
         let s = &mut sorter;
@@ -362,7 +378,7 @@ fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action,
             }
             // From below, an item that is not less than the pivot.
             UPWARDS => {
-                s.left += 1;
+                s.left = s.left.wrapping_add(1);
                 step!(read(call, s, SLOT_LEFT, s.left, UPWARDS_READ));
                 UPWARDS_READ
             }
@@ -377,7 +393,7 @@ fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action,
             },
             // From above, an item that the pivot is not less than.
             DOWNWARDS => {
-                s.right -= 1;
+                s.right = s.right.checked_sub(1).ok_or_else(|| invalid_order(call))?;
                 step!(read(call, s, SLOT_RIGHT, s.right, DOWNWARDS_READ));
                 DOWNWARDS_READ
             }
@@ -407,7 +423,7 @@ fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action,
                 ROUND_END
             }
             _ => {
-                s.split(call, base);
+                s.split(call, base)?;
                 ROUND
             }
         };
