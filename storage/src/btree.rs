@@ -244,6 +244,19 @@ fn walk_chain(pager: &mut Pager, first: PageId, length: usize, mut visit: impl F
     if id.is_none() { Ok(()) } else { Err(Error::corrupt(id).into()) }
 }
 
+/// The pages of a node that are below it: children and the overflow pages of values.
+pub(crate) fn pages_below(pager: &mut Pager, id: PageId) -> Step<(Vec<PageId>, Vec<PageId>)> {
+    let page = node(pager, id)?;
+    if page.is(PageKind::Branch) {
+        return Ok(((0..page.count()).map(|index| page.child(index)).collect(), Vec::new()));
+    }
+    let mut overflow = Vec::new();
+    for index in 0..page.count() {
+        overflow.append(&mut overflow_pages(pager, &page, index)?);
+    }
+    Ok((Vec::new(), overflow))
+}
+
 /// A chain is mostly written to consecutive numbers, so a miss asks for those too.
 fn ahead_in_chain(pager: &Pager, fault: Fault, bytes_left: usize) -> Fault {
     let Fault::Miss(mut ids) = fault else {
@@ -258,7 +271,7 @@ fn ahead_in_chain(pager: &Pager, fault: Fault, bytes_left: usize) -> Fault {
 }
 
 /// Makes the cell of an entry, writing overflow pages when the value is large.
-fn store_value(pager: &mut Pager, key: &[u8], value: &[u8]) -> Cell {
+pub(crate) fn store_value(pager: &mut Pager, key: &[u8], value: &[u8]) -> Cell {
     let page_size = pager.page_size();
     if page::fits_inline(page_size, key, value) {
         return Cell::inline(key, value);
@@ -311,7 +324,7 @@ fn kind_of(page: &Page) -> PageKind {
 }
 
 /// Where to cut cells so that both parts take about the same bytes, none being empty.
-fn middle(cells: &[Cell]) -> usize {
+pub(crate) fn middle(cells: &[Cell]) -> usize {
     let total: usize = cells.iter().map(Cell::size).sum();
     let mut left = 0;
     for (index, cell) in cells.iter().enumerate() {
@@ -333,7 +346,7 @@ fn split_off(kind: PageKind, cells: &mut Vec<Cell>, middle: usize) -> (Vec<Cell>
 
 /// The key that goes up between two nodes. A branch gives its right part's first key away; for leaves it is as much of the
 /// right part's first key as tells it from the last one on the left.
-fn cut_key(kind: PageKind, last: &[u8], first: &mut Vec<u8>) -> Vec<u8> {
+pub(crate) fn cut_key(kind: PageKind, last: &[u8], first: &mut Vec<u8>) -> Vec<u8> {
     if kind == PageKind::Branch {
         return std::mem::take(first);
     }
@@ -342,7 +355,7 @@ fn cut_key(kind: PageKind, last: &[u8], first: &mut Vec<u8>) -> Vec<u8> {
     first[..length].to_vec()
 }
 
-fn build(page_size: usize, kind: PageKind, cells: &[Cell]) -> Page {
+pub(crate) fn build(page_size: usize, kind: PageKind, cells: &[Cell]) -> Page {
     let mut page = Page::new(page_size, kind);
     for (index, cell) in cells.iter().enumerate() {
         let fits = page.insert(index, cell);

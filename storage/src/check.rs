@@ -1,10 +1,14 @@
 //! The check of a whole database: every page readable, every tree in shape and order, every page number accounted for
-//! exactly once.
+//! exactly once, every index with exactly the entries that the documents give.
 
 use std::collections::BTreeSet;
 
 use crate::btree::{self, DEPTH_MAX};
+use crate::catalog::CollectionState;
+use crate::cursor::{Direction, Entry, KeyRange};
+use crate::document::DocumentRef;
 use crate::engine::Engine;
+use crate::entries::{self, IndexEntry};
 use crate::error::{Error, Result};
 use crate::gate::Turn;
 use crate::page::{PageId, PageKind};
@@ -50,6 +54,13 @@ pub(crate) async fn run(engine: &Engine, _turn: &Turn) -> Result<CheckReport> {
         if count != state.count && report.problems.is_empty() {
             let problem = Error::CorruptRecord("a collection's count is wrong");
             report.problems.push(problem);
+        }
+        for index in &state.indexes {
+            check_tree(engine, index.root, &mut seen, &mut report).await?;
+        }
+        if report.problems.is_empty() {
+            let result = check_indexes(engine, state).await;
+            result.or_else(|error| keep_problem(error, &mut report))?;
         }
     }
     for id in chain {
@@ -132,6 +143,46 @@ async fn check_tree(
         }
     }
     Ok(count)
+}
+
+/// Compares each index with what the documents say should be in it. Needs readable trees.
+async fn check_indexes(engine: &Engine, state: &CollectionState) -> Result<()> {
+    let (generation, page_size) = {
+        let core = engine.core.borrow();
+        (core.generation(), core.pager.page_size())
+    };
+    for index in state.indexes.iter().filter(|index| index.built) {
+        let definition = &index.definition;
+        let mut pairs = Vec::new();
+        let visit = |entry: &Entry| {
+            let stems = definition.stems(DocumentRef::new(&entry.value))?;
+            pairs.extend(stems.into_iter().map(|stem| (stem, entry.key().to_vec())));
+            Ok(true)
+        };
+        engine.scan(generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
+        pairs.sort_unstable();
+        let count = pairs.len() as u64;
+        let mut expected = entries::tree_entries(page_size, pairs).into_iter();
+        let mut distinct = 0;
+        let mut last_run: Option<Vec<u8>> = None;
+        let mut is_equal = true;
+        let visit = |entry: &Entry| {
+            let expected = expected.next();
+            is_equal = expected
+                .is_some_and(|(key, value)| key == entry.key() && entries::same_documents(&value, &entry.value));
+            let run = IndexEntry::read(definition, page_size, entry)?.run;
+            if last_run.as_deref() != Some(run) {
+                distinct += 1;
+                last_run = Some(run.to_vec());
+            }
+            Ok(is_equal)
+        };
+        engine.scan(generation, index.root, KeyRange::ALL, Direction::Forward, visit).await?;
+        if !is_equal || expected.next().is_some() || count != index.entries || distinct != index.distinct {
+            return Err(Error::CorruptRecord("an index does not have what the documents say"));
+        }
+    }
+    Ok(())
 }
 
 /// Damage goes into the report; anything else ends the check.

@@ -4,13 +4,15 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use crate::backend::Backend;
-use crate::catalog::{IndexDefinition, IndexKind};
+use crate::catalog::CollectionState;
 use crate::check::{self, CheckReport};
+use crate::control::Control;
 use crate::cursor::{Direction, KeyRange};
 use crate::document::{Document, Encoded};
 use crate::engine::{ATTEMPTS_MAX, Engine, Options, View};
 use crate::error::{Error, Result};
 use crate::gate::Gate;
+use crate::index::{IndexDefinition, IndexState};
 use crate::key::{decode_key, encode_key};
 use crate::operation::{Operation, Outcome};
 use crate::query::{self, Query, QueryResult, Row};
@@ -35,8 +37,19 @@ pub struct CollectionInfo {
     pub name: String,
     /// Documents in it.
     pub count: u64,
-    /// Indexes defined on it.
-    pub indexes: Vec<IndexDefinition>,
+    /// Its indexes.
+    pub indexes: Vec<IndexInfo>,
+}
+
+/// An index and its figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexInfo {
+    /// What it is made of.
+    pub definition: IndexDefinition,
+    /// Pairs of a value and a document.
+    pub entries: u64,
+    /// Different values; long ones that begin alike count as one.
+    pub distinct: u64,
 }
 
 /// How a batch is run.
@@ -106,12 +119,19 @@ impl Database {
     /// Opens a database over a backend chosen at run time.
     pub async fn open_shared(backend: Rc<dyn Backend>, options: Options) -> Result<Database> {
         let engine = Rc::new(Engine::open(backend, options).await?);
-        Ok(Database { engine })
+        let database = Database { engine };
+        let view = database.engine.view().await?;
+        let is_missing = view.catalog.collections().any(|state| state.indexes.iter().any(|index| !index.built));
+        drop(view);
+        if is_missing {
+            database.retry(true, async |transaction| transaction.build_missing_indexes().await).await?;
+        }
+        Ok(database)
     }
 
     /// Waits for the writer's turn and begins a transaction.
     pub async fn begin(&self) -> Result<Transaction> {
-        Transaction::begin(self.engine.clone()).await
+        Transaction::begin(self.engine.clone(), &Control::default()).await
     }
 
     /// The present state, to be read while others write.
@@ -139,12 +159,21 @@ impl Database {
         .await
     }
 
-    /// Runs work in a transaction and commits it, again from the start while other connections are faster.
     async fn retry<T>(&self, retry: bool, work: impl AsyncFn(&mut Transaction) -> Result<T>) -> Result<T> {
+        self.retry_with(retry, &Control::default(), work).await
+    }
+
+    /// Runs work in a transaction and commits it, again from the start while other connections are faster.
+    async fn retry_with<T>(
+        &self,
+        retry: bool,
+        control: &Control,
+        work: impl AsyncFn(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let mut transaction = self.begin().await?;
+            let mut transaction = Transaction::begin(self.engine.clone(), control).await?;
             let result = match work(&mut transaction).await {
                 Ok(value) => transaction.commit().await.map(|()| value),
                 Err(error) => {
@@ -208,14 +237,33 @@ impl Database {
         Ok(collections_of(&view))
     }
 
-    /// Defines an index, creating the Collection when there is none of that name. Says whether anything changed.
-    pub async fn create_index(&self, collection: &str, field: &str, kind: IndexKind) -> Result<bool> {
-        self.retry(true, async |transaction| transaction.create_index(collection, field, kind).await).await
+    /// Builds an index over what is there and keeps it from then on, in place of one of the same name, creating the
+    /// Collection when there is none. Says whether anything changed. Fails with [`Error::Duplicate`] when documents agree
+    /// under a unique index.
+    pub async fn create_index(&self, collection: &str, definition: &IndexDefinition) -> Result<bool> {
+        self.create_index_with(collection, definition, &Control::default()).await
     }
 
-    /// Forgets an index; says whether there was one.
-    pub async fn drop_index(&self, collection: &str, field: &str) -> Result<bool> {
-        self.retry(true, async |transaction| transaction.drop_index(collection, field).await).await
+    /// The same, watched and ended by `control`. Progress counts documents.
+    pub async fn create_index_with(
+        &self,
+        collection: &str,
+        definition: &IndexDefinition,
+        control: &Control,
+    ) -> Result<bool> {
+        let created =
+            self.retry_with(true, control, async |transaction| transaction.create_index(collection, definition).await);
+        let created = created.await?;
+        if created {
+            // A log that builds an index again makes opening slow. The index is durable without this, though.
+            let _ = self.checkpoint().await;
+        }
+        Ok(created)
+    }
+
+    /// Removes an index by name; says whether there was one.
+    pub async fn drop_index(&self, collection: &str, name: &str) -> Result<bool> {
+        self.retry(true, async |transaction| transaction.drop_index(collection, name).await).await
     }
 
     /// Takes in what other connections to the same store have committed.
@@ -334,9 +382,18 @@ fn encode_bound(bound: &Bound<Document>) -> Result<Bound<Vec<u8>>> {
     })
 }
 
+fn indexes_of(state: &CollectionState) -> Vec<IndexInfo> {
+    let info = |index: &IndexState| IndexInfo {
+        definition: index.definition.clone(),
+        entries: index.entries,
+        distinct: index.distinct,
+    };
+    state.indexes.iter().map(info).collect()
+}
+
 fn collections_of(view: &View) -> Vec<CollectionInfo> {
     view.catalog
         .collections()
-        .map(|state| CollectionInfo { name: state.name.clone(), count: state.count, indexes: state.indexes.clone() })
+        .map(|state| CollectionInfo { name: state.name.clone(), count: state.count, indexes: indexes_of(state) })
         .collect()
 }

@@ -12,9 +12,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::apply::{Means, apply};
 use crate::backend::{Backend, Checkpoint, Stored};
 use crate::btree;
 use crate::catalog::Catalog;
+use crate::control::Control;
 use crate::cursor::{Cursor, Direction, Entry, KeyRange};
 use crate::error::{Error, Fault, Result, Step};
 use crate::gate::{Gate, Turn};
@@ -386,7 +388,9 @@ impl Engine {
                     return Err(Error::CorruptRecord("log record out of sequence"));
                 }
                 while let Some(change) = log.next()? {
-                    self.run(|core| catalog.apply(&mut core.pager, &change)).await?;
+                    let control = &Control::default();
+                    let means = Means { engine: self, catalog: &mut catalog, broken: &mut false, control };
+                    apply(&mut { means }, &change).await?;
                 }
             }
             if sequence == stored.sequence { Ok(()) } else { Err(Error::CorruptRecord("log record missing")) }

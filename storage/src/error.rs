@@ -55,6 +55,21 @@ pub enum Error {
         /// Why it failed.
         source: Box<Error>,
     },
+    /// Another document has the same fields under a unique index.
+    #[error("index '{index}' allows each value once")]
+    Duplicate {
+        /// Name of the index.
+        index: String,
+    },
+    /// The caller gave the work up. Nothing of it is stored.
+    #[error("cancelled")]
+    Cancelled,
+    /// The work took longer than the caller allowed. Nothing of it is stored.
+    #[error("the time limit is over")]
+    TimedOut,
+    /// An earlier operation of the transaction ended in its middle. The transaction can only be rolled back.
+    #[error("the transaction was interrupted and can only be rolled back")]
+    Interrupted,
     /// The connection to the backend broke. Open the database again.
     #[error("the connection to the storage backend was lost")]
     ConnectionLost,
@@ -79,6 +94,10 @@ impl Error {
             Error::UnknownOperator(_) => "unsupportedOperator",
             Error::UnknownOperation(_) => "unknownOperation",
             Error::Batch { source, .. } => source.code(),
+            Error::Duplicate { .. } => "duplicate",
+            Error::Cancelled => "cancelled",
+            Error::TimedOut => "timedOut",
+            Error::Interrupted => "interrupted",
             Error::ConnectionLost => "connectionLost",
             Error::Backend(_) => "backend",
         }
@@ -90,7 +109,16 @@ impl Error {
 
     /// Whether one operation is at fault, and not the database as a whole.
     pub(crate) fn is_of_operation(&self) -> bool {
-        !matches!(self, Error::Closed | Error::Conflict | Error::ConnectionLost | Error::Backend(_))
+        !matches!(
+            self,
+            Error::Closed
+                | Error::Conflict
+                | Error::Cancelled
+                | Error::TimedOut
+                | Error::Interrupted
+                | Error::ConnectionLost
+                | Error::Backend(_)
+        )
     }
 
     pub(crate) fn corrupt(page: PageId) -> Error {

@@ -9,10 +9,13 @@
 //!   (only integers beyond 2^53 leave something, less than 1024). NaN is all zeros.
 //! - string: its bytes with 0x00 written as 0x00 0xFF, then 0x00.
 //! - array: its elements, then 0x00, which is below every tag.
+//!
+//! Indexes hold any document, so for them ([`write_ordered`]) two kinds are added: a map is its keys and values in turn, then
+//! 0x00; a blob its kind byte, then its bytes as a string has them.
 
 use std::cmp::Ordering;
 
-use crate::document::{DEPTH_MAX, Document};
+use crate::document::{DEPTH_MAX, Document, DocumentRef, Shallow};
 use crate::error::{Error, Result};
 
 mod tag {
@@ -23,6 +26,8 @@ mod tag {
     pub const NUMBER: u8 = 0x20;
     pub const STRING: u8 = 0x30;
     pub const ARRAY: u8 = 0x40;
+    pub const MAP: u8 = 0x50;
+    pub const BLOB: u8 = 0x60;
 }
 
 const SIGN: u64 = 1 << 63;
@@ -31,8 +36,71 @@ const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
 /// Encodes a key. Maps and blobs are no keys.
 pub fn encode_key(key: &Document) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(12);
-    write_key(key, &mut out, 0)?;
+    write_key(key, &mut out, 0, false)?;
     Ok(out)
+}
+
+/// Appends the encoding of any document, in the order of [`compare`].
+pub(crate) fn write_ordered(document: &Document, out: &mut Vec<u8>) -> Result<()> {
+    write_key(document, out, 0, true)
+}
+
+/// Appends the encoding of a stored field, nil when it is missing.
+pub(crate) fn write_ordered_field(field: Option<DocumentRef<'_>>, out: &mut Vec<u8>) -> Result<()> {
+    let Some(field) = field else {
+        return write_ordered(&Document::Nil, out);
+    };
+    match field.shallow()? {
+        Shallow::Integer(value) => write_ordered(&Document::Integer(value), out),
+        Shallow::Float(value) => write_ordered(&Document::Float(value), out),
+        Shallow::String(bytes) => {
+            write_string_prefix(bytes, out);
+            out.push(tag::END);
+            Ok(())
+        }
+        _ => write_ordered(&field.decode()?, out),
+    }
+}
+
+/// Appends what the encodings of all strings with this prefix begin with.
+pub(crate) fn write_string_prefix(prefix: &[u8], out: &mut Vec<u8>) {
+    out.push(tag::STRING);
+    write_escaped(prefix, out);
+}
+
+/// Bytes of the encoded document at the front, a key or what [`write_ordered`] wrote. `None` when there is none.
+pub(crate) fn ordered_length(bytes: &[u8]) -> Option<usize> {
+    let mut open = 0usize;
+    let mut at = 0;
+    loop {
+        let tag = *bytes.get(at)?;
+        at += 1;
+        match tag {
+            tag::END => open = open.checked_sub(1)?,
+            tag::NIL | tag::FALSE | tag::TRUE => {}
+            tag::NUMBER => at += 10,
+            tag::STRING => at = end_of_string(bytes, at)?,
+            tag::BLOB => at = end_of_string(bytes, at + 1)?,
+            tag::ARRAY | tag::MAP => open += 1,
+            _ => return None,
+        }
+        if open == 0 {
+            return (at <= bytes.len()).then_some(at);
+        }
+    }
+}
+
+fn end_of_string(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let byte = *bytes.get(at)?;
+        at += 1;
+        if byte == 0 {
+            if bytes.get(at) != Some(&0xFF) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
 }
 
 /// Decodes a key; a float with an integer value comes back as that integer.
@@ -109,7 +177,7 @@ pub(crate) fn compare_integer_float(integer: i64, float: f64) -> Ordering {
     integer.cmp(&(floor as i64)).then_with(|| floor.partial_cmp(&float).unwrap_or(Ordering::Equal))
 }
 
-fn write_key(key: &Document, out: &mut Vec<u8>, depth: usize) -> Result<()> {
+fn write_key(key: &Document, out: &mut Vec<u8>, depth: usize, any: bool) -> Result<()> {
     match key {
         Document::Nil => out.push(tag::NIL),
         Document::Boolean(false) => out.push(tag::FALSE),
@@ -121,28 +189,51 @@ fn write_key(key: &Document, out: &mut Vec<u8>, depth: usize) -> Result<()> {
         Document::Float(value) => write_number(out, *value, 0),
         Document::String(bytes) => {
             out.push(tag::STRING);
-            for byte in bytes {
-                out.push(*byte);
-                if *byte == 0 {
-                    out.push(0xFF);
-                }
-            }
+            write_escaped(bytes, out);
             out.push(tag::END);
         }
         Document::Array(elements) => {
-            if depth >= DEPTH_MAX {
-                return Err(Error::invalid("key", "nested too deep"));
-            }
             out.push(tag::ARRAY);
-            for element in elements {
-                write_key(element, out, depth + 1)?;
-            }
+            write_sequence(elements.iter(), out, depth, any)?;
+        }
+        Document::Map(entries) if any => {
+            out.push(tag::MAP);
+            write_sequence(entries.iter().flat_map(|(key, value)| [key, value]), out, depth, any)?;
+        }
+        Document::Blob { kind, bytes } if any => {
+            out.extend_from_slice(&[tag::BLOB, *kind]);
+            write_escaped(bytes, out);
             out.push(tag::END);
         }
         Document::Map(_) => return Err(Error::invalid("key", "a map cannot be a key")),
         Document::Blob { .. } => return Err(Error::invalid("key", "a blob cannot be a key")),
     }
     Ok(())
+}
+
+fn write_sequence<'a>(
+    elements: impl Iterator<Item = &'a Document>,
+    out: &mut Vec<u8>,
+    depth: usize,
+    any: bool,
+) -> Result<()> {
+    if depth >= DEPTH_MAX {
+        return Err(Error::invalid("key", "nested too deep"));
+    }
+    for element in elements {
+        write_key(element, out, depth + 1, any)?;
+    }
+    out.push(tag::END);
+    Ok(())
+}
+
+fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        out.push(*byte);
+        if *byte == 0 {
+            out.push(0xFF);
+        }
+    }
 }
 
 /// The greatest double not above the integer, and the distance to it.

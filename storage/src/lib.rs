@@ -40,19 +40,24 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod apply;
 mod backend;
 mod btree;
+mod bulk;
 mod catalog;
 mod check;
+mod control;
 mod cursor;
 mod database;
 mod document;
 mod engine;
+mod entries;
 mod error;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod filter;
 mod gate;
+mod index;
 mod key;
 mod memory;
 mod operation;
@@ -64,16 +69,17 @@ mod request;
 mod transaction;
 
 pub use backend::{Backend, BackendFuture, Checkpoint, Stored, block_on};
-pub use catalog::{IndexDefinition, IndexKind};
 pub use check::CheckReport;
+pub use control::{Cancel, Clock, Control, Progress};
 pub use cursor::Direction;
-pub use database::{BatchOptions, CollectionInfo, Database, ScanOptions, Snapshot, Statistics};
+pub use database::{BatchOptions, CollectionInfo, Database, IndexInfo, ScanOptions, Snapshot, Statistics};
 pub use document::{DEPTH_MAX, Document, DocumentRef, Encoded};
 pub use engine::Options;
 pub use error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::FileBackend;
 pub use filter::{Filter, Operator};
+pub use index::{IndexDefinition, IndexKind};
 pub use key::{compare, decode_key, encode_key};
 pub use memory::{MemoryBackend, WriteFault};
 pub use operation::{Operation, Outcome};

@@ -195,8 +195,9 @@ impl Plan {
         let unused_indexes = state
             .into_iter()
             .flat_map(|state| &state.indexes)
-            .filter(|index| fields.contains(&index.field.as_str()))
-            .map(|index| index.field.clone())
+            .map(|index| &index.definition)
+            .filter(|index| index.fields.iter().any(|field| fields.contains(&field.as_str())))
+            .map(|index| index.name.clone())
             .collect();
         Plan {
             access: "scan",

@@ -9,12 +9,15 @@
 
 use xxhash_rust::xxh64::xxh64;
 
-use crate::document::{Reader, write_bytes, write_varint};
+use crate::document::{Document, Reader, write_bytes, write_varint};
 use crate::error::{Error, Result};
+use crate::index::{IndexDefinition, IndexKind};
 use crate::page::{PAGE_SIZE_MAX, PAGE_SIZE_MIN, PageId};
 
 /// The version this code writes, and the newest it reads.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// Version 1 had definitions of indexes without their trees; such indexes are built when the database is opened.
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 4] = b"CuDB";
 const ROOT_LENGTH: usize = 40;
@@ -92,11 +95,28 @@ fn unseal(bytes: &[u8]) -> Option<&[u8]> {
 /// One change of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
-    CreateCollection { collection: u32, name: &'a str },
-    Put { collection: u32, key: &'a [u8], value: &'a [u8] },
-    Delete { collection: u32, key: &'a [u8] },
-    CreateIndex { collection: u32, field: &'a str, kind: u8 },
-    DropIndex { collection: u32, field: &'a str },
+    CreateCollection {
+        collection: u32,
+        name: &'a str,
+    },
+    Put {
+        collection: u32,
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Delete {
+        collection: u32,
+        key: &'a [u8],
+    },
+    /// Builds the index over what is there; one of the same name goes.
+    CreateIndex {
+        collection: u32,
+        definition: IndexDefinition,
+    },
+    DropIndex {
+        collection: u32,
+        name: &'a str,
+    },
 }
 
 /// Collects the changes of a transaction.
@@ -116,28 +136,29 @@ impl LogWriter {
             out.push(tag);
             write_varint(out, u64::from(collection));
         };
-        match *change {
-            Change::CreateCollection { collection, name } => {
+        match change {
+            &Change::CreateCollection { collection, name } => {
                 head(1, collection);
                 write_bytes(out, name.as_bytes());
             }
-            Change::Put { collection, key, value } => {
+            &Change::Put { collection, key, value } => {
                 head(2, collection);
                 write_bytes(out, key);
                 write_bytes(out, value);
             }
-            Change::Delete { collection, key } => {
+            &Change::Delete { collection, key } => {
                 head(3, collection);
                 write_bytes(out, key);
             }
-            Change::CreateIndex { collection, field, kind } => {
-                head(4, collection);
-                out.push(kind);
-                write_bytes(out, field.as_bytes());
+            Change::CreateIndex { collection, definition } => {
+                head(6, *collection);
+                // Names and flags encode without fail.
+                let encoded = definition.to_document().encode().unwrap_or_default();
+                write_bytes(out, &encoded);
             }
-            Change::DropIndex { collection, field } => {
+            &Change::DropIndex { collection, name } => {
                 head(5, collection);
-                write_bytes(out, field.as_bytes());
+                write_bytes(out, name.as_bytes());
             }
         }
     }
@@ -181,8 +202,16 @@ impl<'a> LogReader<'a> {
             1 => Change::CreateCollection { collection, name: text(reader)? },
             2 => Change::Put { collection, key: reader.length_and_bytes()?, value: reader.length_and_bytes()? },
             3 => Change::Delete { collection, key: reader.length_and_bytes()? },
-            4 => Change::CreateIndex { collection, kind: reader.byte()?, field: text(reader)? },
-            5 => Change::DropIndex { collection, field: text(reader)? },
+            // Of version 1.
+            4 => {
+                let kind = IndexKind::from_number(reader.byte()?).ok_or_else(damaged)?;
+                Change::CreateIndex { collection, definition: IndexDefinition::new(&[text(reader)?], kind) }
+            }
+            5 => Change::DropIndex { collection, name: text(reader)? },
+            6 => {
+                let definition = Document::decode(reader.length_and_bytes()?)?;
+                Change::CreateIndex { collection, definition: IndexDefinition::from_document(&definition)? }
+            }
             _ => return Err(damaged()),
         })
     }

@@ -2,11 +2,14 @@
 
 use std::rc::Rc;
 
-use crate::catalog::{Catalog, CollectionState, IndexKind};
+use crate::apply::{Means, apply};
+use crate::catalog::{Catalog, CollectionState};
+use crate::control::Control;
 use crate::document::{Document, Encoded};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Turn};
+use crate::index::IndexDefinition;
 use crate::key::encode_key;
 use crate::operation::{self, Operation, Outcome};
 use crate::query::{Query, QueryResult};
@@ -24,10 +27,13 @@ pub struct Transaction {
     /// Of the state it began with. No view is held: while it has the turn, nobody frees pages of that state.
     generation: u64,
     finished: bool,
+    /// Set while a change is half done; when it stays set, the changes so far are no whole.
+    broken: bool,
+    control: Control,
 }
 
 impl Transaction {
-    pub(crate) async fn begin(engine: Rc<Engine>) -> Result<Transaction> {
+    pub(crate) async fn begin(engine: Rc<Engine>, control: &Control) -> Result<Transaction> {
         let turn = Gate::enter(&engine.writer).await;
         engine.finish_loading(&turn).await?;
         let (catalog, generation) = {
@@ -37,12 +43,22 @@ impl Transaction {
             core.pager.begin();
             ((*core.catalog).clone(), core.generation())
         };
-        Ok(Transaction { catalog, engine, turn, log: LogWriter::default(), generation, finished: false })
+        Ok(Transaction {
+            catalog,
+            engine,
+            turn,
+            log: LogWriter::default(),
+            generation,
+            finished: false,
+            broken: false,
+            control: control.clone(),
+        })
     }
 
     /// Makes all changes durable and visible. Fails with [`Error::Conflict`] when another connection has committed
     /// meanwhile; nothing is stored then, and a new transaction sees the other's changes.
     pub async fn commit(mut self) -> Result<()> {
+        self.check_whole()?;
         if self.log.is_empty() {
             return Ok(());
         }
@@ -145,24 +161,40 @@ impl Transaction {
         self.apply(&Change::Delete { collection, key }).await
     }
 
-    /// Defines an index, in place of one on the same field. Says whether anything changed.
-    pub(crate) async fn create_index(&mut self, collection: &str, field: &str, kind: IndexKind) -> Result<bool> {
-        check_name("field", field)?;
+    /// Builds an index over what is there, in place of one of the same name, creating the Collection when there is none.
+    /// Says whether anything changed. Fails with [`Error::Duplicate`] when documents agree under a unique index.
+    pub async fn create_index(&mut self, collection: &str, definition: &IndexDefinition) -> Result<bool> {
+        definition.check()?;
         let state = self.collection(collection).await?;
-        let same = |index: &crate::IndexDefinition| index.field == field && index.kind == kind;
-        if state.indexes.iter().any(same) {
+        if state.indexes.iter().any(|index| index.built && index.definition == *definition) {
             return Ok(false);
         }
         let collection = state.id;
-        self.apply(&Change::CreateIndex { collection, field, kind: kind.number() }).await
+        self.apply(&Change::CreateIndex { collection, definition: definition.clone() }).await
     }
 
-    pub(crate) async fn drop_index(&mut self, collection: &str, field: &str) -> Result<bool> {
+    /// Removes an index by name; says whether there was one.
+    pub async fn drop_index(&mut self, collection: &str, name: &str) -> Result<bool> {
         let Some(state) = self.catalog.find(collection) else {
             return Ok(false);
         };
         let collection = state.id;
-        self.apply(&Change::DropIndex { collection, field }).await
+        self.apply(&Change::DropIndex { collection, name }).await
+    }
+
+    /// Builds the indexes that a database of an older format only names.
+    pub(crate) async fn build_missing_indexes(&mut self) -> Result<()> {
+        let missing: Vec<(u32, IndexDefinition)> = self
+            .catalog
+            .collections()
+            .flat_map(|state| state.indexes.iter().map(|index| (state.id, index)))
+            .filter(|(_, index)| !index.built)
+            .map(|(collection, index)| (collection, index.definition.clone()))
+            .collect();
+        for (collection, definition) in missing {
+            self.apply(&Change::CreateIndex { collection, definition }).await?;
+        }
+        Ok(())
     }
 
     /// The Collection of this name, created when there is none.
@@ -177,12 +209,23 @@ impl Transaction {
 
     /// Carries a change out and notes it for the log, when it changes anything.
     async fn apply(&mut self, change: &Change<'_>) -> Result<bool> {
-        let catalog = &mut self.catalog;
-        let changed = self.engine.run(|core| catalog.apply(&mut core.pager, change)).await?;
+        self.check_whole()?;
+        let mut means = Means {
+            engine: &self.engine,
+            catalog: &mut self.catalog,
+            broken: &mut self.broken,
+            control: &self.control,
+        };
+        let changed = apply(&mut means, change).await?;
         if changed {
             self.log.push(change);
         }
         Ok(changed)
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        self.control.check()?;
+        if self.broken { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 

@@ -228,7 +228,7 @@ fn damaged_records_are_errors() {
             let at = at % record.len();
             record[at] ^= 1;
         });
-        assert_eq!(open(&copy), Err("corrupt"));
+        assert!(matches!(open(&copy), Err("corrupt" | "newerVersion")));
     }
     let copy = store.copy();
     copy.alter_root(|root| root[4] = 9);

@@ -1,8 +1,8 @@
 //! Operations and queries: from Rust types and through the document requests.
 
 use cu_storage::{
-    BatchOptions, Database, Direction, Document, Error, Filter, IndexKind, MemoryBackend, Operation, Operator, Options,
-    Outcome, Query, Sort, block_on, encode_outcomes, encode_query_result, parse_batch, parse_query,
+    BatchOptions, Database, Direction, Document, Error, Filter, IndexDefinition, IndexKind, MemoryBackend, Operation,
+    Operator, Options, Outcome, Query, Sort, block_on, encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
 
 fn people() -> Database {
@@ -202,9 +202,10 @@ fn a_failing_operation_undoes_the_batch_and_is_named() {
 fn indexes_are_remembered_and_the_plan_says_they_are_not_used() {
     let store = MemoryBackend::new();
     let database = block_on(Database::open(store.clone(), Options::default())).unwrap();
-    assert!(block_on(database.create_index("users", "age", IndexKind::Btree)).unwrap());
-    assert!(!block_on(database.create_index("users", "age", IndexKind::Btree)).unwrap());
-    assert!(block_on(database.create_index("users", "name", IndexKind::Hash)).unwrap());
+    let age = IndexDefinition::new(&["age"], IndexKind::Btree);
+    assert!(block_on(database.create_index("users", &age)).unwrap());
+    assert!(!block_on(database.create_index("users", &age)).unwrap());
+    assert!(block_on(database.create_index("users", &IndexDefinition::new(&["name"], IndexKind::Hash))).unwrap());
     for close in [false, true] {
         if close {
             block_on(database.checkpoint()).unwrap();

@@ -7,8 +7,8 @@
 use std::rc::Rc;
 
 use cu_storage::{
-    Backend, BatchOptions, Direction, Document, IndexKind, MemoryBackend, Operation, Outcome, Query, encode_outcomes,
-    encode_query_result, parse_batch, parse_query,
+    Backend, BatchOptions, Direction, Document, IndexDefinition, IndexKind, MemoryBackend, Operation, Outcome, Query,
+    encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -65,9 +65,9 @@ impl Database {
     /// Defines an index, in place of one on the same field.
     #[wasm_bindgen(js_name = createIndex)]
     pub async fn create_index(&self, table: String, field: String, kind: String) -> Result<()> {
-        let kind = IndexKind::from_name(&kind)?;
+        let definition = IndexDefinition::new(&[&field], IndexKind::from_name(&kind)?);
         self.refresh().await?;
-        self.database.create_index(&table, &field, kind).await?;
+        self.database.create_index(&table, &definition).await?;
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod people;
+
 use std::collections::BTreeMap;
 
 use cu_storage::{Database, Document, Operation, Options, ScanOptions, block_on, decode_key, encode_key};

@@ -1,0 +1,318 @@
+//! Carrying changes out: on the documents of a Collection and, together with them, on its indexes. Transactions and the replay
+//! of the log come through here, so both do the same.
+//!
+//! A change is several steps over pages. Whatever can be refused (a duplicate under a unique index) is refused before the
+//! first of them; the flag `broken` is set from there to the last. A change that ends in between, by an error of the
+//! backend or because its future is dropped, leaves the flag set, and the transaction can only be rolled back.
+
+use crate::btree;
+use crate::bulk::Builder;
+use crate::catalog::Catalog;
+use crate::control::Control;
+use crate::cursor::{Cursor, Direction, KeyRange};
+use crate::document::DocumentRef;
+use crate::engine::Engine;
+use crate::entries::{self, IndexEntry};
+use crate::error::{Error, Result};
+use crate::index::{IndexDefinition, IndexKind, IndexState};
+use crate::page::PageId;
+use crate::record::Change;
+
+/// Entries that go into a new tree before others have their turn.
+const BUILD_ENTRIES_PER_STEP: usize = 512;
+
+/// What a change may need besides the database.
+pub(crate) struct Means<'a> {
+    pub engine: &'a Engine,
+    pub catalog: &'a mut Catalog,
+    /// Set while a change is half done.
+    pub broken: &'a mut bool,
+    pub control: &'a Control,
+}
+
+/// Carries a change out. Says whether it changed anything.
+pub(crate) async fn apply(means: &mut Means<'_>, change: &Change<'_>) -> Result<bool> {
+    match change {
+        Change::CreateCollection { collection, name } => {
+            means.catalog.create(*collection, name)?;
+            Ok(true)
+        }
+        Change::Put { collection, key, value } => {
+            let page_size = means.engine.core.borrow().pager.page_size();
+            btree::check_entry(page_size, key, value)?;
+            write(means, *collection, key, Some(value)).await
+        }
+        Change::Delete { collection, key } => write(means, *collection, key, None).await,
+        Change::CreateIndex { collection, definition } => create_index(means, *collection, definition).await,
+        Change::DropIndex { collection, name } => drop_index(means, *collection, name).await,
+    }
+}
+
+/// Entries of one index that go and come.
+struct Difference {
+    position: usize,
+    removed: Vec<Vec<u8>>,
+    added: Vec<Vec<u8>>,
+}
+
+/// Puts a document, or removes it.
+async fn write(means: &mut Means<'_>, collection: u32, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
+    let engine = means.engine;
+    let state = means.catalog.state(collection)?;
+    if state.indexes.iter().any(|index| index.built) {
+        let Some(differences) = differences(means, collection, key, value).await? else {
+            return Ok(false);
+        };
+        *means.broken = true;
+        for difference in differences {
+            change_index(means, collection, key, difference).await?;
+        }
+    }
+    *means.broken = true;
+    let state = means.catalog.state_mut(collection)?;
+    let changed = match value {
+        Some(value) => {
+            let (root, new) = engine.run(|core| btree::insert(&mut core.pager, state.root, key, value)).await?;
+            state.root = root;
+            state.count += u64::from(new);
+            true
+        }
+        None => {
+            let root = engine.run(|core| btree::remove(&mut core.pager, state.root, key)).await?;
+            if let Some(root) = root {
+                state.root = root;
+                state.count = state.count.saturating_sub(1);
+            }
+            root.is_some()
+        }
+    };
+    *means.broken = false;
+    Ok(changed)
+}
+
+/// What a write does to the indexes, or `None` when there is nothing to delete. Refuses duplicates.
+async fn differences(
+    means: &Means<'_>,
+    collection: u32,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<Option<Vec<Difference>>> {
+    let state = means.catalog.state(collection)?;
+    let old = means.engine.run(|core| btree::get(&mut core.pager, state.root, key)).await?;
+    if value.is_none() && old.is_none() {
+        return Ok(None);
+    }
+    let mut all = Vec::with_capacity(state.indexes.len());
+    for (position, index) in state.indexes.iter().enumerate().filter(|(_, index)| index.built) {
+        let stems = |document: Option<&[u8]>| match document {
+            Some(document) => index.definition.stems(DocumentRef::new(document)),
+            None => Ok(Vec::new()),
+        };
+        let mut removed = stems(old.as_deref())?;
+        let mut added = stems(value)?;
+        if removed == added {
+            continue;
+        }
+        let kept: Vec<Vec<u8>> = removed.iter().filter(|stem| added.binary_search(stem).is_ok()).cloned().collect();
+        removed.retain(|stem| kept.binary_search(stem).is_err());
+        added.retain(|stem| kept.binary_search(stem).is_err());
+        if index.definition.unique
+            && let Some(value) = value
+        {
+            for stem in &added {
+                check_unique(means.engine, state.root, index, stem, key, value).await?;
+            }
+        }
+        all.push(Difference { position, removed, added });
+    }
+    Ok(Some(all))
+}
+
+/// Fails when another document than the one under `key` agrees with `value` in the index's fields.
+async fn check_unique(
+    engine: &Engine,
+    data: PageId,
+    index: &IndexState,
+    stem: &[u8],
+    key: &[u8],
+    value: &[u8],
+) -> Result<()> {
+    let definition = &index.definition;
+    let duplicate = || Error::Duplicate { index: definition.name.clone() };
+    let page_size = engine.core.borrow().pager.page_size();
+    // Documents that agree for certain end the search; of others only the documents themselves tell.
+    let (certain, others) = engine
+        .run(|core| {
+            let mut cursor = Cursor::new(index.root, entries::run_range(page_size, stem), Direction::Forward);
+            let mut others = Vec::new();
+            while let Some(entry) = cursor.next(&mut core.pager)? {
+                let entry = IndexEntry::read(definition, page_size, &entry)?;
+                if entry.stem.is_some_and(|other| other != stem) {
+                    continue;
+                }
+                let is_certain = entry.stem.is_some() && definition.kind == IndexKind::Btree;
+                for document in entry.documents.into_iter().filter(|document| *document != key) {
+                    if is_certain {
+                        return Ok((true, Vec::new()));
+                    }
+                    others.push(document.to_vec());
+                }
+            }
+            Ok((false, others))
+        })
+        .await?;
+    if certain {
+        return Err(duplicate());
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    let whole = IndexDefinition { kind: IndexKind::Btree, ..definition.clone() };
+    let mine = whole.stems(DocumentRef::new(value))?;
+    for other in others {
+        let document = engine.run(|core| btree::get(&mut core.pager, data, &other)).await?;
+        let document = document.ok_or(Error::CorruptRecord("an index names a document that is not there"))?;
+        let theirs = whole.stems(DocumentRef::new(&document))?;
+        if mine.iter().any(|stem| theirs.binary_search(stem).is_ok()) {
+            return Err(duplicate());
+        }
+    }
+    Ok(())
+}
+
+async fn change_index(means: &mut Means<'_>, collection: u32, key: &[u8], difference: Difference) -> Result<()> {
+    let engine = means.engine;
+    let index = &mut means.catalog.state_mut(collection)?.indexes[difference.position];
+    for stem in &difference.removed {
+        let root = engine.run(|core| entries::remove(&mut core.pager, index.root, stem, key)).await?;
+        index.root = root.ok_or(Error::CorruptRecord("an index lacks a document"))?;
+        index.entries = index.entries.saturating_sub(1);
+        let is_empty = engine.run(|core| entries::is_run_empty(&mut core.pager, index.root, stem)).await?;
+        index.distinct = index.distinct.saturating_sub(is_empty.into());
+    }
+    for stem in &difference.added {
+        let changed = engine.run(|core| entries::add(&mut core.pager, index.root, stem, key)).await?;
+        let changed = changed.ok_or(Error::CorruptRecord("an index has a document twice"))?;
+        index.root = changed.root;
+        index.entries += 1;
+        index.distinct += u64::from(changed.run_edge);
+    }
+    Ok(())
+}
+
+/// Builds an index over what is there, in place of one of the same name.
+async fn create_index(means: &mut Means<'_>, collection: u32, definition: &IndexDefinition) -> Result<bool> {
+    let engine = means.engine;
+    let page_size = engine.core.borrow().pager.page_size();
+    let pairs = collect_pairs(means, collection, definition).await?;
+    let mut built = IndexState { entries: pairs.len() as u64, built: true, ..IndexState::new(definition.clone()) };
+    let tree = entries::tree_entries(page_size, pairs);
+    let state = means.catalog.state(collection)?;
+    let old = match state.index(&definition.name) {
+        Some(position) => Some((position, tree_pages(engine, state.indexes[position].root).await?)),
+        None => None,
+    };
+    *means.broken = true;
+    let mut builder = Builder::default();
+    let mut last_run: Option<Vec<u8>> = None;
+    for chunk in tree.chunks(BUILD_ENTRIES_PER_STEP) {
+        means.control.check()?;
+        let mut core = engine.core.borrow_mut();
+        core.check_open()?;
+        for (key, value) in chunk {
+            let run = IndexEntry::of(definition, page_size, key, value)?.run;
+            if last_run.as_deref() != Some(run) {
+                built.distinct += 1;
+                last_run = Some(run.to_vec());
+            }
+            builder.push(&mut core.pager, key, value);
+        }
+    }
+    let mut core = engine.core.borrow_mut();
+    built.root = builder.finish(&mut core.pager);
+    let state = means.catalog.state_mut(collection)?;
+    match old {
+        Some((position, pages)) => {
+            pages.into_iter().for_each(|id| core.pager.release(id));
+            state.indexes[position] = built;
+        }
+        None => state.indexes.push(built),
+    }
+    *means.broken = false;
+    Ok(true)
+}
+
+/// All pairs of a stem and a document's key, unordered. Refuses duplicates.
+async fn collect_pairs(
+    means: &Means<'_>,
+    collection: u32,
+    definition: &IndexDefinition,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let state = means.catalog.state(collection)?;
+    let generation = means.engine.core.borrow().generation();
+    // A hash does not tell whether two documents agree.
+    let whole = (definition.unique && definition.kind == IndexKind::Hash)
+        .then(|| IndexDefinition { kind: IndexKind::Btree, ..definition.clone() });
+    let mut stems: Vec<Vec<u8>> = Vec::new();
+    let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut done = 0;
+    let visit = |entry: &crate::cursor::Entry| {
+        let document = DocumentRef::new(&entry.value);
+        if let Some(whole) = &whole {
+            stems.append(&mut whole.stems(document)?);
+        }
+        pairs.extend(definition.stems(document)?.into_iter().map(|stem| (stem, entry.key().to_vec())));
+        done += 1;
+        if done % BUILD_ENTRIES_PER_STEP as u64 == 0 {
+            means.control.report(done, state.count)?;
+        }
+        Ok(true)
+    };
+    means.engine.scan(generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
+    means.control.report(state.count, state.count)?;
+    pairs.sort_unstable();
+    let is_duplicate = match &whole {
+        Some(_) => {
+            stems.sort_unstable();
+            stems.windows(2).any(|pair| pair[0] == pair[1])
+        }
+        None => definition.unique && pairs.windows(2).any(|pair| pair[0].0 == pair[1].0),
+    };
+    if is_duplicate {
+        return Err(Error::Duplicate { index: definition.name.clone() });
+    }
+    Ok(pairs)
+}
+
+async fn drop_index(means: &mut Means<'_>, collection: u32, name: &str) -> Result<bool> {
+    let state = means.catalog.state(collection)?;
+    let Some(position) = state.index(name) else {
+        return Ok(false);
+    };
+    let pages = tree_pages(means.engine, state.indexes[position].root).await?;
+    let mut core = means.engine.core.borrow_mut();
+    pages.into_iter().for_each(|id| core.pager.release(id));
+    means.catalog.state_mut(collection)?.indexes.remove(position);
+    Ok(true)
+}
+
+/// Every page of a tree.
+async fn tree_pages(engine: &Engine, root: PageId) -> Result<Vec<PageId>> {
+    let mut pages = Vec::new();
+    let mut pending = Vec::new();
+    if !root.is_none() {
+        pending.push(root);
+    }
+    let limit = engine.core.borrow().pager.next_number() as usize;
+    while let Some(id) = pending.pop() {
+        let (mut children, mut overflow) = engine.run(|core| btree::pages_below(&mut core.pager, id)).await?;
+        pages.push(id);
+        pages.append(&mut overflow);
+        pending.append(&mut children);
+        // More pages than there are means that some are in the tree twice.
+        if pages.len() > limit {
+            return Err(Error::corrupt(id));
+        }
+    }
+    Ok(pages)
+}
