@@ -19,6 +19,7 @@ use crate::heap::string::LuaString;
 use crate::heap::table::{Table, TableError};
 use crate::heap::value::Value;
 use crate::interpreter::Machine;
+use crate::metamethod::Metamethod;
 use crate::text::number::{write_float, write_integer};
 
 /// What a native function wants done when it returns.
@@ -339,9 +340,15 @@ impl<'a, 'gc> Call<'a, 'gc> {
     #[cold]
     #[inline(never)]
     pub fn type_error(&self, index: usize, expected: &str) -> Error<'gc> {
-        let actual = if index > self.args { b"no value".to_vec() } else { self.machine.type_name_of(self.arg(index)) };
+        let value = self.arg(index);
+        let actual = match (self.context().metamethod(value, Metamethod::Name), value) {
+            _ if index > self.args => b"no value",
+            (Value::String(name), _) => name.as_bytes(),
+            (_, Value::LightUserdata(_)) => b"light userdata",
+            _ => value.type_name().as_bytes(),
+        };
         let mut message = format!("{expected} expected, got ").into_bytes();
-        message.extend_from_slice(&actual);
+        message.extend_from_slice(actual);
         self.machine.arg_error(index, &message)
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Root<'gc> {
     pub interned: Interned,
     pub names: OnceCell<[LuaString<'gc>; Metamethod::ALL.len()]>,
     pub registered: Cell<Option<Registered<'gc>>>,
+    /// The metatables that all values of a basic type share (manual §2.4).
+    pub type_metatables: [Cell<Option<Table<'gc>>>; BasicType::COUNT],
     pub next_serial: Cell<u32>,
     /// Values the host keeps alive, by number.
     pub handles: UnsafeCell<Vec<Value<'gc>>>,
@@ -47,6 +49,36 @@ pub(crate) struct Root<'gc> {
     /// The state of `math.random`.
     pub random: Cell<[u64; 4]>,
     pub warnings_on: Cell<bool>,
+}
+
+/// A type whose values have no metatables of their own.
+#[derive(Clone, Copy)]
+pub(crate) enum BasicType {
+    Nil,
+    Boolean,
+    Number,
+    String,
+    Function,
+    Thread,
+    LightUserdata,
+}
+
+impl BasicType {
+    const COUNT: usize = BasicType::LightUserdata as usize + 1;
+
+    /// The type of a value that is neither a table nor a full userdata.
+    fn of(value: Value<'_>) -> Option<BasicType> {
+        Some(match value {
+            Value::Nil => BasicType::Nil,
+            Value::Boolean(_) => BasicType::Boolean,
+            Value::Integer(_) | Value::Float(_) => BasicType::Number,
+            Value::String(_) => BasicType::String,
+            Value::Closure(_) | Value::Native(_) => BasicType::Function,
+            Value::Coroutine(_) => BasicType::Thread,
+            Value::LightUserdata(_) => BasicType::LightUserdata,
+            Value::Table(_) | Value::Userdata(_) => return None,
+        })
+    }
 }
 
 /// What the functions of the `io` library share.
@@ -69,7 +101,6 @@ pub(crate) struct Registered<'gc> {
     /// refers to instead of containing.
     pub permanents: Table<'gc>,
     pub permanent_names: Table<'gc>,
-    pub string_metatable: Option<Table<'gc>>,
     /// What the `io` library shares, if the host has files.
     pub files: Option<SharedFiles<'gc>>,
     /// The uncaught error of the last run: value, message and traceback.
@@ -86,12 +117,14 @@ unsafe impl<'gc> Collect<'gc> for Root<'gc> {
         for name in self.names.get().into_iter().flatten() {
             cc.trace(name);
         }
+        for metatable in &self.type_metatables {
+            cc.trace(&metatable.get());
+        }
         if let Some(registered) = &self.registered.get() {
             cc.trace(&registered.globals);
             cc.trace(&registered.loaded);
             cc.trace(&registered.permanents);
             cc.trace(&registered.permanent_names);
-            cc.trace(&registered.string_metatable);
             cc.trace(&registered.report);
             if let Some(files) = &registered.files {
                 cc.trace(&files.metatable);
@@ -116,6 +149,7 @@ impl<'gc> Root<'gc> {
             interned: Interned::new(seed),
             names: OnceCell::new(),
             registered: Cell::new(None),
+            type_metatables: Default::default(),
             next_serial: Cell::new(1),
             handles: UnsafeCell::default(),
             free_handles: RefCell::default(),
@@ -239,8 +273,17 @@ impl<'gc> Context<'gc> {
         match value {
             Value::Table(table) => table.metatable(),
             Value::Userdata(userdata) => userdata.metatable(),
-            Value::String(_) => self.registered().string_metatable,
-            _ => None,
+            _ => self.root.type_metatables[BasicType::of(value)? as usize].get(),
+        }
+    }
+
+    /// Sets the metatable of any value; for one that is neither a table nor a userdata, that of all values of its type.
+    pub fn set_any_metatable(self, value: Value<'gc>, metatable: Option<Table<'gc>>) {
+        match (value, BasicType::of(value)) {
+            (Value::Table(table), _) => self.set_metatable(table, metatable),
+            (Value::Userdata(userdata), _) => self.set_userdata_metatable(userdata, metatable),
+            (_, Some(basic_type)) => self.root.type_metatables[basic_type as usize].set(metatable),
+            _ => unreachable!("every other type is a basic one"),
         }
     }
 

@@ -82,7 +82,6 @@ impl Vm {
                 loaded: Table::new(context, 0, 0),
                 permanents: Table::new(context, 0, 0),
                 permanent_names: Table::new(context, 0, 0),
-                string_metatable: None,
                 files: None,
                 report: None,
                 main,

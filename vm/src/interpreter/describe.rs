@@ -89,7 +89,6 @@ impl<'gc> Machine<'gc> {
     pub(crate) fn type_name_of(&self, value: Value<'gc>) -> Vec<u8> {
         match (value, self.context.metamethod(value, Metamethod::Name)) {
             (Value::Table(_) | Value::Userdata(_), Value::String(name)) => name.as_bytes().to_vec(),
-            (Value::LightUserdata(_), _) => b"light userdata".to_vec(),
             _ => value.type_name().into(),
         }
     }

@@ -81,6 +81,10 @@ fn shown<'gc>(call: &Call<'_, 'gc>) -> Result<LuaString<'gc>, Error<'gc>> {
 
 /// Appends what `tostring` gives for a value, or answers the `__tostring` metamethod that has to be called for it.
 pub(crate) fn append_text<'gc>(context: Context<'gc>, value: Value<'gc>, text: &mut Vec<u8>) -> Option<Value<'gc>> {
+    match context.metamethod(value, Metamethod::ToString) {
+        Value::Nil => {}
+        handler => return Some(handler),
+    }
     match value {
         Value::String(string) => text.extend_from_slice(string.as_bytes()),
         Value::Integer(_) | Value::Float(_) => append_number(value, text),
@@ -88,10 +92,6 @@ pub(crate) fn append_text<'gc>(context: Context<'gc>, value: Value<'gc>, text: &
         Value::Boolean(true) => text.extend_from_slice(b"true"),
         Value::Boolean(false) => text.extend_from_slice(b"false"),
         _ => {
-            match context.metamethod(value, Metamethod::ToString) {
-                Value::Nil => {}
-                handler => return Some(handler),
-            }
             match context.metamethod(value, Metamethod::Name) {
                 Value::String(name) => text.extend_from_slice(name.as_bytes()),
                 _ => text.extend_from_slice(value.type_name().as_bytes()),
@@ -118,11 +118,9 @@ fn to_string<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         return call.return_value(Value::String(shown));
     }
     let value = call.check_any(1)?;
-    if let Value::String(_) = value {
-        return call.return_value(value);
-    }
     let mut text = Vec::new();
     match append_text(call.context(), value, &mut text) {
+        None if matches!(value, Value::String(_)) => call.return_value(value),
         Some(handler) => call.call(call.scratch(), handler, &[value], 1, 1),
         None => {
             let string = call.context().string_from(text);

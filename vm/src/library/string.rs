@@ -42,7 +42,7 @@ pub(super) const LENGTH_MAX: usize = i32::MAX as usize;
 pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
     let metatable = Table::new(context, 0, 1);
     set_field(context, metatable, "__index", Value::Table(library));
-    context.update_registered(|registered| registered.string_metatable = Some(metatable));
+    context.set_any_metatable(Value::String(context.string(b"")), Some(metatable));
     // The iterator of `gmatch`, so that saved state can refer to its code.
     name_permanent(context, find::GMATCH_STEP.name, Value::Native(Native::new(context, find::GMATCH_STEP, &[])));
 }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::heap::string::LuaString;
 use crate::heap::value::Value;
 use crate::library::base::{append_identity, append_text};
+use crate::metamethod::Metamethod;
 use crate::text::format::{
     Directive, FormatError, Spec, write_quoted_float, write_quoted_integer, write_quoted_string,
 };
@@ -140,9 +141,11 @@ fn write_argument<'gc>(
             }
             spec.write_pointer(&text, out);
         }
-        b'q' => write_quoted(call, directive, index, out)?,
+        b'q' => return write_quoted(call, directive, index, out),
         _ => match value {
-            Value::String(string) => write_text(call, directive, index, string.as_bytes(), out)?,
+            Value::String(string) if call.context().metamethod(value, Metamethod::ToString).is_nil() => {
+                write_text(call, directive, index, string.as_bytes(), out)?;
+            }
             _ if directive.is_plain() => return Ok(append_text(call.context(), value, out)),
             _ => {
                 let mut text = Vec::new();
@@ -178,13 +181,13 @@ fn write_text<'gc>(
     Ok(())
 }
 
-/// Writes a value as a literal that reads back as the same value (`%q`).
+/// Writes a value as a literal that reads back as the same value (`%q`). Even nil may have a `__tostring`.
 fn write_quoted<'gc>(
     call: &mut Call<'_, 'gc>,
     directive: &Directive<'_>,
     index: usize,
     out: &mut Vec<u8>,
-) -> Result<(), Error<'gc>> {
+) -> Result<Option<Value<'gc>>, Error<'gc>> {
     spec(call, directive)?;
     match call.arg(index) {
         Value::String(string) => {
@@ -193,12 +196,10 @@ fn write_quoted<'gc>(
         }
         Value::Integer(integer) => write_quoted_integer(integer, out),
         Value::Float(float) => write_quoted_float(float, out),
-        value @ (Value::Nil | Value::Boolean(_)) => {
-            append_text(call.context(), value, out);
-        }
+        value @ (Value::Nil | Value::Boolean(_)) => return Ok(append_text(call.context(), value, out)),
         _ => return Err(call.arg_error(index, "value has no literal form")),
     }
-    Ok(())
+    Ok(None)
 }
 
 /// A quoted byte takes up to four.
