@@ -33,7 +33,7 @@ impl Runner {
             Box::new(Terminal::new(output.clone()))
         };
         let seed = if arguments.deterministic { 0 } else { random_seed() };
-        let vm = Vm::new(Options { heap_limit: arguments.heap_limit, seed, host });
+        let vm = Vm::new(Options { heap_limit: arguments.heap_limit, seed, host, ..Options::default() });
         vm.enter(|context| {
             let table = argument_table(context, arguments);
             set(context, context.globals(), string(context, b"arg"), Value::Table(table));

@@ -86,7 +86,7 @@ pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Ou
     let output = Rc::new(RefCell::new(Vec::new()));
     let files = MemoryFiles::new().with_output(output.clone());
     let host = Box::new(Collector { output: output.clone(), files, clock: 0.0 });
-    let mut vm = Vm::new(Options { heap_limit: conditions.heap_limit, seed: 42, host });
+    let mut vm = Vm::new(Options { heap_limit: conditions.heap_limit, seed: 42, host, ..Options::default() });
     let (error, fuel) = match vm.load(source, chunk_name) {
         Ok(function) => {
             vm.start(|context| (context.fetch(&function), Vec::new())).map_err(|error| error.to_string())?;

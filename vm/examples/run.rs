@@ -14,7 +14,7 @@ fn main() {
     let path = std::env::args().nth(1).expect("a file");
     let source = std::fs::read(&path).expect("readable");
     let name = format!("@{path}");
-    let mut vm = Vm::new(Options { heap_limit: 1 << 30, seed: 1, host: Box::new(Terminal) });
+    let mut vm = Vm::new(Options { heap_limit: 1 << 30, seed: 1, host: Box::new(Terminal), ..Options::default() });
     let function = match vm.load(&source, &name) {
         Ok(function) => function,
         Err(error) => {

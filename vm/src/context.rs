@@ -101,6 +101,8 @@ pub(crate) struct Registered<'gc> {
     /// refers to instead of containing.
     pub permanents: Table<'gc>,
     pub permanent_names: Table<'gc>,
+    /// What `debug.getregistry` gives, once it was asked for.
+    pub registry: Option<Table<'gc>>,
     /// What the `io` library shares, if the host has files.
     pub files: Option<SharedFiles<'gc>>,
     /// The uncaught error of the last run: value, message and traceback.
@@ -125,6 +127,7 @@ unsafe impl<'gc> Collect<'gc> for Root<'gc> {
             cc.trace(&registered.loaded);
             cc.trace(&registered.permanents);
             cc.trace(&registered.permanent_names);
+            cc.trace(&registered.registry);
             cc.trace(&registered.report);
             if let Some(files) = &registered.files {
                 cc.trace(&files.metatable);

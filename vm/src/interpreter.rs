@@ -7,6 +7,7 @@
 //! No function here calls Lua code by Rust recursion: a call pushes a frame and returns to the loop with [`Flow::Enter`].
 
 mod access;
+mod activation;
 mod calls;
 mod describe;
 mod execute;
@@ -23,6 +24,7 @@ use crate::heap::coroutine::{Callee, Coroutine, Frame, STACK_SLOTS_MAX, STACK_SL
 use crate::heap::value::Value;
 
 pub(crate) use access::{Assigned, Indexed};
+pub(crate) use activation::Activation;
 
 /// What the dispatch loop does after a slow operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 mod base;
 mod collect_garbage;
 mod coroutine;
+mod debug;
 mod io;
 mod load;
 mod math;
@@ -28,7 +29,7 @@ pub(crate) use protected::{error_report, host_call, read_report};
 type Functions = &'static [(&'static str, NativeCode)];
 
 /// Puts the standard library into the global table.
-pub(crate) fn open(context: Context<'_>, seed: u64) {
+pub(crate) fn open(context: Context<'_>, seed: u64, has_debug: bool) {
     let globals = context.globals();
     set_field(context, globals, "_G", Value::Table(globals));
     set_field(context, globals, "_VERSION", Value::String(context.string(b"Lua 5.4")));
@@ -45,6 +46,10 @@ pub(crate) fn open(context: Context<'_>, seed: u64) {
     math::open(context, math, seed);
     let utf8 = library(context, "utf8", utf8::FUNCTIONS);
     utf8::open(context, utf8);
+    if has_debug {
+        let debug = library(context, "debug", debug::FUNCTIONS);
+        debug::open(context, debug);
+    }
     let os = library(context, "os", os::FUNCTIONS);
     if context.root().host.borrow_mut().can_exit() {
         fill(context, os, os::EXIT);

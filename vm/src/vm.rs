@@ -34,11 +34,13 @@ pub struct Options {
     /// Seeds `math.random` and the hashing of strings; the same seed gives the same run.
     pub seed: u64,
     pub host: Box<dyn Host>,
+    /// Whether scripts have the `debug` library, with which code sees and changes other functions' variables.
+    pub has_debug: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { heap_limit: DEFAULT_HEAP_LIMIT, seed: 0, host: Box::new(SilentHost) }
+        Options { heap_limit: DEFAULT_HEAP_LIMIT, seed: 0, host: Box::new(SilentHost), has_debug: true }
     }
 }
 
@@ -70,7 +72,7 @@ pub struct Vm {
 impl Vm {
     /// A VM with the standard library.
     pub fn new(options: Options) -> Vm {
-        let Options { heap_limit, seed, host } = options;
+        let Options { heap_limit, seed, host, has_debug } = options;
         let arena = Arena::new(|_| Root::new(heap_limit, seed, host));
         arena.mutate(|mutation, root| {
             let context = Context::new(mutation, root);
@@ -82,6 +84,7 @@ impl Vm {
                 loaded: Table::new(context, 0, 0),
                 permanents: Table::new(context, 0, 0),
                 permanent_names: Table::new(context, 0, 0),
+                registry: None,
                 files: None,
                 report: None,
                 main,
@@ -89,7 +92,7 @@ impl Vm {
             }));
             // The library comes first, whatever the limit is; too low a one is told to the first run.
             context.accounting().set_limit(usize::MAX);
-            library::open(context, seed);
+            library::open(context, seed, has_debug);
             context.accounting().set_limit(heap_limit);
         });
         Vm { arena, running: false, memory_retry: false, fuel_used: 0, results: 0, cycles: 0 }

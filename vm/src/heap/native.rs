@@ -15,7 +15,8 @@ use crate::error::Error;
 /// The code of a native function. It is entered again with another [`Call::state`] after each call it asked for.
 pub type NativeCode = for<'gc> fn(&mut Call<'_, 'gc>) -> Result<Action, Error<'gc>>;
 
-/// A native function's name and code. The name (`string.format`) is how saved state refers to it.
+/// A native function's name and code. The name (`string.format`) is how saved state refers to it; one in parentheses hides the
+/// function from tracebacks.
 #[derive(Debug, Clone, Copy)]
 pub struct NativeDefinition {
     pub name: &'static str,
@@ -95,6 +96,11 @@ impl<'gc> Native<'gc> {
     /// The registered name.
     pub fn name(self) -> &'static str {
         self.0.definition.name
+    }
+
+    /// Whether it is the VM's own, which no script sees running. Their names are in parentheses.
+    pub(crate) fn is_hidden(self) -> bool {
+        self.name().starts_with('(')
     }
 
     #[inline(always)]

@@ -159,6 +159,26 @@ impl<'gc> Proto<'gc> {
         locals.iter().rev().find(visible).map(|local| &*local.name)
     }
 
+    /// The name of the local variable that is number `index` of those visible at `pc`. Its register has the same number.
+    pub(crate) fn numbered_local(self, index: usize, pc: usize) -> Option<&'gc [u8]> {
+        let locals = self.0.as_ref().locals.iter();
+        let mut visible = locals.filter(|local| (local.start_pc as usize) <= pc && pc < local.end_pc as usize);
+        visible.nth(index).map(|local| &*local.name)
+    }
+
+    /// The lines that have instructions, some more than once. The first instruction of a vararg function is no part of its text.
+    pub(crate) fn active_lines(self) -> impl Iterator<Item = u32> {
+        let object = self.0.as_ref();
+        let first = usize::from(object.is_vararg);
+        let ends = object.lines.iter().skip(1).map(|entry| entry.pc as usize).chain([object.code.len()]);
+        object.lines.iter().zip(ends).filter(move |(_, end)| *end > first).map(|(entry, _)| entry.line)
+    }
+
+    /// Whether it takes variable arguments, and the number of its parameters.
+    pub fn parameters(self) -> (bool, u8) {
+        (self.0.is_vararg, self.0.parameter_count)
+    }
+
     pub fn chunk_name(self) -> &'gc Rc<[u8]> {
         &self.0.as_ref().chunk_name
     }

@@ -27,6 +27,7 @@ struct UpvalueObject<'gc> {
     owner: Cell<Option<Coroutine<'gc>>>,
     /// The register's position in the owner's stack.
     position: Cell<u32>,
+    serial: Cell<u32>,
 }
 
 const OBJECT_BYTES: usize = HEADER_BYTES + 32;
@@ -75,6 +76,7 @@ impl<'gc> Upvalue<'gc> {
                 closed: UnsafeCell::new(Value::Nil),
                 owner: Cell::new(owner),
                 position: Cell::new(position),
+                serial: Cell::new(0),
             },
         ))
     }
@@ -122,6 +124,10 @@ impl<'gc> Upvalue<'gc> {
         unsafe { *object.closed.get() = value };
         object.location.set(object.closed.get());
         object.owner.set(None);
+    }
+
+    pub(crate) fn serial(self) -> &'gc Cell<u32> {
+        &self.0.as_ref().serial
     }
 
     pub fn ptr_eq(self, other: Upvalue<'gc>) -> bool {

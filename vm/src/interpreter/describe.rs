@@ -4,6 +4,7 @@
 //! local variable, a field, a constant. This follows the code of the current function symbolically.
 
 use super::Machine;
+use super::activation::Activation;
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::{Opcode, Operand, Trailing};
 use crate::error::Error;
@@ -51,38 +52,38 @@ fn is_trailing_word(code: &[std::cell::Cell<u32>], pc: usize) -> bool {
     at > pc
 }
 
+/// `chunk:line: ` for a Lua function; nothing for a native one.
+fn position(frame: &Frame<'_>, line: i64) -> Vec<u8> {
+    let Some(proto) = frame.callee.proto() else {
+        return Vec::new();
+    };
+    let mut text = display_chunk_name(proto.chunk_name());
+    text.extend_from_slice(format!(":{line}: ").as_bytes());
+    text
+}
+
 impl<'gc> Machine<'gc> {
     /// An error with the position of the running Lua function.
     #[cold]
     #[inline(never)]
     pub(crate) fn runtime_error(&self, message: &[u8]) -> Error<'gc> {
-        self.error_at_level(0, message)
+        let frame = self.top_frame();
+        self.error_at(position(frame, frame.current_line().map_or(-1, i64::from)), message)
     }
 
-    /// An error with the position of the function `level` frames below the top one.
+    /// An error with the position of the function at `level`, if that is known.
     #[cold]
     #[inline(never)]
     pub(crate) fn error_at_level(&self, level: usize, message: &[u8]) -> Error<'gc> {
-        let mut text = self.position(level);
-        text.extend_from_slice(message);
-        Error::Thrown(Value::String(self.context.string_from(text)))
+        let frame = self.activation(level).map(Activation::frame);
+        let position = frame.and_then(|frame| Some(position(&frame, frame.current_line()?.into())));
+        self.error_at(position.unwrap_or_default(), message)
     }
 
-    /// `chunk:line: ` of the Lua function `level` frames below the top, or nothing.
-    pub(crate) fn position(&self, level: usize) -> Vec<u8> {
-        let frames = &self.state().frames;
-        let Some(frame) = frames.len().checked_sub(level + 1).map(|index| &frames[index]) else {
-            return Vec::new();
-        };
-        let Callee::Lua(closure) = frame.callee else {
-            return Vec::new();
-        };
-        let mut text = display_chunk_name(closure.proto().chunk_name());
-        match frame.current_line() {
-            Some(line) => text.extend_from_slice(format!(":{line}: ").as_bytes()),
-            None => text.extend_from_slice(b":?: "),
-        }
-        text
+    fn error_at(&self, position: Vec<u8>, message: &[u8]) -> Error<'gc> {
+        let mut text = position;
+        text.extend_from_slice(message);
+        Error::Thrown(Value::String(self.context.string_from(text)))
     }
 
     /// The name of a value's type, a `__name` in its metatable included.
@@ -120,7 +121,7 @@ impl<'gc> Machine<'gc> {
     #[inline(never)]
     pub(crate) fn call_error(&self, function: usize, value: Value<'gc>) -> Error<'gc> {
         let frame = self.top_frame();
-        let name = self.call_name(frame).or_else(|| self.name_of_register(frame, function));
+        let name = call_name(frame).or_else(|| self.name_of_register(frame, function));
         self.type_error("call", value, name)
     }
 
@@ -164,14 +165,9 @@ impl<'gc> Machine<'gc> {
     #[cold]
     #[inline(never)]
     pub(crate) fn arg_error(&self, index: usize, message: &[u8]) -> Error<'gc> {
-        let frames = &self.state().frames;
-        let native_name = match self.top_frame().callee {
-            // Methods and iterators have two dots in their registered names; no global path leads to them.
-            Callee::Native(native) if native.name().matches('.').count() < 2 => native.name().as_bytes(),
-            _ => b"?",
-        };
-        let called = frames.len().checked_sub(2).and_then(|caller| self.call_name(&frames[caller]));
-        let (kind, name) = called.unwrap_or(("", native_name));
+        let called = self.activation(0).and_then(Activation::name);
+        let global = if called.is_none() { self.global_name(self.top_frame().callee) } else { None };
+        let (kind, name) = called.unwrap_or(("", global.as_deref().unwrap_or(b"?")));
         let mut text = Vec::new();
         let index = if kind == "method" { index - 1 } else { index };
         if index == 0 {
@@ -187,53 +183,6 @@ impl<'gc> Machine<'gc> {
         text.extend_from_slice(message);
         text.push(b')');
         self.error_at_level(1, &text)
-    }
-
-    /// How the function that `caller` is calling was named there.
-    pub(crate) fn call_name(&self, caller: &Frame<'gc>) -> Option<Name<'gc>> {
-        let Callee::Lua(closure) = caller.callee else {
-            return None;
-        };
-        let proto = closure.proto();
-        let pc = caller.current_pc()?;
-        let instruction = Instruction(proto.0.code[pc].get());
-        let event = match instruction.opcode()? {
-            Opcode::Call | Opcode::TailCall => return register_name(proto, pc, instruction.a()),
-            Opcode::TForCall => return Some(("for iterator", b"for iterator")),
-            Opcode::GetTabUp | Opcode::GetTable | Opcode::GetInteger | Opcode::GetField | Opcode::SelfField => {
-                Metamethod::Index
-            }
-            Opcode::SetTabUp
-            | Opcode::SetTabUpK
-            | Opcode::SetTable
-            | Opcode::SetTableK
-            | Opcode::SetInteger
-            | Opcode::SetIntegerK
-            | Opcode::SetField
-            | Opcode::SetFieldK => Metamethod::NewIndex,
-            Opcode::Add | Opcode::AddI | Opcode::AddK => Metamethod::Add,
-            Opcode::Sub | Opcode::SubI | Opcode::SubK => Metamethod::Sub,
-            Opcode::Mul | Opcode::MulK => Metamethod::Mul,
-            Opcode::Div | Opcode::DivK => Metamethod::Div,
-            Opcode::Mod | Opcode::ModK => Metamethod::Mod,
-            Opcode::Pow | Opcode::PowK => Metamethod::Pow,
-            Opcode::IDiv | Opcode::IDivK => Metamethod::IDiv,
-            Opcode::BAnd | Opcode::BAndK => Metamethod::BAnd,
-            Opcode::BOr | Opcode::BOrK => Metamethod::BOr,
-            Opcode::BXor | Opcode::BXorK => Metamethod::BXor,
-            Opcode::Shl | Opcode::ShlI => Metamethod::Shl,
-            Opcode::Shr | Opcode::ShrI => Metamethod::Shr,
-            Opcode::Neg => Metamethod::Unm,
-            Opcode::BNot => Metamethod::BNot,
-            Opcode::Len => Metamethod::Len,
-            Opcode::Concat => Metamethod::Concat,
-            Opcode::Eq | Opcode::EqI => Metamethod::Eq,
-            Opcode::Lt | Opcode::LtI | Opcode::GtI => Metamethod::Lt,
-            Opcode::Le | Opcode::LeI | Opcode::GeI => Metamethod::Le,
-            Opcode::Close | Opcode::Return => Metamethod::Close,
-            _ => return None,
-        };
-        Some(("metamethod", &event.name().as_bytes()[2..]))
     }
 
     /// The name of the register at stack position `position` of a Lua frame.
@@ -272,6 +221,53 @@ impl<'gc> Machine<'gc> {
         }
         None
     }
+}
+
+/// How the function that `caller` is calling was named there.
+pub(crate) fn call_name<'gc>(caller: &Frame<'gc>) -> Option<Name<'gc>> {
+    let Callee::Lua(closure) = caller.callee else {
+        return None;
+    };
+    let proto = closure.proto();
+    let pc = caller.current_pc()?;
+    let instruction = Instruction(proto.0.code[pc].get());
+    let event = match instruction.opcode()? {
+        Opcode::Call | Opcode::TailCall => return register_name(proto, pc, instruction.a()),
+        Opcode::TForCall => return Some(("for iterator", b"for iterator")),
+        Opcode::GetTabUp | Opcode::GetTable | Opcode::GetInteger | Opcode::GetField | Opcode::SelfField => {
+            Metamethod::Index
+        }
+        Opcode::SetTabUp
+        | Opcode::SetTabUpK
+        | Opcode::SetTable
+        | Opcode::SetTableK
+        | Opcode::SetInteger
+        | Opcode::SetIntegerK
+        | Opcode::SetField
+        | Opcode::SetFieldK => Metamethod::NewIndex,
+        Opcode::Add | Opcode::AddI | Opcode::AddK => Metamethod::Add,
+        Opcode::Sub | Opcode::SubI | Opcode::SubK => Metamethod::Sub,
+        Opcode::Mul | Opcode::MulK => Metamethod::Mul,
+        Opcode::Div | Opcode::DivK => Metamethod::Div,
+        Opcode::Mod | Opcode::ModK => Metamethod::Mod,
+        Opcode::Pow | Opcode::PowK => Metamethod::Pow,
+        Opcode::IDiv | Opcode::IDivK => Metamethod::IDiv,
+        Opcode::BAnd | Opcode::BAndK => Metamethod::BAnd,
+        Opcode::BOr | Opcode::BOrK => Metamethod::BOr,
+        Opcode::BXor | Opcode::BXorK => Metamethod::BXor,
+        Opcode::Shl | Opcode::ShlI => Metamethod::Shl,
+        Opcode::Shr | Opcode::ShrI => Metamethod::Shr,
+        Opcode::Neg => Metamethod::Unm,
+        Opcode::BNot => Metamethod::BNot,
+        Opcode::Len => Metamethod::Len,
+        Opcode::Concat => Metamethod::Concat,
+        Opcode::Eq | Opcode::EqI => Metamethod::Eq,
+        Opcode::Lt | Opcode::LtI | Opcode::GtI => Metamethod::Lt,
+        Opcode::Le | Opcode::LeI | Opcode::GeI => Metamethod::Le,
+        Opcode::Close | Opcode::Return => Metamethod::Close,
+        _ => return None,
+    };
+    Some(("metamethod", &event.name().as_bytes()[2..]))
 }
 
 /// Whether both are the same value, NaN included: it was copied, not computed.

@@ -11,6 +11,13 @@ use crate::metamethod::Metamethod;
 /// Takes queued objects one by one and calls their finalizers; an error is a warning.
 const FINALIZERS: NativeDefinition = NativeDefinition { name: "(finalizers)", code: run_finalizers };
 
+impl Native<'_> {
+    /// Whether what it calls are finalizers.
+    pub(crate) fn runs_finalizers(self) -> bool {
+        self.name() == FINALIZERS.name
+    }
+}
+
 fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 0 && call.context().root().finalizing.replace(true) {
         return call.return_none();

@@ -1,7 +1,8 @@
 //! Stack tracebacks in PUC Lua's form.
 
 use super::Machine;
-use crate::heap::coroutine::{Callee, Coroutine, FLAG_TAIL_CALL, Frame};
+use super::activation::{Activation, levels};
+use crate::heap::coroutine::{Callee, Coroutine};
 use crate::heap::value::Value;
 use cu_compiler::display_chunk_name;
 
@@ -10,7 +11,7 @@ const FIRST_LEVELS: usize = 10;
 const LAST_LEVELS: usize = 11;
 
 impl<'gc> Machine<'gc> {
-    /// The traceback of `coroutine` from `level` on (0 is its innermost function), after `message` and a line end.
+    /// The traceback of `coroutine` from `level` on, after `message` and a line end.
     pub(crate) fn traceback(&self, coroutine: Coroutine<'gc>, message: Option<&[u8]>, level: usize) -> Vec<u8> {
         let mut text = Vec::new();
         if let Some(message) = message {
@@ -18,25 +19,24 @@ impl<'gc> Machine<'gc> {
             text.push(b'\n');
         }
         text.extend_from_slice(b"stack traceback:");
-        // SAFETY: read only, and nothing below changes a frame stack.
-        let frames = unsafe { &(*coroutine.state_ptr()).frames };
-        let count = frames.len().saturating_sub(level);
-        for shown in 0..count {
-            if count > FIRST_LEVELS + LAST_LEVELS && shown >= FIRST_LEVELS && shown < count - LAST_LEVELS {
-                if shown == FIRST_LEVELS {
-                    let skipped = count - FIRST_LEVELS - LAST_LEVELS;
-                    text.extend_from_slice(format!("\n\t...\t(skipping {skipped} levels)").as_bytes());
-                }
-                continue;
+        let count = levels(coroutine).skip(level).count();
+        // One level more is shown than there is room for, rather than a line that stands for it.
+        let skipped = if count > FIRST_LEVELS + LAST_LEVELS + 1 { count - FIRST_LEVELS - LAST_LEVELS } else { 0 };
+        for (shown, activation) in levels(coroutine).skip(level).enumerate() {
+            if skipped > 0 && shown == FIRST_LEVELS {
+                // The level in place of which this line stands does not count.
+                text.extend_from_slice(format!("\n\t...\t(skipping {} levels)", skipped - 1).as_bytes());
             }
-            let index = frames.len() - 1 - level - shown;
-            self.append_level(&mut text, &frames[..index], &frames[index]);
+            if !(FIRST_LEVELS..FIRST_LEVELS + skipped).contains(&shown) {
+                self.append_level(&mut text, activation);
+            }
         }
         text
     }
 
-    fn append_level(&self, text: &mut Vec<u8>, below: &[Frame<'gc>], frame: &Frame<'gc>) {
+    fn append_level(&self, text: &mut Vec<u8>, activation: Activation<'gc>) {
         text.extend_from_slice(b"\n\t");
+        let frame = activation.frame();
         match frame.callee {
             Callee::Native(_) => text.extend_from_slice(b"[C]: in "),
             Callee::Lua(closure) => {
@@ -48,9 +48,7 @@ impl<'gc> Machine<'gc> {
                 }
             }
         }
-        let is_tail_call = frame.flags & FLAG_TAIL_CALL != 0;
-        let called = if is_tail_call { None } else { below.last().and_then(|caller| self.call_name(caller)) };
-        match (self.global_name(frame.callee), called, frame.callee) {
+        match (self.global_name(frame.callee), activation.name(), frame.callee) {
             (Some(name), ..) => {
                 text.extend_from_slice(b"function '");
                 text.extend(name);
@@ -75,21 +73,20 @@ impl<'gc> Machine<'gc> {
                 }
             }
         }
-        if is_tail_call {
+        if activation.is_tail_call() {
             text.extend_from_slice(b"\n\t(...tail calls...)");
         }
     }
 
-    /// The name under which a function is found in a loaded library, `_G` first.
-    fn global_name(&self, callee: Callee<'gc>) -> Option<Vec<u8>> {
-        let function = match callee {
-            Callee::Lua(closure) => Value::Closure(closure),
-            Callee::Native(native) => Value::Native(native),
-        };
+    /// The name under which a function is found among the loaded libraries or in one of them; in `_G` without a prefix.
+    pub(crate) fn global_name(&self, callee: Callee<'gc>) -> Option<Vec<u8>> {
+        let function = callee.value();
         for (library, contents) in self.context.registered().loaded.pairs() {
-            let (Value::String(library), Value::Table(contents)) = (library, contents) else {
-                continue;
-            };
+            let Value::String(library) = library else { continue };
+            if contents.raw_equals(function) {
+                return Some(library.as_bytes().to_vec());
+            }
+            let Value::Table(contents) = contents else { continue };
             for (key, value) in contents.pairs() {
                 if let (Value::String(key), true) = (key, value.raw_equals(function)) {
                     let mut name = Vec::new();

@@ -68,7 +68,7 @@ fn xpcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 /// The function at the bottom of every run: an `xpcall` by another name, which tracebacks show as the host.
 pub(crate) fn host_call<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition { name: "(host)", code: xpcall };
+    let definition = NativeDefinition { name: "host", code: xpcall };
     Value::Native(Native::with_role(context, definition, &[], Role::Handled))
 }
 
@@ -98,8 +98,8 @@ fn report<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             handler => return call.call(2, handler, &[error], 1, 1),
         },
     };
-    // Level 0 is this function, level 1 the frame that called it.
-    let traceback = call.machine.traceback(call.machine.coroutine, None, 2);
+    // This function is no level of its own.
+    let traceback = call.machine.traceback(call.machine.coroutine, None, 0);
     let table = context.table();
     let message = Value::String(context.string_from(message));
     let values = [error, message, Value::String(context.string_from(traceback))];
