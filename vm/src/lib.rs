@@ -19,6 +19,7 @@
 //! ```
 
 mod call;
+mod chunk;
 mod collect;
 mod context;
 mod error;
@@ -31,6 +32,7 @@ mod text;
 mod vm;
 
 pub use call::{Action, Call};
+pub use chunk::chunk_of_file;
 pub use context::{Context, Handle};
 use cu_compiler::arithmetic;
 pub use cu_compiler::{SyntaxError, bytecode, compile};

@@ -23,7 +23,7 @@ use crate::heap::table::Table;
 use crate::heap::value::Value;
 
 pub(crate) use io::Stream;
-pub(crate) use protected::{error_report, host_call, read_report};
+pub(crate) use protected::{HOST, error_report, host_call, read_report};
 
 /// Native functions of one library, each with its full registered name.
 type Functions = &'static [(&'static str, NativeCode)];
@@ -54,7 +54,9 @@ pub(crate) fn open(context: Context<'_>, seed: u64, has_debug: bool) {
     if context.root().host.borrow_mut().can_exit() {
         fill(context, os, os::EXIT);
     }
-    if context.root().host.borrow_mut().files().is_some() {
+    let has_files = context.root().host.borrow_mut().files().is_some();
+    if has_files {
+        fill(context, globals, load::FILES);
         fill(context, os, os::FILES);
         let io = library(context, "io", io::FUNCTIONS);
         io::open(context, io);

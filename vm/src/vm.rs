@@ -2,7 +2,7 @@
 
 use gc_arena::Arena;
 
-use crate::bytecode::verify::{Verified, verify};
+use crate::chunk::read_chunk;
 use crate::collect::{Heap, collect};
 use crate::context::{Context, Handle, Registered, Root};
 use crate::error::{Error, RunError};
@@ -10,13 +10,11 @@ use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Coroutine, Status};
 use crate::heap::proto::Proto;
 use crate::heap::table::Table;
-use crate::heap::upvalue::Upvalue;
 use crate::heap::value::Value;
 use crate::host::{Host, SilentHost};
 use crate::interpreter::{Flow, Machine, Stop};
 use crate::library;
 use crate::metamethod::Metamethod;
-use cu_compiler::compile;
 
 /// The heap limit of a VM that asks for nothing else: 512 KiB.
 pub const DEFAULT_HEAP_LIMIT: usize = 512 * 1024;
@@ -103,18 +101,21 @@ impl Vm {
         self.arena.mutate(|mutation, root| work(Context::new(mutation, root)))
     }
 
-    /// Compiles a chunk; its `_ENV` is the global table.
+    /// Makes a function of a chunk, source text or a binary chunk (`string.dump`); its `_ENV` is the global table.
     ///
     /// # Errors
     ///
     /// [`RunError::Syntax`] with PUC Lua's message.
-    pub fn load(&self, source: &[u8], chunk_name: &str) -> Result<Handle, RunError> {
-        let function = compile_chunk(source, chunk_name.as_bytes())?;
+    pub fn load(&self, chunk: &[u8], chunk_name: &str) -> Result<Handle, RunError> {
+        let function = read_chunk(chunk, chunk_name.as_bytes()).map_err(|error| RunError::Syntax {
+            message: String::from_utf8_lossy(&error.message).into_owned(),
+            chunk: chunk_name.to_owned(),
+            line: error.line,
+        })?;
         Ok(self.enter(|context| {
             let proto = Proto::new(context, function);
-            let globals = Value::Table(context.globals());
-            let closure = Closure::new(context, proto, &[Upvalue::new(context, globals)]);
-            context.stash(Value::Closure(closure))
+            let environment = Value::Table(context.globals());
+            context.stash(Value::Closure(Closure::of_chunk(context, proto, environment)))
         }))
     }
 
@@ -352,16 +353,6 @@ pub struct HeapBytes {
     pub limit: usize,
     /// Collections so far.
     pub cycles: u64,
-}
-
-/// Compiles and verifies a chunk.
-pub(crate) fn compile_chunk(source: &[u8], chunk_name: &[u8]) -> Result<Verified, RunError> {
-    let parts = compile(source, chunk_name).map_err(|error| RunError::Syntax {
-        message: String::from_utf8_lossy(&error.message).into_owned(),
-        chunk: String::from_utf8_lossy(chunk_name).into_owned(),
-        line: error.line,
-    })?;
-    Ok(verify(parts).expect("the verifier accepts what the compiler emits"))
 }
 
 fn bottom_values<'gc>(context: Context<'gc>, count: usize) -> Vec<Value<'gc>> {

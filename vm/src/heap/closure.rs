@@ -10,6 +10,7 @@ use gc_arena::{Collect, Gc};
 use super::accounting::{HEADER_BYTES, note_freed};
 use super::proto::Proto;
 use super::upvalue::Upvalue;
+use super::value::Value;
 use crate::context::Context;
 
 /// A Lua function.
@@ -104,6 +105,14 @@ impl<'gc> Closure<'gc> {
             8 => Self::inline::<8>(context, proto, upvalues),
             _ => Self::buffered(context, proto, upvalues),
         }
+    }
+
+    /// The function of a chunk: new upvalues, the first of which holds `environment`.
+    pub(crate) fn of_chunk(context: Context<'gc>, proto: Proto<'gc>, environment: Value<'gc>) -> Self {
+        let mut value = environment;
+        let mut upvalue = || Upvalue::new(context, std::mem::replace(&mut value, Value::Nil));
+        let upvalues: Vec<Upvalue<'gc>> = proto.upvalue_descriptions().iter().map(|_| upvalue()).collect();
+        Self::new(context, proto, &upvalues)
     }
 
     fn header(proto: Proto<'gc>, count: usize) -> Header<'gc> {

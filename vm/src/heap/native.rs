@@ -45,10 +45,19 @@ pub(crate) enum Role {
     SequenceStep,
     /// Errors in what it calls come back to it instead of unwinding further.
     Protected,
+    /// Likewise, after the message handler of the code around it has seen them (`load`).
+    Loading,
     /// Likewise; it is `pcall`, which the interpreter enters and leaves by itself where it can.
     ProtectedCall,
     /// Likewise, after the message handler in its slot 1 has seen them (`xpcall`).
     Handled,
+}
+
+impl Role {
+    /// Whether errors come back to such a function.
+    pub(crate) fn is_protected(self) -> bool {
+        matches!(self, Role::Protected | Role::Loading | Role::ProtectedCall | Role::Handled)
+    }
 }
 
 const fn nominal_bytes(count: usize) -> usize {

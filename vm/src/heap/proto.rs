@@ -102,6 +102,11 @@ impl<'gc> Proto<'gc> {
         Proto(Gc::new(context.mutation(), object))
     }
 
+    /// What the function takes, with the functions inside it and without its strings.
+    pub(crate) fn nominal_bytes(self) -> usize {
+        self.0.bytes + self.0.children.iter().map(|child| child.nominal_bytes()).sum::<usize>()
+    }
+
     /// The function as plain data, with empty caches; `strip` leaves out debug information.
     pub fn to_parts(self, strip: bool) -> FunctionParts {
         let object = self.0.as_ref();

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::heap::coroutine::{Callee, FLAG_HANDLER, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Status};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
+use crate::library::HOST;
 use crate::metamethod::Metamethod;
 
 /// Calls a message handler above the failed function, then unwinds with what it returned.
@@ -55,17 +56,32 @@ impl<'gc> Machine<'gc> {
         let Some(index) = self.protecting_frame() else {
             return self.fail_coroutine(value);
         };
-        let protected = self.state().frames[index];
-        if !handled
-            && matches!(protected.state, 1 | STATE_FAILED)
-            && let Callee::Native(native) = protected.callee
-            && native.role() == Role::Handled
-        {
-            let handler = self.slot(protected.function as usize + 1);
+        if !handled && let Some(handler) = self.message_handler(index) {
             return self.enter_handler(handler, value, index);
         }
         self.unwind_to(index, value);
         Flow::Enter
+    }
+
+    /// The message handler for an error that comes back to frame `index`. `load` has none of its own: what its reader throws goes
+    /// through the handler of the code around it, if that is Lua's.
+    fn message_handler(&self, index: usize) -> Option<Value<'gc>> {
+        let protecting = self.state().frames[..=index].iter().rev().filter_map(|frame| match frame.callee {
+            Callee::Native(native) if native.role().is_protected() => Some((frame, native)),
+            _ => None,
+        });
+        let mut from_load = false;
+        for (frame, native) in protecting {
+            match native.role() {
+                Role::Loading => from_load = true,
+                Role::Handled if from_load && native.name() == HOST => return None,
+                Role::Handled if matches!(frame.state, 1 | STATE_FAILED) => {
+                    return Some(self.slot(frame.function as usize + 1));
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// The innermost frame that errors come back to. A protected function's own complaint about its arguments (state 0, nothing
@@ -73,9 +89,7 @@ impl<'gc> Machine<'gc> {
     fn protecting_frame(&self) -> Option<usize> {
         let frames = &self.state().frames;
         (0..frames.len()).rev().find(|&index| match frames[index].callee {
-            Callee::Native(native)
-                if matches!(native.role(), Role::Protected | Role::ProtectedCall | Role::Handled) =>
-            {
+            Callee::Native(native) if native.role().is_protected() => {
                 index + 1 < frames.len() || frames[index].state != 0
             }
             _ => false,

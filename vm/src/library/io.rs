@@ -97,6 +97,48 @@ fn open_named<'gc>(call: &mut Call<'_, 'gc>, path: &[u8], mode: OpenMode) -> Res
     }
 }
 
+/// What a file holds, or what could not be done with it.
+pub(super) type Content = Result<Vec<u8>, (&'static str, FileError)>;
+
+/// Reads a whole file.
+pub(super) fn read_file<'gc>(call: &mut Call<'_, 'gc>, path: &[u8]) -> Result<Content, Error<'gc>> {
+    call.charge(OPEN_FUEL);
+    match with_files(call.context(), |files| files.open(path, OpenMode::Read)) {
+        Ok(file) => read_rest(call, &mut Stream::new(file, true, false)),
+        Err(error) => Ok(Err(("open", error))),
+    }
+}
+
+/// Reads what is left of standard input.
+pub(super) fn read_standard_input<'gc>(call: &mut Call<'_, 'gc>) -> Result<Content, Error<'gc>> {
+    let Value::Userdata(input) = call.context().permanent(b"io.stdin") else {
+        return Ok(Err(("read", FileError::not_supported())));
+    };
+    match default_handle(input).stream.borrow_mut().as_mut() {
+        Some(stream) => {
+            stream.try_again();
+            read_rest(call, stream)
+        }
+        None => Ok(Err(("read", FileError::bad_descriptor()))),
+    }
+}
+
+/// Takes the bytes from the stream only when there is memory for them.
+fn read_rest<'gc>(call: &mut Call<'_, 'gc>, stream: &mut Stream) -> Result<Content, Error<'gc>> {
+    loop {
+        let before = stream.unread().len();
+        let more = stream.fill(before);
+        let held = stream.unread().len();
+        call.charge((held - before) / 16);
+        call.context().accounting().check(held)?;
+        match more {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(stream.take(held))),
+            Err(error) => return Ok(Err(("read", error))),
+        }
+    }
+}
+
 /// The handle, or the failure.
 fn return_file<'gc>(
     call: &mut Call<'_, 'gc>,

@@ -14,7 +14,7 @@ pub(super) fn open(context: Context<'_>) {
     let functions = [
         (NativeDefinition { name: "pcall", code: pcall }, Role::ProtectedCall),
         (NativeDefinition { name: "xpcall", code: xpcall }, Role::Handled),
-        (NativeDefinition { name: "load", code: load }, Role::Protected),
+        (NativeDefinition { name: "load", code: load }, Role::Loading),
     ];
     for (definition, role) in functions {
         let name = definition.name;
@@ -66,9 +66,12 @@ fn xpcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     }
 }
 
+/// The name of the function at the bottom of every run.
+pub(crate) const HOST: &str = "host";
+
 /// The function at the bottom of every run: an `xpcall` by another name, which tracebacks show as the host.
 pub(crate) fn host_call<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition { name: "host", code: xpcall };
+    let definition = NativeDefinition { name: HOST, code: xpcall };
     Value::Native(Native::with_role(context, definition, &[], Role::Handled))
 }
 

@@ -8,6 +8,7 @@ mod pack;
 mod pieces;
 
 use super::{Functions, name_permanent, set_field};
+use crate::bytecode::chunk;
 use crate::call::{Action, Call};
 use crate::context::Context;
 use crate::error::Error;
@@ -19,6 +20,7 @@ use crate::heap::value::Value;
 pub(super) const FUNCTIONS: Functions = &[
     ("string.byte", byte),
     ("string.char", char),
+    ("string.dump", dump),
     ("string.find", find::find),
     ("string.format", format::format),
     ("string.gmatch", find::gmatch),
@@ -95,6 +97,19 @@ fn byte<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         call.set_slot(slot, Value::Integer(i64::from(*byte)));
     }
     Ok(Action::Return { first: 0, count: bytes.len() as u32 })
+}
+
+/// `string.dump(function, strip)`
+fn dump<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let Value::Closure(function) = call.check_function(1)? else {
+        return Err(call.error("unable to dump given function"));
+    };
+    let size = function.proto().nominal_bytes();
+    call.charge(size / 4);
+    call.context().accounting().check(size)?;
+    let parts = function.proto().to_parts(call.arg(2).is_truthy());
+    let chunk = call.new_string(chunk::dump(&parts))?;
+    call.return_value(chunk)
 }
 
 fn char<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {

@@ -136,11 +136,12 @@ fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], ChunkError> {
     Ok(taken)
 }
 
-/// Whether [`undump`] can say what a chunk is from these first bytes of it.
-pub fn is_complete(start: &[u8]) -> bool {
+/// How many bytes of a chunk [`undump`] has to see, once these first bytes of it tell; none if they show that it is refused.
+pub fn length(start: &[u8]) -> Option<usize> {
     match open(start) {
-        Ok(opened) => opened.rest.len() >= opened.length,
-        Err(error) => error != TRUNCATED,
+        Ok(opened) => Some(start.len() - opened.rest.len() + opened.length),
+        Err(TRUNCATED) => None,
+        Err(_) => Some(0),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Binary chunks come back as they were; anything else is refused, by the checksum or by what stands behind it.
 
-use super::{BodyHead, CORRUPTED, HEADER, MARK, TRUNCATED, dump, is_complete, open, seal, undump};
+use super::{BodyHead, CORRUPTED, HEADER, MARK, TRUNCATED, dump, length, open, seal, undump};
 use crate::bytecode::encoding::{FunctionTable, StringTable};
 use crate::bytecode::function::FunctionParts;
 use crate::bytecode::wire::Writer;
@@ -47,9 +47,9 @@ fn every_start_is_truncated() {
         let chunk = dump(&compiled(source));
         for end in 0..chunk.len() {
             assert_eq!(undump(&chunk[..end]).map(drop), Err(TRUNCATED), "{end} bytes of {source}");
-            assert!(!is_complete(&chunk[..end]));
+            assert!(length(&chunk[..end]).is_none_or(|length| length == chunk.len()));
         }
-        assert!(is_complete(&chunk));
+        assert_eq!(length(&chunk), Some(chunk.len()));
         assert!(undump(&[&chunk[..], b"more"].concat()).is_ok());
     }
 }
@@ -75,7 +75,7 @@ fn a_wrong_header_is_told_as_in_c() {
             let mut wrong = chunk.clone();
             wrong[offset + index] ^= 1;
             assert_eq!(undump(&wrong).expect_err("a wrong header").reason, reason);
-            assert!(is_complete(&wrong[..offset + bytes.len()]));
+            assert_eq!(length(&wrong[..offset + bytes.len()]), Some(0));
         }
         offset += bytes.len();
     }
