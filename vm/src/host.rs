@@ -58,6 +58,12 @@ pub trait Host {
     fn environment(&mut self, _name: &[u8]) -> Option<Vec<u8>> {
         None
     }
+
+    /// A variable that says where modules are searched for (`LUA_PATH`, `LUA_CPATH`), asked for when a VM is made. A host that was
+    /// told to leave the environment alone (`lua -E`) answers `None`.
+    fn path_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        self.environment(name)
+    }
 }
 
 /// A host that collects output in memory and tells no time.

@@ -11,6 +11,7 @@ mod io;
 mod load;
 mod math;
 mod os;
+mod package;
 mod protected;
 mod steps;
 mod string;
@@ -55,6 +56,8 @@ pub(crate) fn open(context: Context<'_>, seed: u64, has_debug: bool) {
         fill(context, os, os::EXIT);
     }
     let has_files = context.root().host.borrow_mut().files().is_some();
+    let package = library(context, "package", &[]);
+    package::open(context, package, has_files);
     if has_files {
         fill(context, globals, load::FILES);
         fill(context, os, os::FILES);

@@ -139,6 +139,12 @@ fn read_rest<'gc>(call: &mut Call<'_, 'gc>, stream: &mut Stream) -> Result<Conte
     }
 }
 
+/// Whether a file can be opened for reading.
+pub(super) fn is_readable(call: &mut Call<'_, '_>, path: &[u8]) -> bool {
+    call.charge(OPEN_FUEL);
+    with_files(call.context(), |files| files.open(path, OpenMode::Read)).is_ok()
+}
+
 /// The handle, or the failure.
 fn return_file<'gc>(
     call: &mut Call<'_, 'gc>,
