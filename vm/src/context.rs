@@ -229,11 +229,20 @@ impl<'gc> Context<'gc> {
     /// The serial number of an object: what `tostring` shows. Given at first use.
     pub(crate) fn serial(self, cell: &Cell<u32>) -> u32 {
         if cell.get() == 0 {
-            let serial = self.root.next_serial.get();
-            self.root.next_serial.set(serial + 1);
-            cell.set(serial);
+            cell.set(self.new_serial());
         }
         cell.get()
+    }
+
+    fn new_serial(self) -> u32 {
+        let serial = self.root.next_serial.get();
+        self.root.next_serial.set(serial + 1);
+        serial
+    }
+
+    /// The serial number of a string: what `%p` shows.
+    pub(crate) fn string_serial(self, string: LuaString<'gc>) -> u32 {
+        self.root.interned.serial(string, || self.new_serial())
     }
 
     /// Sets a table's metatable; a `__mode` or `__gc` in it takes effect from here on (manual §2.5.3, §2.5.4).

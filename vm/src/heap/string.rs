@@ -154,12 +154,15 @@ impl fmt::Debug for LuaString<'_> {
 pub(crate) struct Interned {
     /// Invariant: every pointer is to a live short string; `purge` runs before dead ones are swept.
     table: UnsafeCell<HashTable<*const Header>>,
+    /// The serial numbers of strings that were shown by `%p`, which are too few to have a place for one in every string. The
+    /// same invariant holds.
+    serials: UnsafeCell<HashTable<(*const Header, u32)>>,
     seed: u64,
 }
 
 impl Interned {
     pub(crate) fn new(seed: u64) -> Self {
-        Interned { table: UnsafeCell::new(HashTable::new()), seed }
+        Interned { table: UnsafeCell::default(), serials: UnsafeCell::default(), seed }
     }
 
     /// The string with these bytes: the interned one, or a new one.
@@ -196,11 +199,23 @@ impl Interned {
         string
     }
 
+    /// The serial number of a string, which is `new` if it had none.
+    pub(crate) fn serial(&self, string: LuaString<'_>, new: impl FnOnce() -> u32) -> u32 {
+        // SAFETY: the only reference to the table; nothing called below reaches it again.
+        let serials = unsafe { &mut *self.serials.get() };
+        let pointer = Gc::as_ptr(string.0);
+        let hash = |pointer: *const Header| (pointer as usize as u64 >> 3).wrapping_mul(HASH_MULTIPLIER);
+        let entry = serials.entry(hash(pointer), |entry| entry.0 == pointer, |entry| hash(entry.0));
+        entry.or_insert_with(|| (pointer, new())).get().1
+    }
+
     /// Forgets the strings that this cycle is about to free.
     pub(crate) fn purge<'gc>(&self, fc: &Finalization<'gc>) {
-        // SAFETY: the only reference to the table; the pointers are live until the sweep that follows.
+        // SAFETY: the only references to the tables; the pointers are live until the sweep that follows.
         unsafe {
-            (*self.table.get()).retain(|entry| !Gc::is_dead(fc, Gc::<'gc, Header>::from_ptr(*entry)));
+            let is_alive = |pointer: *const Header| !Gc::is_dead(fc, Gc::<'gc, Header>::from_ptr(pointer));
+            (*self.table.get()).retain(|entry| is_alive(*entry));
+            (*self.serials.get()).retain(|entry| is_alive(entry.0));
         }
     }
 }
@@ -230,12 +245,13 @@ fn short_string<'gc, const N: usize>(
     LuaString(unsafe { Gc::cast(gc) })
 }
 
+const HASH_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Multiply-and-fold over eight bytes at a time. Its value is never visible to Lua code; the seed comes from the host.
 #[inline(always)]
 fn hash_bytes(bytes: &[u8], seed: u64) -> u32 {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
     let fold = |hash: u64, word: u64| {
-        let mixed = (hash ^ word).wrapping_mul(MULTIPLIER);
+        let mixed = (hash ^ word).wrapping_mul(HASH_MULTIPLIER);
         mixed ^ (mixed >> 32)
     };
     let mut hash = seed ^ bytes.len() as u64;

@@ -107,6 +107,7 @@ pub(crate) fn append_text<'gc>(context: Context<'gc>, value: Value<'gc>, text: &
 pub(crate) fn append_identity<'gc>(context: Context<'gc>, value: Value<'gc>, text: &mut Vec<u8>) {
     let number = match value {
         Value::LightUserdata(number) => number,
+        Value::String(string) => u64::from(context.string_serial(string)),
         _ => serial_cell(value).map_or(0, |cell| u64::from(context.serial(cell))),
     };
     text.extend_from_slice(format!("0x{number:014x}").as_bytes());
