@@ -35,6 +35,8 @@ const COMPLETE: u32 = 2;
 
 /// `load(chunk, name, mode, env)`. A reader function is called until it gives nothing.
 pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    let base = call.scratch();
+    call.reserve(base + READER + 1)?;
     match call.state() {
         0 => {
             call.opt_string(3)?;
@@ -44,8 +46,6 @@ pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
                 return load_whole(call);
             }
             let reader = call.check_function(1)?;
-            let base = call.scratch();
-            call.reserve(base + READER + 1)?;
             let pieces = Value::Table(call.context().table());
             call.set_slot(base + PIECES, pieces);
             call.set_slot(base + LENGTH, Value::Integer(0));
@@ -54,8 +54,8 @@ pub(super) fn load<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
         }
         PIECE => {
             if take_piece(call)? {
-                let (at, reader) = (call.scratch() + READER, call.arg(1));
-                return call.call_unyieldable(at, reader, &[], 1, PIECE);
+                let reader = call.arg(1);
+                return call.call_unyieldable(base + READER, reader, &[], 1, PIECE);
             }
             call.advance(COMPLETE);
             load_whole(call)

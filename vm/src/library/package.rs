@@ -112,11 +112,11 @@ fn require<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let key = Value::String(call.context().string(name));
     let loaded = Value::Table(call.context().registered().loaded);
     let mut state = call.state();
+    call.reserve(base + MODULE + 4)?;
     loop {
         call.advance(state);
         match state {
             0 => {
-                call.reserve(base + MODULE + 4)?;
                 state = LOOKED_UP;
                 step!(call.read(base + VALUE, loaded, key, state));
             }
@@ -182,7 +182,7 @@ fn require<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 fn ask_searcher<'gc>(call: &mut Call<'_, 'gc>, name: &[u8], key: Value<'gc>) -> Result<Action, Error<'gc>> {
     let base = call.scratch();
     let (Value::Table(searchers), index) = (call.slot(base + SEARCHERS), call.slot(base + INDEX)) else {
-        unreachable!("checked when it was read");
+        return Err(call.state_error());
     };
     match searchers.get(index) {
         Value::Nil => {
@@ -205,8 +205,8 @@ fn next_searcher<'gc>(call: &mut Call<'_, 'gc>) -> Result<(), Error<'gc>> {
         let message = call.string(&message)?;
         call.set_slot(base + MESSAGE, message);
     }
-    let index = call.slot(base + INDEX).to_integer().expect("set at the start");
-    call.set_slot(base + INDEX, Value::Integer(index + 1));
+    let Value::Integer(index) = call.slot(base + INDEX) else { return Err(call.state_error()) };
+    call.set_slot(base + INDEX, Value::Integer(index.wrapping_add(1)));
     Ok(())
 }
 
@@ -220,8 +220,8 @@ fn append_string(value: Value<'_>, text: &mut Vec<u8>) {
 fn search_preloaded<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let name = c_string(call.check_string(1)?.as_bytes());
     let at = call.scratch();
+    call.reserve(at + 1)?;
     if call.state() == 0 {
-        call.reserve(at + 1)?;
         let (preload, key) = (call.upvalue(0), Value::String(call.context().string(name)));
         step!(call.read(at, preload, key, 1));
     }
@@ -245,8 +245,8 @@ type Found = Result<Vec<u8>, Vec<u8>>;
 macro_rules! find_file {
     ($call:ident, $name:expr, $field:literal) => {{
         let at = $call.scratch();
+        $call.reserve(at + 1)?;
         if $call.state() == 0 {
-            $call.reserve(at + 1)?;
             let (package, key) = ($call.upvalue(0), Value::String($call.context().string($field)));
             step!($call.read(at, package, key, 1));
         }
