@@ -68,6 +68,28 @@ pub(crate) fn get(pager: &mut Pager, root: PageId, key: &[u8]) -> Step<Option<Va
     Err(Error::corrupt(id).into())
 }
 
+/// About which part of a tree's entries is below a key, from the position of the key in each page on the way to it.
+pub(crate) fn fraction_below(pager: &mut Pager, root: PageId, key: &[u8]) -> Step<f64> {
+    let (mut below, mut width) = (0.0, 1.0);
+    if root.is_none() {
+        return Ok(below);
+    }
+    let mut id = root;
+    for _ in 0..DEPTH_MAX {
+        let page = node(pager, id)?;
+        let count = page.count() as f64;
+        if page.is(PageKind::Leaf) {
+            let index = page.search(key).unwrap_or_else(|index| index);
+            return Ok(below + width * index as f64 / count);
+        }
+        let index = page.search_child(key);
+        below += width * index as f64 / count;
+        width /= count;
+        id = page.child(index);
+    }
+    Err(Error::corrupt(id).into())
+}
+
 /// Puts a value under a key. Returns the new root and whether the key was new.
 pub(crate) fn insert(pager: &mut Pager, root: PageId, key: &[u8], value: &[u8]) -> Step<(PageId, bool)> {
     if root.is_none() {

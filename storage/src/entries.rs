@@ -34,10 +34,39 @@ pub(crate) struct StemRange {
 }
 
 impl StemRange {
+    pub const ALL: StemRange = StemRange { low: Vec::new(), high: None };
+
     /// The stems that begin with these fields.
     pub fn equal(fields: Vec<u8>) -> StemRange {
         let high = above(&fields);
         StemRange { low: fields, high: Some(high) }
+    }
+
+    pub fn contains(&self, stem: &[u8]) -> bool {
+        stem >= self.low.as_slice() && self.high.as_deref().is_none_or(|high| stem < high)
+    }
+
+    /// What is in both.
+    pub fn and(&self, other: &StemRange) -> StemRange {
+        let high = match (&self.high, &other.high) {
+            (Some(left), Some(right)) => Some(left.min(right).clone()),
+            (left, right) => left.clone().or_else(|| right.clone()),
+        };
+        StemRange { low: self.low.clone().max(other.low.clone()), high }
+    }
+
+    /// The range behind these first bytes.
+    pub fn behind(&self, prefix: &[u8]) -> StemRange {
+        let low = [prefix, &self.low].concat();
+        let high = match &self.high {
+            Some(high) => Some([prefix, high].concat()),
+            None => after_prefix(prefix),
+        };
+        StemRange { low, high }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.high.as_ref().is_some_and(|high| *high <= self.low)
     }
 
     /// The keys of the tree under which all entries of the range are, and few others.

@@ -14,7 +14,7 @@ use crate::key::{compare, compare_floats, compare_integer_float, decode_key, ran
 const DEPTH_MAX: usize = 100;
 
 /// Which documents pass.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Filter {
     /// All of these hold. Of none, everything passes.
     And(Vec<Filter>),
@@ -159,6 +159,14 @@ impl Filter {
 /// The field of a document, or all of it for `$value`.
 pub(crate) fn field_of<'a>(document: DocumentRef<'a>, field: &str) -> Result<Option<DocumentRef<'a>>> {
     if field == "$value" { Ok(Some(document)) } else { document.field(field) }
+}
+
+/// What a field reads as: the key for `$key`, nil when it is missing.
+pub(crate) fn value_of(key: &[u8], document: DocumentRef<'_>, field: &str) -> Result<Document> {
+    if field == "$key" {
+        return decode_key(key);
+    }
+    field_of(document, field)?.map_or(Ok(Document::Nil), DocumentRef::decode)
 }
 
 fn check_value(operator: Operator, value: &Document) -> Result<()> {

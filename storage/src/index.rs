@@ -129,6 +129,8 @@ impl IndexDefinition {
             format!("names must have 1 to {NAME_LENGTH_MAX} bytes")
         } else if !(1..=FIELDS_MAX).contains(&self.fields.len()) {
             format!("must have 1 to {FIELDS_MAX} fields")
+        } else if (1..self.fields.len()).any(|at| self.fields[..at].contains(&self.fields[at])) {
+            "names a field twice".to_owned()
         } else if self.multi && self.fields.len() > 1 {
             "an index over the elements of arrays has one field".to_owned()
         } else if self.fields.iter().any(|field| field == "$key") {

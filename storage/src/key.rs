@@ -68,6 +68,19 @@ pub(crate) fn write_string_prefix(prefix: &[u8], out: &mut Vec<u8>) {
     write_escaped(prefix, out);
 }
 
+/// First byte of the encodings of the document's kind, and the first byte above them.
+pub(crate) fn kind_bytes(document: &Document) -> (u8, u8) {
+    match document {
+        Document::Nil => (tag::NIL, tag::NIL + 1),
+        Document::Boolean(_) => (tag::FALSE, tag::TRUE + 1),
+        Document::Integer(_) | Document::Float(_) => (tag::NUMBER, tag::NUMBER + 1),
+        Document::String(_) => (tag::STRING, tag::STRING + 1),
+        Document::Array(_) => (tag::ARRAY, tag::ARRAY + 1),
+        Document::Map(_) => (tag::MAP, tag::MAP + 1),
+        Document::Blob { .. } => (tag::BLOB, tag::BLOB + 1),
+    }
+}
+
 /// Bytes of the encoded document at the front, a key or what [`write_ordered`] wrote. `None` when there is none.
 pub(crate) fn ordered_length(bytes: &[u8]) -> Option<usize> {
     let mut open = 0usize;

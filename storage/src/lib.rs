@@ -40,6 +40,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod aggregate;
 mod apply;
 mod backend;
 mod btree;
@@ -53,6 +54,7 @@ mod document;
 mod engine;
 mod entries;
 mod error;
+mod execute;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod filter;
@@ -63,11 +65,14 @@ mod memory;
 mod operation;
 mod page;
 mod pager;
+mod plan;
 mod query;
 mod record;
 mod request;
+mod restrict;
 mod transaction;
 
+pub use aggregate::{Aggregate, Function};
 pub use backend::{Backend, BackendFuture, Checkpoint, Stored, block_on};
 pub use check::CheckReport;
 pub use control::{Cancel, Clock, Control, Progress};
@@ -84,7 +89,7 @@ pub use key::{compare, decode_key, encode_key};
 pub use memory::{MemoryBackend, WriteFault};
 pub use operation::{Operation, Outcome};
 pub use page::PageId;
-pub use query::{Plan, Query, QueryResult, Row, Sort};
+pub use query::{Plan, Query, QueryResult, Row, Sort, Using};
 pub use record::FORMAT_VERSION;
 pub use request::{encode_outcomes, encode_query_result, parse_batch, parse_query};
 pub use transaction::Transaction;

@@ -1,20 +1,23 @@
-//! Queries: which documents of a Collection, in what order, how many.
+//! Queries: which documents of a Collection, in what order, how many, and what they come to.
 //!
-//! The order of evaluation is filter, sort, offset, limit, projection. Without `sort`, rows come in key order; with it,
-//! ties do. Every query is answered by a scan for now, and its [`Plan`] says so.
+//! The order of evaluation is filter, sort, position (`after`), offset, limit, projection. Without `sort`, rows come in key
+//! order; with it, rows that agree in all sort fields do. With aggregates, rows are the groups: filter, group, sort, offset,
+//! limit, projection; without `sort` groups come in the order of what they are grouped by.
+//!
+//! How the rows are found is the planner's choice and never changes what they are.
 
-use std::cmp::Ordering;
-
+use crate::aggregate::Aggregate;
 use crate::catalog::CollectionState;
-use crate::cursor::{Direction, Entry, KeyRange};
-use crate::document::{Document, DocumentRef, Encoded, encode_map};
+use crate::cursor::Direction;
+use crate::document::{Document, Encoded};
 use crate::engine::Engine;
-use crate::error::Result;
-use crate::filter::{Filter, field_of};
-use crate::key::{compare, decode_key};
+use crate::error::{Error, Result};
+use crate::execute::Execution;
+use crate::filter::Filter;
+use crate::plan::{Choice, Planner};
 
 /// A query over one Collection.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     /// Name of the Collection; one that does not exist has no rows.
     pub collection: String,
@@ -22,23 +25,48 @@ pub struct Query {
     pub filter: Filter,
     /// Fields to order by, the first one counting most.
     pub sort: Vec<Sort>,
+    /// Only rows behind this position, which [`QueryResult::cursor`] gave for the same filter and sort. Not with aggregates.
+    pub after: Option<Document>,
     /// Rows to leave out at the start.
     pub offset: u64,
     /// Most rows to return.
     pub limit: Option<u64>,
     /// Fields to keep of each document that is a map; all without it.
     pub fields: Option<Vec<String>>,
+    /// Fields whose values make a group; without any, all rows are one group.
+    pub group_by: Vec<String>,
+    /// What to compute of each group. With aggregates or groups, each row is a group: its key is the value grouped by (an
+    /// array of several; nil for the one group of all), its document a map of these and the aggregates.
+    pub aggregates: Vec<Aggregate>,
     /// Whether a request wants the plan beside the rows.
     pub explain: bool,
+    /// Overrides the planner's choice.
+    pub using: Using,
 }
 
 /// One field to order by. Documents of different kinds compare as keys do; a missing field counts as nil.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sort {
-    /// Path of the field, or `$key`.
+    /// Path of the field, `$key` or `$value`.
     pub field: String,
     /// Ascending or descending.
     pub direction: Direction,
+}
+
+/// By which way a query is to be answered. The rows are the same by every way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Using {
+    /// The one that the planner finds cheapest.
+    #[default]
+    Cheapest,
+    /// The documents themselves.
+    Scan,
+    /// This index. An error when it cannot answer the query.
+    Index(String),
+    /// Any index. An error when none can answer the query.
+    AnyIndex,
+    /// Several indexes together where that is possible, else any.
+    Intersection,
 }
 
 /// A document with its key.
@@ -51,162 +79,117 @@ pub struct Row {
 }
 
 /// How a query was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
-    /// `scan`: every document of the Collection was looked at, or as many as it took to fill the limit.
+    /// `scan`: the documents in order of keys; `range`: those between keys; `index`; `union` and `intersection` of several
+    /// ways; `none`: there is no such Collection.
     pub access: &'static str,
-    /// The index used.
+    /// The index used, the first one when there are several.
     pub index: Option<String>,
+    /// All indexes used.
+    pub indexes: Vec<String>,
     /// Indexes that are defined on a field of the query and were not used.
     pub unused_indexes: Vec<String>,
     /// Whether rows had to be sorted.
     pub sorted: bool,
+    /// Whether the index alone answered, without looking at documents.
+    pub index_only: bool,
+    /// Whether the rows come from the result cache; then nothing was looked at.
+    pub cached: bool,
+    /// Rows that the planner expected to match.
+    pub rows_estimated: u64,
+    /// Entries of indexes passed.
+    pub entries_examined: u64,
     /// Documents looked at.
     pub rows_examined: u64,
     /// Documents that passed the filter.
     pub rows_matched: u64,
-    /// Documents returned.
+    /// Rows returned.
     pub rows_returned: u64,
 }
 
 /// Rows and how they were found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct QueryResult {
     /// The rows in order.
     pub rows: Vec<Row>,
+    /// The position of the last row, for `after` of the next query, when the limit was reached.
+    pub cursor: Option<Document>,
     /// How they were found.
     pub plan: Plan,
 }
 
-/// A row on its way to the result.
-struct Candidate {
-    sort_keys: Vec<Document>,
-    key: Vec<u8>,
-    value: Vec<u8>,
+impl Query {
+    /// All documents of a Collection that pass a filter.
+    pub fn new(collection: &str, filter: Filter) -> Query {
+        Query { collection: collection.to_owned(), filter, ..Query::default() }
+    }
+
+    /// The same in this order, behind fields named before.
+    pub fn order_by(mut self, field: &str, direction: Direction) -> Query {
+        self.sort.push(Sort { field: field.to_owned(), direction });
+        self
+    }
+
+    /// Whether its rows are groups.
+    pub(crate) fn is_aggregate(&self) -> bool {
+        !self.aggregates.is_empty() || !self.group_by.is_empty()
+    }
+
+    /// Whether it asks for nothing but how many rows there are.
+    pub(crate) fn is_plain_count(&self) -> bool {
+        self.group_by.is_empty() && !self.aggregates.is_empty() && self.aggregates.iter().all(Aggregate::counts_rows)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.filter.check()?;
+        for aggregate in &self.aggregates {
+            aggregate.check()?;
+        }
+        if let Some(after) = &self.after {
+            let parts = if let Document::Array(parts) = after { parts.len() } else { 0 };
+            if parts != self.sort.len() + 1 {
+                return Err(Error::invalid("after", "is no position of this query"));
+            }
+            if self.is_aggregate() {
+                return Err(Error::invalid("after", "groups have no positions"));
+            }
+        }
+        Ok(())
+    }
 }
 
+/// Plans a query.
+pub(crate) async fn plan(engine: &Engine, generation: u64, state: &CollectionState, query: &Query) -> Result<Choice> {
+    Planner { engine, generation, state, query }.choose().await
+}
+
+/// Checks, plans and runs a query.
 pub(crate) async fn run(
     engine: &Engine,
     generation: u64,
     state: Option<&CollectionState>,
     query: &Query,
 ) -> Result<QueryResult> {
-    query.filter.check()?;
-    let mut plan = Plan::scan(state, query);
-    let mut candidates = Vec::new();
-    if let Some(state) = state {
-        // With an offset and limit no more rows than their sum can matter.
-        let wanted = query.limit.map_or(u64::MAX, |limit| limit.saturating_add(query.offset));
-        let visit = |entry: &Entry| {
-            if wanted == 0 {
-                return Ok(false);
-            }
-            plan.rows_examined += 1;
-            if query.filter.matches(entry.key(), &entry.value)? {
-                plan.rows_matched += 1;
-                candidates.push(Candidate::new(entry, &query.sort)?);
-            }
-            if query.sort.is_empty() {
-                return Ok((candidates.len() as u64) < wanted);
-            }
-            if candidates.len() as u64 / 2 > wanted.saturating_add(64) {
-                sort(&mut candidates, &query.sort);
-                candidates.truncate(wanted as usize);
-            }
-            Ok(true)
-        };
-        engine.scan(generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
-    }
-    sort(&mut candidates, &query.sort);
-    let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
-    let limit = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let rows = candidates
-        .into_iter()
-        .skip(offset)
-        .take(limit)
-        .map(|candidate| candidate.into_row(query.fields.as_deref()))
-        .collect::<Result<Vec<Row>>>()?;
-    plan.rows_returned = rows.len() as u64;
-    Ok(QueryResult { rows, plan })
+    query.check()?;
+    let choice = match state {
+        Some(state) => Some(plan(engine, generation, state, query).await?),
+        None => None,
+    };
+    run_planned(engine, generation, state.zip(choice.as_ref()), query).await
 }
 
-fn sort(candidates: &mut [Candidate], order: &[Sort]) {
-    if order.is_empty() {
-        return;
+/// Runs a query by a way chosen before.
+pub(crate) async fn run_planned(
+    engine: &Engine,
+    generation: u64,
+    choice: Option<(&CollectionState, &Choice)>,
+    query: &Query,
+) -> Result<QueryResult> {
+    let mut execution = Execution::new(query)?;
+    let mut plan = Plan { access: "none", ..Plan::default() };
+    if let Some((state, choice)) = choice {
+        plan = execution.run(engine, generation, state, choice).await?;
     }
-    candidates.sort_by(|left, right| {
-        order
-            .iter()
-            .zip(left.sort_keys.iter().zip(&right.sort_keys))
-            .map(|(sort, (left, right))| match sort.direction {
-                Direction::Forward => compare(left, right),
-                Direction::Backward => compare(right, left),
-            })
-            .find(|ordering| *ordering != Ordering::Equal)
-            .unwrap_or_else(|| left.key.cmp(&right.key))
-    });
-}
-
-impl Candidate {
-    fn new(entry: &Entry, order: &[Sort]) -> Result<Candidate> {
-        let sort_keys = order
-            .iter()
-            .map(|sort| match sort.field.as_str() {
-                "$key" => decode_key(entry.key()),
-                field => match field_of(DocumentRef::new(&entry.value), field)? {
-                    Some(value) => value.decode(),
-                    None => Ok(Document::Nil),
-                },
-            })
-            .collect::<Result<Vec<Document>>>()?;
-        Ok(Candidate { sort_keys, key: entry.key().to_vec(), value: entry.value.to_vec() })
-    }
-
-    fn into_row(self, fields: Option<&[String]>) -> Result<Row> {
-        let value = match fields {
-            Some(fields) => project(DocumentRef::new(&self.value), fields)?,
-            None => self.value,
-        };
-        Ok(Row { key: decode_key(&self.key)?, value: Encoded::trusted(value) })
-    }
-}
-
-/// A map of the fields asked for that are there, each under its path. Other documents stay whole.
-fn project(document: DocumentRef<'_>, fields: &[String]) -> Result<Vec<u8>> {
-    if !document.is_map()? {
-        return Ok(document.as_bytes().to_vec());
-    }
-    let mut kept: Vec<(&[u8], &[u8])> = Vec::new();
-    for field in fields {
-        let name = field.as_bytes();
-        if let Some(value) = document.field(field)?
-            && !kept.iter().any(|(kept, _)| *kept == name)
-        {
-            kept.push((name, value.as_bytes()));
-        }
-    }
-    Ok(encode_map(&kept))
-}
-
-impl Plan {
-    fn scan(state: Option<&CollectionState>, query: &Query) -> Plan {
-        let mut fields = query.filter.fields();
-        fields.extend(query.sort.iter().map(|sort| sort.field.as_str()));
-        let unused_indexes = state
-            .into_iter()
-            .flat_map(|state| &state.indexes)
-            .map(|index| &index.definition)
-            .filter(|index| index.fields.iter().any(|field| fields.contains(&field.as_str())))
-            .map(|index| index.name.clone())
-            .collect();
-        Plan {
-            access: "scan",
-            index: None,
-            unused_indexes,
-            sorted: !query.sort.is_empty(),
-            rows_examined: 0,
-            rows_matched: 0,
-            rows_returned: 0,
-        }
-    }
+    execution.finish(plan)
 }

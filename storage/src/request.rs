@@ -4,18 +4,21 @@
 //! `update`, `increment`, `query`. A query is a map `{table, where, sort, limit, offset, fields, explain}`; `where` is
 //! a condition `{field, operator, value}`, an array of conditions that must all hold, or `{and: […]}`, `{or: […]}`,
 //! `{not: …}`, and one condition can also stand directly in the query. `sort` is `{field, order}`, a field name, or an
-//! array of these; `order` is `asc` or `desc`.
+//! array of these; `order` is `asc` or `desc`. `after` is the `cursor` of an earlier result. `groupBy` is a field or an array
+//! of fields; `aggregates` a map from names to `{function, field}` or to the name of a function; `using` is `scan`,
+//! `index` or `{index: name}`.
 //!
 //! Results are an array in the order of the operations: `set` gives true, `get` and `update` the document or nil,
 //! `delete` whether it was there, `increment` the new number, `query` an array of `{key, value}` maps, or with
-//! `explain` a map `{rows, plan}`. A failed operation of a batch that is not atomic gives `{error: {code, message}}`.
+//! `explain` a map `{rows, cursor, plan}`. A failed operation of a batch that is not atomic gives `{error: {code, message}}`.
 
+use crate::aggregate::{Aggregate, Function};
 use crate::cursor::Direction;
 use crate::document::{Document, DocumentRef, Encoded, Shallow, encode_array, encode_map};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Operator};
 use crate::operation::{Operation, Outcome};
-use crate::query::{Plan, Query, QueryResult, Row, Sort};
+use crate::query::{Plan, Query, QueryResult, Row, Sort, Using};
 
 /// Levels of conditions inside each other.
 const DEPTH_MAX: usize = 100;
@@ -67,7 +70,7 @@ pub fn encode_outcomes(outcomes: &[Outcome], operations: &[Operation]) -> Result
     Ok(encode_array(results.into_iter()))
 }
 
-/// The encoding of a query's rows, or of `{rows, plan}`.
+/// The encoding of a query's rows, or of `{rows, cursor, plan}`.
 pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8>> {
     let rows = result.rows.iter().map(encode_row).collect::<Result<Vec<Encoded>>>()?;
     let rows = encode_array(rows.into_iter());
@@ -75,7 +78,8 @@ pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8
         return Ok(rows);
     }
     let plan = plan_document(&result.plan).encode()?;
-    Ok(encode_map(&[(b"rows", &rows), (b"plan", &plan)]))
+    let cursor = result.cursor.as_ref().unwrap_or(&Document::Nil).encode()?;
+    Ok(encode_map(&[(b"rows", &rows), (b"cursor", &cursor), (b"plan", &plan)]))
 }
 
 fn encode_row(row: &Row) -> Result<Encoded> {
@@ -85,13 +89,18 @@ fn encode_row(row: &Row) -> Result<Encoded> {
 
 fn plan_document(plan: &Plan) -> Document {
     let number = |value: u64| Document::Integer(i64::try_from(value).unwrap_or(i64::MAX));
-    let unused = plan.unused_indexes.iter().map(|field| Document::text(field)).collect();
+    let names = |names: &[String]| Document::Array(names.iter().map(|name| Document::text(name)).collect());
     Document::map([
         ("access", Document::text(plan.access)),
-        ("fullScan", Document::Boolean(plan.index.is_none())),
+        ("fullScan", Document::Boolean(plan.access == "scan")),
         ("index", plan.index.as_deref().map_or(Document::Nil, Document::text)),
-        ("unusedIndexes", Document::Array(unused)),
+        ("indexes", names(&plan.indexes)),
+        ("unusedIndexes", names(&plan.unused_indexes)),
         ("sorted", Document::Boolean(plan.sorted)),
+        ("indexOnly", Document::Boolean(plan.index_only)),
+        ("cached", Document::Boolean(plan.cached)),
+        ("rowsEstimated", number(plan.rows_estimated)),
+        ("entriesExamined", number(plan.entries_examined)),
         ("rowsExamined", number(plan.rows_examined)),
         ("rowsMatched", number(plan.rows_matched)),
         ("rowsReturned", number(plan.rows_returned)),
@@ -212,8 +221,7 @@ fn query_of(request: &Document) -> Result<Query> {
         1 => conditions.remove(0),
         _ => Filter::And(conditions),
     };
-    filter.check()?;
-    Ok(Query {
+    let query = Query {
         collection: text_of("table", request.get("table").unwrap_or(&Document::Nil))?,
         filter,
         sort: match given(request, "sort") {
@@ -235,6 +243,40 @@ fn query_of(request: &Document) -> Result<Query> {
             Some(Document::Boolean(explain)) => *explain,
             Some(_) => return Err(Error::invalid("explain", "must be true or false")),
         },
+        after: given(request, "after").cloned(),
+        group_by: match given(request, "groupBy") {
+            None => Vec::new(),
+            Some(Document::Array(fields)) => {
+                fields.iter().map(|field| text_of("groupBy", field)).collect::<Result<_>>()?
+            }
+            Some(field) => vec![text_of("groupBy", field)?],
+        },
+        aggregates: match given(request, "aggregates") {
+            None => Vec::new(),
+            Some(Document::Map(entries)) => entries.iter().map(aggregate_of).collect::<Result<_>>()?,
+            Some(_) => return Err(Error::invalid("aggregates", "must be a map")),
+        },
+        using: match given(request, "using") {
+            None => Using::Cheapest,
+            Some(using) => match (using.as_text(), using.get("index").and_then(Document::as_text)) {
+                (Some("scan"), _) => Using::Scan,
+                (Some("index"), _) => Using::AnyIndex,
+                (_, Some(name)) => Using::Index(name.to_owned()),
+                _ => return Err(Error::invalid("using", "must be 'scan', 'index' or {index: name}")),
+            },
+        },
+    };
+    query.check()?;
+    Ok(query)
+}
+
+fn aggregate_of((name, aggregate): &(Document, Document)) -> Result<Aggregate> {
+    let function = aggregate.as_text().or_else(|| aggregate.get("function").and_then(Document::as_text));
+    let function = function.ok_or_else(|| Error::invalid("aggregates", "must name functions"))?;
+    Ok(Aggregate {
+        name: text_of("aggregates", name)?,
+        function: Function::from_name(function)?,
+        field: given(aggregate, "field").map(|field| text_of("aggregates", field)).transpose()?,
     })
 }
 

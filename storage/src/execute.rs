@@ -1,0 +1,680 @@
+//! Running a planned query: rows come from a way, pass the filter, and end in a sink.
+//!
+//! A row's place is one string of bytes: the encodings of its sort fields, those of descending ones inverted, then its
+//! key. So any two rows compare by bytes, ties included, and a position of a query is such a string too.
+
+use std::collections::BinaryHeap;
+
+use crate::aggregate::Groups;
+use crate::btree;
+use crate::catalog::CollectionState;
+use crate::cursor::{Cursor, Direction, Entry};
+use crate::document::{Document, DocumentRef, Encoded, encode_map};
+use crate::engine::Engine;
+use crate::entries::{IndexEntry, StemRange, above};
+use crate::error::{Error, Fault, Result};
+use crate::filter::value_of;
+use crate::key::{decode_key, encode_key, ordered_length, write_ordered};
+use crate::page::PageId;
+use crate::plan::{Access, Choice, IndexAccess, Order};
+use crate::query::{Plan, Query, QueryResult, Row};
+
+/// Entries of an index read in one step, at first and at most.
+const ENTRIES_PER_STEP: (usize, usize) = (16, 512);
+/// Documents fetched in one step. Their missing pages are read together.
+const FETCHES_PER_STEP: usize = 64;
+
+/// A query under way.
+pub(crate) struct Execution<'a> {
+    query: &'a Query,
+    after: Option<Vec<u8>>,
+    sink: Sink<'a>,
+    entries_examined: u64,
+    rows_examined: u64,
+    rows_matched: u64,
+    index_only: bool,
+    /// Whether an entry was cut, so that a document may not be what the way promises.
+    has_cut: bool,
+}
+
+enum Sink<'a> {
+    /// Rows in the order they come.
+    Ordered {
+        skip: u64,
+        rows: Vec<Placed>,
+    },
+    /// The first rows of all, the last one on top.
+    Top {
+        count: usize,
+        heap: BinaryHeap<Placed>,
+    },
+    Groups(Groups<'a>),
+}
+
+/// A row and its place.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Placed {
+    place: Vec<u8>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// What is the same for all steps of a query.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    engine: &'a Engine,
+    generation: u64,
+    state: &'a CollectionState,
+}
+
+impl<'a> Execution<'a> {
+    pub fn new(query: &'a Query) -> Result<Execution<'a>> {
+        let after = query.after.as_ref().map(|after| place_of_position(query, after)).transpose()?;
+        let sink = if query.is_aggregate() {
+            Sink::Groups(Groups::new(query))
+        } else {
+            Sink::Ordered { skip: query.offset, rows: Vec::new() }
+        };
+        Ok(Execution {
+            query,
+            after,
+            sink,
+            entries_examined: 0,
+            rows_examined: 0,
+            rows_matched: 0,
+            index_only: false,
+            has_cut: false,
+        })
+    }
+
+    /// Passes all rows of a way. Returns what was chosen, without figures.
+    pub async fn run(
+        &mut self,
+        engine: &Engine,
+        generation: u64,
+        state: &CollectionState,
+        choice: &Choice,
+    ) -> Result<Plan> {
+        let source = Source { engine, generation, state };
+        if choice.order == Order::Sort && !self.query.is_aggregate() {
+            let wanted = self.query.limit.map_or(u64::MAX, |limit| limit.saturating_add(self.query.offset));
+            self.sink = Sink::Top { count: usize::try_from(wanted).unwrap_or(usize::MAX), heap: BinaryHeap::new() };
+        }
+        self.index_only = choice.exact && self.query.is_plain_count();
+        if !self.wants_more() {
+            return Ok(describe(state, choice, self.query));
+        }
+        match (&choice.access, choice.order) {
+            (Access::Primary(ranges), order) => self.primary(source, ranges, order).await?,
+            (Access::Index(access), Order::Index(direction, fields)) => {
+                self.in_index_order(source, access, direction, fields).await?;
+            }
+            (Access::Index(access), _) if self.index_only => self.count_entries(source, access).await?,
+            (access, order) => {
+                let mut keys = self.keys_of(source, access).await?;
+                if order == Order::Key(Direction::Backward) {
+                    keys.reverse();
+                }
+                self.index_only = self.index_only && !self.has_cut;
+                if self.index_only {
+                    self.count(keys.len() as u64);
+                } else {
+                    self.fetch(source, &keys).await?;
+                }
+            }
+        }
+        Ok(describe(state, choice, self.query))
+    }
+
+    /// Documents in the order of their tree.
+    async fn primary(&mut self, source: Source<'_>, ranges: &[StemRange], order: Order) -> Result<()> {
+        if self.index_only && ranges == [StemRange::ALL] {
+            self.count(source.state.count);
+            return Ok(());
+        }
+        self.index_only = false;
+        let direction = if let Order::Key(direction) = order { direction } else { Direction::Forward };
+        let page_size = source.engine.core.borrow().pager.page_size();
+        // Only what is behind the position, where the order is that of keys.
+        let position = match (&self.query.after, order) {
+            (Some(Document::Array(parts)), Order::Key(_)) => {
+                let key = parts.last().map(encode_key).transpose()?.unwrap_or_default();
+                match direction {
+                    Direction::Forward => StemRange { low: above(&key), high: None },
+                    Direction::Backward => StemRange { low: Vec::new(), high: Some(key) },
+                }
+            }
+            _ => StemRange::ALL,
+        };
+        for range in in_direction(ranges, direction) {
+            let range = range.and(&position);
+            if range.is_empty() {
+                continue;
+            }
+            let mut more = true;
+            let visit = |entry: &Entry| {
+                more = !range.contains(entry.key()) || self.visit(entry.key(), &entry.value)?;
+                Ok(more)
+            };
+            let keys = range.keys(page_size);
+            source.engine.scan(source.generation, source.state.root, keys, direction, visit).await?;
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Documents in the order of an index. Entries that agree in its first `fields` fields make a group, which is put in
+    /// order before it goes on.
+    async fn in_index_order(
+        &mut self,
+        source: Source<'_>,
+        access: &IndexAccess,
+        direction: Direction,
+        fields: usize,
+    ) -> Result<()> {
+        self.index_only = false;
+        let definition = &source.state.indexes[access.position].definition;
+        // The entries of one whole stem are in the order of keys already.
+        let is_whole = fields == definition.fields.len() && direction == Direction::Forward;
+        let ranges = self.behind_position(access, &definition.fields, direction);
+        let mut reader = EntryReader::new(source, access.position, &ranges, direction);
+        let mut group: Vec<u8> = Vec::new();
+        let mut is_exact = true;
+        let mut is_listed = false;
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let entries = reader.next().await?;
+            if entries.is_empty() {
+                return self.flush(source, &mut keys, is_exact).await.map(drop);
+            }
+            self.entries_examined += entries.len() as u64;
+            for entry in entries {
+                let prefix = prefix_of(&entry.run, fields);
+                if prefix != group {
+                    if !self.flush(source, &mut keys, is_exact).await? {
+                        return Ok(());
+                    }
+                    group = prefix.to_vec();
+                    is_exact = true;
+                    is_listed = false;
+                }
+                is_exact = is_exact && !entry.is_cut;
+                is_listed = is_listed || entry.is_listed;
+                keys.extend(entry.documents);
+            }
+            if is_whole && !is_listed && !self.flush(source, &mut keys, is_exact).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hands a group of documents on, in order. Says whether more rows are wanted.
+    async fn flush(&mut self, source: Source<'_>, keys: &mut Vec<Vec<u8>>, is_exact: bool) -> Result<bool> {
+        let mut keys = std::mem::take(keys);
+        if !is_exact {
+            // Only the documents tell the order.
+            let mut rows = Vec::with_capacity(keys.len());
+            for chunk in keys.chunks(FETCHES_PER_STEP) {
+                for (key, value) in chunk.iter().zip(fetch(source, chunk).await?) {
+                    rows.push(Placed { place: place_of(self.query, key, &value)?, key: key.clone(), value });
+                }
+            }
+            rows.sort_unstable();
+            for row in rows {
+                if !self.visit(&row.key, &row.value)? {
+                    return Ok(false);
+                }
+            }
+            return Ok(self.wants_more());
+        }
+        keys.sort_unstable();
+        self.fetch(source, &keys).await
+    }
+
+    /// Reads documents and passes them. Says whether more rows are wanted.
+    async fn fetch(&mut self, source: Source<'_>, keys: &[Vec<u8>]) -> Result<bool> {
+        let mut rest = keys;
+        while !rest.is_empty() {
+            // As many as are wanted at least; the filter tells whether it was enough.
+            let count = rest.len().min(FETCHES_PER_STEP).min(self.rows_missing().max(1));
+            let (chunk, after) = rest.split_at(count);
+            for (key, value) in chunk.iter().zip(fetch(source, chunk).await?) {
+                if !self.visit(key, &value)? {
+                    return Ok(false);
+                }
+            }
+            rest = after;
+        }
+        Ok(self.wants_more())
+    }
+
+    /// Counts without looking at documents, except where an entry was cut.
+    async fn count_entries(&mut self, source: Source<'_>, access: &IndexAccess) -> Result<()> {
+        let mut reader = EntryReader::new(source, access.position, &access.ranges, Direction::Forward);
+        let mut unsure: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let entries = reader.next().await?;
+            if entries.is_empty() {
+                break;
+            }
+            self.entries_examined += entries.len() as u64;
+            for entry in entries {
+                if entry.is_cut {
+                    unsure.extend(entry.documents);
+                } else {
+                    self.count(entry.documents.len() as u64);
+                }
+            }
+        }
+        self.index_only = unsure.is_empty();
+        self.fetch(source, &unsure).await?;
+        Ok(())
+    }
+
+    /// The keys of all documents that a way gives, ascending, each once.
+    async fn keys_of(&mut self, source: Source<'_>, access: &Access) -> Result<Vec<Vec<u8>>> {
+        let mut keys = Vec::new();
+        match access {
+            Access::Primary(ranges) => {
+                let page_size = source.engine.core.borrow().pager.page_size();
+                for range in ranges {
+                    let visit = |entry: &Entry| {
+                        if range.contains(entry.key()) {
+                            keys.push(entry.key().to_vec());
+                        }
+                        Ok(true)
+                    };
+                    let bounds = range.keys(page_size);
+                    source.engine.scan(source.generation, source.state.root, bounds, Direction::Forward, visit).await?;
+                }
+            }
+            Access::Index(access) => {
+                let mut reader = EntryReader::new(source, access.position, &access.ranges, Direction::Forward);
+                loop {
+                    let entries = reader.next().await?;
+                    if entries.is_empty() {
+                        break;
+                    }
+                    self.entries_examined += entries.len() as u64;
+                    self.has_cut = self.has_cut || entries.iter().any(|entry| entry.is_cut);
+                    keys.extend(entries.into_iter().flat_map(|entry| entry.documents));
+                }
+            }
+            Access::Union(parts) => {
+                for part in parts {
+                    keys.append(&mut Box::pin(self.keys_of(source, part)).await?);
+                }
+            }
+            Access::Intersection(parts) => {
+                for (position, part) in parts.iter().enumerate() {
+                    let these = Box::pin(self.keys_of(source, part)).await?;
+                    if position == 0 {
+                        keys = these;
+                    } else {
+                        keys.retain(|key| these.binary_search(key).is_ok());
+                    }
+                }
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// The ranges without what is before the query's position.
+    fn behind_position(&self, access: &IndexAccess, fields: &[String], direction: Direction) -> Vec<StemRange> {
+        let Some(Document::Array(parts)) = &self.query.after else {
+            return access.ranges.clone();
+        };
+        let prefix = access.prefix_at(fields, self.query, parts);
+        let position = match direction {
+            Direction::Forward => StemRange { low: prefix, high: None },
+            Direction::Backward => StemRange { low: Vec::new(), high: Some(above(&prefix)) },
+        };
+        access.ranges.iter().map(|range| range.and(&position)).filter(|range| !range.is_empty()).collect()
+    }
+
+    fn count(&mut self, count: u64) {
+        self.rows_matched += count;
+        if let Sink::Groups(groups) = &mut self.sink {
+            groups.add_count(count);
+        }
+    }
+
+    fn wants_more(&self) -> bool {
+        self.rows_missing() > 0
+    }
+
+    /// Rows that are still wanted.
+    fn rows_missing(&self) -> usize {
+        match &self.sink {
+            Sink::Groups(_) => usize::MAX,
+            Sink::Top { count: 0, .. } => 0,
+            Sink::Top { .. } => usize::MAX,
+            Sink::Ordered { skip, rows } => {
+                let limit = self.query.limit.map_or(u64::MAX, |limit| limit.saturating_add(*skip));
+                usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(rows.len())
+            }
+        }
+    }
+
+    /// Passes a document through the filter into the sink. Says whether more rows are wanted.
+    fn visit(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+        self.rows_examined += 1;
+        if !self.query.filter.matches(key, value)? {
+            return Ok(true);
+        }
+        if let Sink::Groups(groups) = &mut self.sink {
+            self.rows_matched += 1;
+            groups.add(key, value)?;
+            return Ok(true);
+        }
+        let needs_place = self.after.is_some() || matches!(self.sink, Sink::Top { .. });
+        let place = if needs_place { place_of(self.query, key, value)? } else { Vec::new() };
+        if self.after.as_ref().is_some_and(|after| place <= *after) {
+            return Ok(true);
+        }
+        self.rows_matched += 1;
+        match &mut self.sink {
+            Sink::Ordered { skip, .. } if *skip > 0 => *skip -= 1,
+            Sink::Ordered { rows, .. } => {
+                rows.push(Placed { place: Vec::new(), key: key.to_vec(), value: value.to_vec() });
+            }
+            Sink::Top { count, heap } => {
+                let is_full = heap.len() == *count;
+                if !is_full || heap.peek().is_some_and(|last| place < last.place) {
+                    heap.push(Placed { place, key: key.to_vec(), value: value.to_vec() });
+                    if is_full {
+                        heap.pop();
+                    }
+                }
+            }
+            Sink::Groups(_) => {}
+        }
+        Ok(self.wants_more())
+    }
+
+    /// The result, with the figures in its plan.
+    pub fn finish(self, plan: Plan) -> Result<QueryResult> {
+        let query = self.query;
+        let limit = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
+        let mut cursor = None;
+        let rows = match self.sink {
+            Sink::Groups(groups) => {
+                let groups = groups.into_rows()?;
+                let rows = sorted_groups(query, groups)?.into_iter().skip(offset).take(limit);
+                rows.map(|row| Ok(Row { value: projected(query, row.value)?, ..row })).collect::<Result<Vec<Row>>>()?
+            }
+            Sink::Ordered { rows, .. } => into_rows(query, rows, limit, &mut cursor)?,
+            Sink::Top { heap, .. } => {
+                let rows = heap.into_sorted_vec().into_iter().skip(offset).collect();
+                into_rows(query, rows, limit, &mut cursor)?
+            }
+        };
+        let plan = Plan {
+            index_only: self.index_only,
+            entries_examined: self.entries_examined,
+            rows_examined: self.rows_examined,
+            rows_matched: self.rows_matched,
+            rows_returned: rows.len() as u64,
+            ..plan
+        };
+        Ok(QueryResult { rows, cursor, plan })
+    }
+}
+
+fn into_rows(query: &Query, rows: Vec<Placed>, limit: usize, cursor: &mut Option<Document>) -> Result<Vec<Row>> {
+    if let Some(last) = rows.last().filter(|_| rows.len() == limit) {
+        let mut parts = Vec::with_capacity(query.sort.len() + 1);
+        for sort in &query.sort {
+            parts.push(value_of(&last.key, DocumentRef::new(&last.value), &sort.field)?);
+        }
+        parts.push(decode_key(&last.key)?);
+        *cursor = Some(Document::Array(parts));
+    }
+    rows.into_iter()
+        .map(|row| Ok(Row { key: decode_key(&row.key)?, value: projected(query, Encoded::trusted(row.value))? }))
+        .collect()
+}
+
+fn sorted_groups(query: &Query, groups: Vec<Row>) -> Result<Vec<Row>> {
+    let mut placed = Vec::with_capacity(groups.len());
+    for (position, row) in groups.into_iter().enumerate() {
+        // Groups come in order, which decides between those that agree.
+        let mut place = sort_place(query, &[], row.value.as_bytes())?;
+        place.extend_from_slice(&(position as u64).to_be_bytes());
+        placed.push((place, row));
+    }
+    placed.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+    Ok(placed.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The row's place among all rows.
+fn place_of(query: &Query, key: &[u8], value: &[u8]) -> Result<Vec<u8>> {
+    let mut place = sort_place(query, key, value)?;
+    place.extend_from_slice(key);
+    Ok(place)
+}
+
+fn sort_place(query: &Query, key: &[u8], value: &[u8]) -> Result<Vec<u8>> {
+    let mut place = Vec::with_capacity(32 + key.len());
+    for sort in &query.sort {
+        let field = value_of(key, DocumentRef::new(value), &sort.field)?;
+        write_place(&field, sort.direction, &mut place)?;
+    }
+    Ok(place)
+}
+
+fn write_place(value: &Document, direction: Direction, place: &mut Vec<u8>) -> Result<()> {
+    let start = place.len();
+    write_ordered(value, place)?;
+    if direction == Direction::Backward {
+        place[start..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+    Ok(())
+}
+
+/// The place that a position means.
+fn place_of_position(query: &Query, after: &Document) -> Result<Vec<u8>> {
+    let mut place = Vec::new();
+    if let Document::Array(parts) = after {
+        for (sort, part) in query.sort.iter().zip(parts) {
+            write_place(part, sort.direction, &mut place)?;
+        }
+        if let Some(key) = parts.last() {
+            place.extend_from_slice(&encode_key(key)?);
+        }
+    }
+    Ok(place)
+}
+
+fn projected(query: &Query, value: Encoded) -> Result<Encoded> {
+    match &query.fields {
+        Some(fields) => Ok(Encoded::trusted(project(value.as_ref(), fields)?)),
+        None => Ok(value),
+    }
+}
+
+/// A map of the fields asked for that are there, each under its path. Other documents stay whole.
+fn project(document: DocumentRef<'_>, fields: &[String]) -> Result<Vec<u8>> {
+    if !document.is_map()? {
+        return Ok(document.as_bytes().to_vec());
+    }
+    let mut kept: Vec<(&[u8], &[u8])> = Vec::new();
+    for field in fields {
+        let name = field.as_bytes();
+        if let Some(value) = document.field(field)?
+            && !kept.iter().any(|(kept, _)| *kept == name)
+        {
+            kept.push((name, value.as_bytes()));
+        }
+    }
+    Ok(encode_map(&kept))
+}
+
+/// The documents under these keys. Pages that are missing are asked for together.
+async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let root = source.state.root;
+    source
+        .engine
+        .run_over(source.generation, |pager| {
+            let mut values = Vec::with_capacity(keys.len());
+            let mut missing: Vec<PageId> = Vec::new();
+            for key in keys {
+                match btree::get(pager, root, key) {
+                    Ok(Some(value)) => values.push(value.to_vec()),
+                    Ok(None) => {
+                        return Err(Error::CorruptRecord("an index names a document that is not there").into());
+                    }
+                    Err(Fault::Miss(ids)) => missing.extend(ids),
+                    Err(failed) => return Err(failed),
+                }
+            }
+            if missing.is_empty() {
+                return Ok(values);
+            }
+            missing.sort_unstable();
+            missing.dedup();
+            Err(Fault::Miss(missing))
+        })
+        .await
+}
+
+/// What an index's entry is to a query.
+struct Found {
+    run: Vec<u8>,
+    /// Whether the stem was cut, so that only the document tells what it was.
+    is_cut: bool,
+    /// Whether the entry stands before others of its stem whatever its documents' keys are.
+    is_listed: bool,
+    documents: Vec<Vec<u8>>,
+}
+
+/// Reads the entries of ranges, some at a time.
+struct EntryReader<'a> {
+    source: Source<'a>,
+    position: usize,
+    ranges: std::vec::IntoIter<StemRange>,
+    direction: Direction,
+    current: Option<(StemRange, Cursor)>,
+    count: usize,
+}
+
+impl<'a> EntryReader<'a> {
+    fn new(source: Source<'a>, position: usize, ranges: &[StemRange], direction: Direction) -> EntryReader<'a> {
+        let ranges = in_direction(ranges, direction).collect::<Vec<_>>().into_iter();
+        EntryReader { source, position, ranges, direction, current: None, count: ENTRIES_PER_STEP.0 }
+    }
+
+    /// The next entries, none at the end.
+    async fn next(&mut self) -> Result<Vec<Found>> {
+        let Source { engine, generation, state } = self.source;
+        let index = &state.indexes[self.position];
+        let page_size = engine.core.borrow().pager.page_size();
+        let mut found = Vec::new();
+        let count = self.count;
+        self.count = (count * 2).min(ENTRIES_PER_STEP.1);
+        loop {
+            if self.current.is_none() {
+                let Some(range) = self.ranges.next() else {
+                    return Ok(found);
+                };
+                let cursor = Cursor::new(index.root, range.keys(page_size), self.direction);
+                self.current = Some((range, cursor));
+            }
+            let Some((range, cursor)) = &mut self.current else { continue };
+            let at_end = engine
+                .run_over(generation, |pager| {
+                    while found.len() < count {
+                        let Some(entry) = cursor.next(pager)? else {
+                            return Ok(true);
+                        };
+                        let is_listed = !entry.value.is_empty();
+                        let entry = IndexEntry::read(&index.definition, page_size, &entry)?;
+                        if entry.stem.is_none_or(|stem| range.contains(stem)) {
+                            found.push(Found {
+                                run: entry.run.to_vec(),
+                                is_cut: entry.stem.is_none(),
+                                is_listed,
+                                documents: entry.documents.into_iter().map(<[u8]>::to_vec).collect(),
+                            });
+                        }
+                    }
+                    Ok(false)
+                })
+                .await?;
+            if !at_end {
+                return Ok(found);
+            }
+            self.current = None;
+        }
+    }
+}
+
+fn in_direction(ranges: &[StemRange], direction: Direction) -> impl Iterator<Item = StemRange> {
+    let mut ranges = ranges.to_vec();
+    if direction == Direction::Backward {
+        ranges.reverse();
+    }
+    ranges.into_iter()
+}
+
+/// The first fields of a run, or all of it when it was cut inside them.
+fn prefix_of(run: &[u8], fields: usize) -> &[u8] {
+    let mut length = 0;
+    for _ in 0..fields {
+        match ordered_length(&run[length..]) {
+            Some(more) => length += more,
+            None => return run,
+        }
+    }
+    &run[..length]
+}
+
+/// The plan in words.
+fn describe(state: &CollectionState, choice: &Choice, query: &Query) -> Plan {
+    let mut used = Vec::new();
+    note_indexes(&choice.access, &mut used);
+    let names = |position: &usize| state.indexes[*position].definition.name.clone();
+    let mut fields = query.filter.fields();
+    fields.extend(query.sort.iter().map(|sort| sort.field.as_str()));
+    let unused = (0..state.indexes.len()).filter(|position| {
+        let index = &state.indexes[*position].definition;
+        !used.contains(position) && index.fields.iter().any(|field| fields.contains(&field.as_str()))
+    });
+    Plan {
+        access: match &choice.access {
+            Access::Primary(ranges) if ranges.as_slice() == [StemRange::ALL] => "scan",
+            Access::Primary(_) => "range",
+            Access::Index(_) => "index",
+            Access::Union(_) => "union",
+            Access::Intersection(_) => "intersection",
+        },
+        index: used.first().map(names),
+        indexes: used.iter().map(names).collect(),
+        unused_indexes: unused.map(|position| names(&position)).collect(),
+        sorted: match choice.order {
+            Order::Sort => !query.sort.is_empty(),
+            _ => query.is_aggregate() && !query.sort.is_empty(),
+        },
+        rows_estimated: choice.rows.round() as u64,
+        ..Plan::default()
+    }
+}
+
+fn note_indexes(access: &Access, used: &mut Vec<usize>) {
+    match access {
+        Access::Primary(_) => {}
+        Access::Index(access) => {
+            if !used.contains(&access.position) {
+                used.push(access.position);
+            }
+        }
+        Access::Union(parts) | Access::Intersection(parts) => {
+            parts.iter().for_each(|part| note_indexes(part, used));
+        }
+    }
+}
