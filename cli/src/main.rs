@@ -21,6 +21,9 @@ use error::Error;
 use host::Output;
 use run::{Runner, source_of_file, source_of_stdin};
 
+#[global_allocator]
+static ALLOCATOR: cu_allocator::SizeClassAllocator = cu_allocator::SizeClassAllocator;
+
 fn main() -> ExitCode {
     let output = Output::new();
     let result = Arguments::parse(std::env::args_os()).and_then(|arguments| run(&arguments, &output));

@@ -8,11 +8,12 @@ use toml::{Table, Value};
 /// Each folder with the crates of this repository that it may depend on, for its code and for its tests.
 const ARROWS: &[(&str, &[&str])] = &[
     ("vm", &["cu-compiler"]),
+    ("vm/allocator", &[]),
     ("vm/compiler", &[]),
     ("storage", &[]),
     ("persist", &["cu-vm", "cu-storage"]),
-    ("web", &["cu-vm", "cu-storage", "cu-persist"]),
-    ("cli", &["cu-vm", "cu-storage", "cu-persist"]),
+    ("web", &["cu-allocator", "cu-vm", "cu-storage", "cu-persist"]),
+    ("cli", &["cu-allocator", "cu-vm", "cu-storage", "cu-persist"]),
     ("xtask", &[]),
     ("tests", &["cu-vm", "cu-storage", "cu-persist"]),
 ];

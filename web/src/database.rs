@@ -14,6 +14,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::Result;
 use crate::indexeddb::{Durability, IndexedDb};
+use crate::memory::wasm_bytes;
 use crate::options::Options;
 
 /// One open database. Calls may overlap.
@@ -87,6 +88,12 @@ impl Database {
             Document::map([("name", Document::text(&collection.name)), ("count", Document::Integer(count))])
         });
         Ok(Document::Array(entries.collect()).encode()?)
+    }
+
+    /// Bytes of this module's memory.
+    #[wasm_bindgen(js_name = wasmBytes)]
+    pub fn memory_bytes(&self) -> u32 {
+        wasm_bytes()
     }
 
     /// Closes the database; later calls reject with `closed`.

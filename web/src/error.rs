@@ -15,24 +15,30 @@ pub enum Error {
     #[error(transparent)]
     Storage(#[from] cu_storage::Error),
     /// A function could not be saved or loaded.
+    #[cfg(feature = "vm")]
     #[error(transparent)]
     Persist(#[from] cu_persist::Error),
     /// A value is no document, or a document makes no value.
+    #[cfg(feature = "vm")]
     #[error("{0}")]
     Value(cu_persist::Error),
     /// The VM refused to start.
+    #[cfg(feature = "vm")]
     #[error(transparent)]
     Run(#[from] cu_vm::RunError),
     /// There is no IndexedDB, or it is refused. Use `memory`.
+    #[cfg(feature = "storage")]
     #[error("IndexedDB is unavailable: {0}")]
     Unavailable(String),
     /// Another tab keeps the database in an older or newer shape, or does not let go of it. Close it.
+    #[cfg(feature = "storage")]
     #[error("opening the database is blocked by another tab")]
     Blocked,
     /// An argument is not acceptable.
     #[error("invalid {argument}: {reason}")]
     InvalidInput { argument: String, reason: String },
     /// No memory for it below the heap limit.
+    #[cfg(feature = "vm")]
     #[error("not enough memory")]
     OutOfMemory,
 }
@@ -46,11 +52,17 @@ impl Error {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Error::Storage(error) => storage_code(error),
+            Error::InvalidInput { .. } => "INVALID_INPUT",
+            #[cfg(feature = "vm")]
             Error::Persist(error) => persist_code(error),
-            Error::Run(_) | Error::Value(_) | Error::InvalidInput { .. } => "INVALID_INPUT",
-            Error::Unavailable(_) => "unavailable",
-            Error::Blocked => "blocked",
+            #[cfg(feature = "vm")]
+            Error::Run(_) | Error::Value(_) => "INVALID_INPUT",
+            #[cfg(feature = "vm")]
             Error::OutOfMemory => "heap",
+            #[cfg(feature = "storage")]
+            Error::Unavailable(_) => "unavailable",
+            #[cfg(feature = "storage")]
+            Error::Blocked => "blocked",
         }
     }
 
@@ -82,6 +94,7 @@ fn storage_code(error: &cu_storage::Error) -> &'static str {
     }
 }
 
+#[cfg(feature = "vm")]
 fn persist_code(error: &cu_persist::Error) -> &'static str {
     use cu_persist::Error::{
         Corrupt, Limit, NotAFunction, NotPersistable, UnknownFunction, UnknownPermanent, Verify, Version,

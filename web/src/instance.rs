@@ -13,12 +13,11 @@
 use cu_persist::{FunctionPolicy, Functions, Limits, Save, compile_function, from_document, to_document};
 use cu_storage::Document;
 use cu_vm::{Context, Handle, MemoryFiles, RunError, Step, Value, Vm};
-use js_sys::{ArrayBuffer, WebAssembly};
-use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{Error, Result};
 use crate::host::{Output, PageHost, show_errors};
+use crate::memory::wasm_bytes;
 use crate::options::Options;
 
 /// What [`Instance::step`] returns; 2 is kept for runs that wait for the page.
@@ -269,17 +268,15 @@ impl Instance {
         Ok(Document::Array(paths.collect()).encode()?)
     }
 
-    /// A map: `used` and `limit`, bytes of Lua values; `wasm`, bytes of wasm memory.
+    /// A map: `used` and `limit`, bytes of Lua values; `wasm`, bytes of this module's memory.
     #[wasm_bindgen(js_name = memoryStats)]
     pub fn memory_stats(&self) -> Result<Vec<u8>> {
         let heap = self.vm.heap_bytes();
-        let memory: WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
-        let wasm: ArrayBuffer = memory.buffer().unchecked_into();
         let bytes = |count: usize| Document::Integer(i64::try_from(count).unwrap_or(i64::MAX));
         let stats = Document::map([
             ("used", bytes(heap.used)),
             ("limit", bytes(heap.limit)),
-            ("wasm", Document::Integer(i64::from(wasm.byte_length()))),
+            ("wasm", Document::Integer(i64::from(wasm_bytes()))),
         ]);
         Ok(stats.encode()?)
     }

@@ -1,7 +1,8 @@
 //! Cu for the browser: what the wasm module offers to the TypeScript package around it.
 //!
 //! Two classes: [`Instance`], one Lua state, and [`Database`], one database over IndexedDB or in memory. They know nothing
-//! of each other; the TypeScript side moves function blobs between them. `web/ts/engine.ts` describes this surface, and
+//! of each other; the TypeScript side moves function blobs between them. So each has a wasm module of its own, `cu.wasm`
+//! and `cu-storage.wasm`, this crate with only the feature `vm` or `storage`. `web/ts/engine.ts` describes this surface, and
 //! the build checks the generated declarations against it.
 //!
 //! Values cross as encoded documents, one byte string each way. Failing calls throw JavaScript `Error` objects with
@@ -16,13 +17,23 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "storage")]
 mod database;
 mod error;
+#[cfg(feature = "vm")]
 mod host;
+#[cfg(feature = "storage")]
 mod indexeddb;
+#[cfg(feature = "vm")]
 mod instance;
+mod memory;
 mod options;
 
+#[cfg(feature = "storage")]
 pub use database::Database;
 pub use error::{Error, Result};
+#[cfg(feature = "vm")]
 pub use instance::Instance;
+
+#[global_allocator]
+static ALLOCATOR: cu_allocator::SizeClassAllocator = cu_allocator::SizeClassAllocator;

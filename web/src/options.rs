@@ -5,8 +5,10 @@ use cu_storage::Document;
 use crate::error::{Error, Result};
 
 /// A path and the contents of the file there.
+#[cfg(feature = "vm")]
 pub type Entry<'a> = (&'a [u8], &'a [u8]);
 
+#[cfg(feature = "vm")]
 const NOT_CONTENTS: &str = "must map paths to text or bytes";
 
 /// A decoded options map.
@@ -16,7 +18,10 @@ impl Options {
     pub fn decode(bytes: &[u8]) -> Result<Options> {
         Ok(Options(Document::decode(bytes)?))
     }
+}
 
+#[cfg(feature = "vm")]
+impl Options {
     pub fn integer(&self, name: &str) -> Result<Option<i64>> {
         match self.0.get(name) {
             None | Some(Document::Nil) => Ok(None),
@@ -56,7 +61,10 @@ impl Options {
         });
         texts.collect::<Result<Vec<_>>>().map(Some)
     }
+}
 
+#[cfg(feature = "storage")]
+impl Options {
     /// The one of `choices` that the option names; the first one without it.
     pub fn choice(&self, name: &str, choices: &[&'static str]) -> Result<&'static str> {
         let given = match self.0.get(name) {

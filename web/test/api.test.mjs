@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { Cu, EnhancedCuWASM, EnhancedLuaError, FunctionBlob, LimitError, LuaError, UsageError } from '../dist/index.js';
+import { Cu, EnhancedCuWASM, EnhancedLuaError, FunctionBlob, LimitError, LuaError, StorageError, UsageError } from '../dist/index.js';
 import { Poison } from '../dist/vm.js';
 
 const opened = (name, body, options = {}) =>
@@ -305,4 +305,22 @@ test('a trap rejects what is pending and all that follows', async () => {
   poison.trap(new WebAssembly.RuntimeError('unreachable'));
   await assert.rejects(pending, { code: 'poisoned' });
   assert.throws(() => poison.call(() => 1), { code: 'poisoned' });
+});
+
+test('without storage nothing is loaded for it', async () => {
+  const cu = await Cu.open({ storage: 'none', storageWasm: '/nowhere/cu-storage.wasm' });
+  assert.equal(cu.storage, 'none');
+  assert.equal(await cu.eval('return 1 + 1'), 2);
+  await fails(cu, cu.setValue('t', 'k', 1), 'unavailable', StorageError);
+  await fails(cu, cu.persistFunction('t', 'f', 'function() end'), 'unavailable', StorageError);
+  await cu.close();
+});
+
+test('the storage engine may come from elsewhere', async () => {
+  await assert.rejects(Cu.open({ storage: 'memory', storageWasm: '/nowhere/cu-storage.wasm' }), { code: 'WASM_LOAD_FAILED' });
+  const storageWasm = readFile(new URL('../dist/cu-storage.wasm', import.meta.url));
+  const cu = await Cu.open({ storage: 'memory', storageWasm });
+  await cu.setValue('t', 'k', 1);
+  assert.equal(await cu.getValue('t', 'k'), 1);
+  await cu.close();
 });

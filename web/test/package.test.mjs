@@ -8,13 +8,13 @@ const dist = new URL('../dist/', import.meta.url);
 const WASM_GZIPPED_MAX = 350 * 1024;
 
 test('the wasm is small', () => {
-  const size = gzipSync(readFileSync(new URL('cu.wasm', dist)), { level: 9 }).length;
-  assert.ok(size <= WASM_GZIPPED_MAX, `${size} bytes gzipped`);
+  const sizes = ['cu.wasm', 'cu-storage.wasm'].map((file) => gzipSync(readFileSync(new URL(file, dist)), { level: 9 }).length);
+  for (const size of sizes) assert.ok(size <= WASM_GZIPPED_MAX, `${sizes} bytes gzipped`);
 });
 
 test('the package has its parts and no dependency', () => {
   const files = readdirSync(dist);
-  for (const file of ['index.js', 'index.d.ts', 'cu.wasm']) assert.ok(files.includes(file), file);
+  for (const file of ['index.js', 'index.d.ts', 'cu.wasm', 'cu-storage.wasm']) assert.ok(files.includes(file), file);
   const { dependencies, exports } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
   assert.equal(dependencies, undefined);
   assert.equal(exports['.'].types, './dist/index.d.ts');

@@ -8,18 +8,22 @@
 
 import { checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
 import { decode, encode, type LuaValue } from './codec.js';
-import type { Bindings, Database, Instance } from './engine.js';
+import type { Database, Instance, StorageBindings } from './engine.js';
 import { EnhancedLuaError, StorageError, engineError, UsageError, type CallCode } from './errors.js';
 import { SavedFunctions } from './functions.js';
-import { loadBindings, type WasmSource } from './loader.js';
+import { loadStorage, loadVm, type WasmSource } from './loader.js';
+import { NO_STORAGE } from './no-storage.js';
 import { checkField, encodeQuery, type Entry, type Query, type QueryPlan } from './query.js';
 import { Poison, utf8, Vm, type RunCodes, type RunOptions, type RunResult } from './vm.js';
 
 export interface CuOptions {
   /** The database's name; instances of the same name share what is stored. Default `cu`. */
   name?: string;
-  /** Where the database is. Default: IndexedDB, or memory where there is none (see {@link Cu.storage}). */
-  storage?: 'indexeddb' | 'memory';
+  /**
+   * Where the database is. Default: IndexedDB, or memory where there is none (see {@link Cu.storage}). `none`: there is none, the
+   * storage engine is not even loaded, and calls that need it reject with `unavailable`.
+   */
+  storage?: StorageKind;
   /**
    * `strict` (the default): a resolved write survives a power cut. `relaxed`: it survives a killed process.
    */
@@ -41,9 +45,11 @@ export interface CuOptions {
   files?: Contents;
   /** Bytes that names and contents of all files may take. Default 64 MiB. */
   filesLimit?: number;
-  /** The wasm: an address, bytes, a `Response` or a compiled module. Default: `cu.wasm` beside the package's code. */
+  /** The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: `cu.wasm` beside the package's code. */
   wasm?: WasmSource | PromiseLike<WasmSource>;
-  /** The wasm's address; another name of `wasm`. */
+  /** The storage engine's wasm, likewise. Default: `cu-storage.wasm` beside the package's code. */
+  storageWasm?: WasmSource | PromiseLike<WasmSource>;
+  /** The VM's address; another name of `wasm`. */
   wasmPath?: string | URL;
   /** Operations that one batch may have. Default 1000. */
   maxBatchSize?: number;
@@ -54,6 +60,8 @@ export interface CuOptions {
   /** Gives up opening. */
   signal?: AbortSignal;
 }
+
+export type StorageKind = 'indexeddb' | 'memory' | 'none';
 
 /** Paths, with `/` between their parts, and what the files hold. */
 export type Contents = Readonly<Record<string, string | Uint8Array>> | ReadonlyMap<string, string | Uint8Array>;
@@ -74,7 +82,7 @@ export interface MemoryStats {
   /** Bytes that they take. */
   used: number;
   free: number;
-  /** Bytes of wasm memory, everything included. */
+  /** Bytes of wasm memory, those of the storage engine included. */
   wasm: number;
 }
 
@@ -90,7 +98,7 @@ interface Parts {
   database: Database;
   functions: SavedFunctions;
   poison: Poison;
-  storage: 'indexeddb' | 'memory';
+  storage: StorageKind;
 }
 
 const RUN_CODES: RunCodes = { syntax: 'EVAL_FAILED', runtime: 'LUA_EXECUTION_ERROR' };
@@ -127,8 +135,8 @@ export class Cu {
     return this;
   }
 
-  /** Where the database is: `memory` when IndexedDB is missing and the options did not ask for it. */
-  get storage(): 'indexeddb' | 'memory' {
+  /** Where the database is: `memory` also when IndexedDB is missing and the options asked for nothing. */
+  get storage(): StorageKind {
     return this.ready().storage;
   }
 
@@ -280,9 +288,11 @@ export class Cu {
   }
 
   getMemoryStats(): MemoryStats {
-    const stats = this.ready().vm.call((instance) => decode(instance.memoryStats()));
+    const { vm, database, poison } = this.ready();
+    const stats = vm.call((instance) => decode(instance.memoryStats()));
     const { used, limit, wasm } = stats as { used: number; limit: number; wasm: number };
-    return { total: limit, used, free: Math.max(limit - used, 0), wasm };
+    const storage = poison.call(() => database.wasmBytes());
+    return { total: limit, used, free: Math.max(limit - used, 0), wasm: wasm + storage };
   }
 
   /** Ends what runs, waits until everything written is durable, and frees the memory. Later calls reject with `closed`. */
@@ -307,12 +317,16 @@ export class Cu {
     const { signal } = options;
     signal?.throwIfAborted();
     const poison = new Poison();
-    const bindings = await loadBindings(options.wasm ?? options.wasmPath, (trap) => poison.trap(trap));
+    const onTrap = (trap: Error): void => poison.trap(trap);
+    const [vmBindings, storageBindings] = await Promise.all([
+      loadVm(options.wasm ?? options.wasmPath, onTrap),
+      options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
+    ]);
     signal?.throwIfAborted();
-    const { database, storage } = await openDatabase(bindings, poison, options);
+    const { database, storage } = await openDatabase(storageBindings, poison, options);
     try {
       signal?.throwIfAborted();
-      const instance = poison.call(() => new bindings.Instance(encode(instanceOptions(options))));
+      const instance = poison.call(() => new vmBindings.Instance(encode(instanceOptions(options))));
       const vm = new Vm(instance, poison, options.fuel ?? Infinity);
       const bytesMax = options.maxFunctionBytes ?? FUNCTION_BYTES_MAX;
       const functions = new SavedFunctions(vm, database, poison, bytesMax);
@@ -364,12 +378,13 @@ export class Cu {
 }
 
 async function openDatabase(
-  bindings: Bindings,
+  bindings: StorageBindings | null,
   poison: Poison,
   options: CuOptions,
-): Promise<{ database: Database; storage: 'indexeddb' | 'memory' }> {
+): Promise<{ database: Database; storage: StorageKind }> {
+  if (bindings === null) return { database: NO_STORAGE, storage: 'none' };
   const { name = 'cu', durability = 'strict' } = options;
-  const open = async (storage: 'indexeddb' | 'memory'): Promise<{ database: Database; storage: typeof storage }> => {
+  const open = async (storage: StorageKind): Promise<{ database: Database; storage: StorageKind }> => {
     try {
       const database = await poison.wait(() => bindings.Database.open(name, encode({ storage, durability })));
       return { database, storage };

@@ -1,15 +1,19 @@
 /**
- * What the wasm module offers to this package: the one description of that surface. The Rust crate implements it;
- * `test/types/surface.ts` holds the generated declarations against it.
+ * What the two wasm modules offer to this package: the one description of that surface. The Rust crate implements it;
+ * `test/types/vm-surface.ts` and `test/types/storage-surface.ts` hold the generated declarations against it.
  *
  * Values cross as documents (see `codec.ts`), one `Uint8Array` each way. A failing call throws a JavaScript
  * `Error` with a string property `code` and, where an operation of a batch is to blame, a number `position`.
  * Codes are `heap`, those of `StorageCode` in `errors.ts`, or of its `UsageCode`.
  */
 
-/** The classes of one instantiated module. Each instantiation has its own memory. */
-export interface Bindings {
+/** The classes of one instantiated `cu.wasm`. Each instantiation has its own memory. */
+export interface VmBindings {
   readonly Instance: InstanceConstructor;
+}
+
+/** Likewise of `cu-storage.wasm`. */
+export interface StorageBindings {
   readonly Database: DatabaseConstructor;
 }
 
@@ -81,7 +85,7 @@ export interface Instance {
   /** The paths of all files, an array of strings, sorted. */
   listFiles(): Uint8Array;
 
-  /** A map: `used`, `limit` (bytes of Lua values), `wasm` (bytes of wasm memory). */
+  /** A map: `used`, `limit` (bytes of Lua values), `wasm` (bytes of this module's memory). */
   memoryStats(): Uint8Array;
   /** A full collection. */
   collect(): void;
@@ -146,6 +150,8 @@ export interface Database {
   dropIndex(table: string, field: string): Promise<boolean>;
   /** An array of maps `{name, count}`, ordered by name. */
   collections(): Promise<Uint8Array>;
+  /** Bytes of this module's memory. */
+  wasmBytes(): number;
   /** Later calls reject with `closed`. */
   close(): Promise<void>;
 }

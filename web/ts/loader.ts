@@ -1,32 +1,48 @@
 /**
- * From a wasm file to {@link Bindings}: where the bytes come from, and the watch for traps.
+ * From the package's two wasm files, the VM and the storage engine, to their classes: where the bytes come from, and the watch
+ * for traps.
  *
  * A module is compiled once per address and instantiated once per `Cu`, so that a trap costs one instance.
  * Nothing happens at import time, which keeps the package safe to import in Node and under server-side rendering.
  */
 
-import { createBindings } from './bindings.js';
-import type { Bindings } from './engine.js';
+import type { StorageBindings, VmBindings } from './engine.js';
 import { EnhancedLuaError } from './errors.js';
+import { createBindings as createStorageBindings } from './storage-bindings.js';
+import { createBindings as createVmBindings } from './vm-bindings.js';
 
 /** Where the wasm comes from: an address (in Node also a file path), its bytes, a response, a compiled module. */
 export type WasmSource = string | URL | ArrayBuffer | Uint8Array | Response | WebAssembly.Module;
 
+type Source = WasmSource | PromiseLike<WasmSource> | undefined;
+/** Is called for every trap, whoever called into wasm (an event handler as well as this package). */
+type TrapHandler = (trap: Error) => void;
+/** What wasm-bindgen's glue is: classes that may be used once it has been called. */
+type Glue<Bindings> = Bindings & ((options: { module_or_path: WebAssembly.Module }) => Promise<unknown>);
+
 /**
- * Instantiates the module.
+ * Instantiates the VM.
  *
  * @param source by default `cu.wasm` beside this file
- * @param onTrap is called for every trap, whoever called into wasm (an event handler as well as this package)
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export async function loadBindings(
-  source: WasmSource | PromiseLike<WasmSource> | undefined,
-  onTrap: (trap: Error) => void,
-): Promise<Bindings> {
+export function loadVm(source: Source, onTrap: TrapHandler): Promise<VmBindings> {
+  return load(source, new URL('cu.wasm', import.meta.url), createVmBindings(watch(onTrap)));
+}
+
+/**
+ * Instantiates the storage engine.
+ *
+ * @param source by default `cu-storage.wasm` beside this file
+ * @throws EnhancedLuaError `WASM_LOAD_FAILED`
+ */
+export function loadStorage(source: Source, onTrap: TrapHandler): Promise<StorageBindings> {
+  return load(source, new URL('cu-storage.wasm', import.meta.url), createStorageBindings(watch(onTrap)));
+}
+
+async function load<Bindings>(source: Source, standard: URL, bindings: Glue<Bindings>): Promise<Bindings> {
   try {
-    const module = await compile((await source) ?? new URL('cu.wasm', import.meta.url));
-    const bindings = createBindings(watch(onTrap));
-    await bindings({ module_or_path: module });
+    await bindings({ module_or_path: await compile((await source) ?? standard) });
     return bindings;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
@@ -76,7 +92,7 @@ async function readFile(address: string): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 /** A stand-in for the global `WebAssembly`: what it instantiates reports traps of its exports. */
-function watch(onTrap: (trap: Error) => void): typeof WebAssembly {
+function watch(onTrap: TrapHandler): typeof WebAssembly {
   const instantiate = async (module: WebAssembly.Module, imports: WebAssembly.Imports): Promise<unknown> => {
     const instance = await WebAssembly.instantiate(module, imports);
     return { instance: { exports: watchExports(instance.exports, onTrap) }, module };
@@ -84,7 +100,7 @@ function watch(onTrap: (trap: Error) => void): typeof WebAssembly {
   return Object.create(WebAssembly, { instantiate: { value: instantiate } }) as typeof WebAssembly;
 }
 
-function watchExports(exports: WebAssembly.Exports, onTrap: (trap: Error) => void): WebAssembly.Exports {
+function watchExports(exports: WebAssembly.Exports, onTrap: TrapHandler): WebAssembly.Exports {
   const watched: WebAssembly.Exports = {};
   for (const [name, value] of Object.entries(exports)) {
     watched[name] = typeof value === 'function' ? watchFunction(value, onTrap) : value;
@@ -92,7 +108,7 @@ function watchExports(exports: WebAssembly.Exports, onTrap: (trap: Error) => voi
   return watched;
 }
 
-function watchFunction(call: Function, onTrap: (trap: Error) => void): Function {
+function watchFunction(call: Function, onTrap: TrapHandler): Function {
   return (...args: unknown[]): unknown => {
     try {
       return call(...args) as unknown;

@@ -1,11 +1,13 @@
 //! Making the npm package in `web/dist` and the playground in `target/web/playground`.
 //!
 //! ```text
-//! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─wasm-opt→ dist/cu.wasm
-//!                                            glue as a factory  → dist/bindings.js
+//! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─wasm-opt→ dist/cu.wasm, dist/cu-storage.wasm
+//!                                            glue as a factory  → dist/vm-bindings.js, dist/storage-bindings.js
 //! web/ts/*.ts ─tsc→ dist/*.js, dist/*.d.ts
 //! web/playground ─esbuild→ playground/{index.html, main.js, style.css}, beside a copy of dist
 //! ```
+//!
+//! The VM and the storage engine are modules of their own: the one crate, built with one feature each.
 //!
 //! wasm-bindgen's glue keeps one wasm instance per module. The package needs one per `Cu` (a trap must
 //! cost one instance, not the page), so the glue is wrapped into a function that makes it anew.
@@ -22,6 +24,16 @@ use crate::setup::{self, WASM_TARGET};
 const CRATE: &str = "cu-web";
 const CRATE_FILE: &str = "cu_web.wasm";
 
+/// A wasm module of the package.
+struct Module {
+    /// The feature of the crate that it is built with; the glue is named by it.
+    feature: &'static str,
+    file: &'static str,
+}
+
+const MODULES: [Module; 2] =
+    [Module { feature: "vm", file: "cu.wasm" }, Module { feature: "storage", file: "cu-storage.wasm" }];
+
 /// The built playground: a folder that any static file server can serve.
 pub fn playground(root: &Path) -> PathBuf {
     artefacts(root).join("playground")
@@ -32,18 +44,22 @@ pub fn build(root: &Path) -> Result<()> {
     setup::npm_packages(&web)?;
     setup::wasm_target(root)?;
 
-    let compiled = compile(root)?;
     let dist = web.join("dist");
     empty(&dist)?;
-    bind(&compiled, &artefacts(root), &dist)?;
-    optimize(&web, &artefacts(root).join("cu.wasm"), &dist)?;
+    for module in &MODULES {
+        let compiled = compile(root, module)?;
+        bind(module, &compiled, &artefacts(root), &dist)?;
+        optimize(&web, &artefacts(root).join(module.file), &dist.join(module.file))?;
+    }
     process::run(process::npm(&web).args(["run", "--silent", "build"]))?;
     process::run(process::npm(&web).args(["run", "--silent", "typecheck"]))?;
     build_playground(root)?;
 
-    let wasm = dist.join("cu.wasm");
-    let bytes = fs::metadata(&wasm).map_err(at(&wasm))?.len();
-    eprintln!("built web/dist (cu.wasm: {} KiB)", bytes.div_ceil(1024));
+    for module in &MODULES {
+        let wasm = dist.join(module.file);
+        let bytes = fs::metadata(&wasm).map_err(at(&wasm))?.len();
+        eprintln!("built web/dist/{} ({} KiB)", module.file, bytes.div_ceil(1024));
+    }
     Ok(())
 }
 
@@ -52,13 +68,14 @@ fn artefacts(root: &Path) -> PathBuf {
     root.join("target/web")
 }
 
-/// Compiles the crate and gives the path of its wasm file.
-fn compile(root: &Path) -> Result<PathBuf> {
+/// Compiles the crate for a module and gives the path of its wasm file.
+fn compile(root: &Path, module: &Module) -> Result<PathBuf> {
     let remaps: Vec<String> =
         source_folders(root).iter().map(|folder| format!("'--remap-path-prefix={folder}='")).collect();
     let flags = format!("target.{WASM_TARGET}.rustflags=[{}]", remaps.join(","));
     let arguments = ["build", "--profile=wasm", "-p", CRATE, "--target", WASM_TARGET, "--config", &flags];
-    process::run(process::cargo(root).args(arguments))?;
+    let features = ["--no-default-features", "--features", module.feature];
+    process::run(process::cargo(root).args(arguments).args(features))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     Ok(target.join(WASM_TARGET).join("wasm").join(CRATE_FILE))
 }
@@ -76,9 +93,10 @@ fn source_folders(root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Writes `cu.wasm` and its declarations to `artefacts`, and the glue to `dist/bindings.js`.
-fn bind(compiled: &Path, artefacts: &Path, dist: &Path) -> Result<()> {
+/// Writes the module and its declarations to `artefacts`, and the glue to `dist`.
+fn bind(module: &Module, compiled: &Path, artefacts: &Path, dist: &Path) -> Result<()> {
     fs::create_dir_all(artefacts).map_err(at(artefacts))?;
+    let global = format!("{}Bindings", module.feature);
     let mut bindgen = Bindgen::new();
     bindgen
         .input_path(compiled)
@@ -88,7 +106,7 @@ fn bind(compiled: &Path, artefacts: &Path, dist: &Path) -> Result<()> {
         .remove_producers_section(true);
     let mut output = bindgen
         .no_modules(true)
-        .and_then(|bindgen| bindgen.no_modules_global("bindings"))
+        .and_then(|bindgen| bindgen.no_modules_global(&global))
         .and_then(Bindgen::generate_output)
         .map_err(|error| Error::Bindgen(format!("{error:#}")))?;
     let snippets = output.snippets().values().any(|inline| !inline.is_empty());
@@ -98,17 +116,18 @@ fn bind(compiled: &Path, artefacts: &Path, dist: &Path) -> Result<()> {
     }
     let glue = format!(
         "// Generated by wasm-bindgen. `WebAssembly` is a parameter so that the caller sees every trap.\n\
-         export function createBindings(WebAssembly) {{\n{}\nreturn bindings;\n}}\n",
+         export function createBindings(WebAssembly) {{\n{}\nreturn {global};\n}}\n",
         output.js()
     );
-    write(&dist.join("bindings.js"), glue.as_bytes())?;
-    let declarations = output.ts().unwrap_or_default().to_owned();
-    write(&artefacts.join("bindings.d.ts"), declarations.as_bytes())?;
+    write(&dist.join(format!("{}-bindings.js", module.feature)), glue.as_bytes())?;
+    // Types outside the namespace would be declared by both modules.
+    let declarations = output.ts().unwrap_or_default().replace("InitInput", &format!("{global}InitInput"));
+    write(&artefacts.join(format!("{}-bindings.d.ts", module.feature)), declarations.as_bytes())?;
     let wasm = output.wasm_mut().emit_wasm();
-    write(&artefacts.join("cu.wasm"), &wasm)
+    write(&artefacts.join(module.file), &wasm)
 }
 
-fn optimize(web: &Path, bound: &Path, dist: &Path) -> Result<()> {
+fn optimize(web: &Path, bound: &Path, optimized: &Path) -> Result<()> {
     // The features that Rust's baseline and .cargo/config.toml allow; wasm-opt may use no others.
     const FEATURES: [&str; 6] = [
         "--enable-bulk-memory",
@@ -120,7 +139,7 @@ fn optimize(web: &Path, bound: &Path, dist: &Path) -> Result<()> {
     ];
     let mut command = process::npm(web);
     command.args(["exec", "--no", "--", "wasm-opt", "-O3"]);
-    command.args(FEATURES).arg(bound).arg("-o").arg(dist.join("cu.wasm"));
+    command.args(FEATURES).arg(bound).arg("-o").arg(optimized);
     process::run(&mut command)
 }
 

@@ -1,0 +1,18 @@
+/** The database of an instance that has none: nothing is loaded for it, and whatever needs it is refused. */
+
+import type { Database } from './engine.js';
+import { StorageError } from './errors.js';
+
+export const NO_STORAGE: Database = {
+  batch: refuse,
+  query: refuse,
+  createIndex: refuse,
+  dropIndex: refuse,
+  collections: refuse,
+  wasmBytes: () => 0,
+  close: () => Promise.resolve(),
+};
+
+function refuse(): Promise<never> {
+  return Promise.reject(new StorageError('unavailable', "this instance was opened without storage (storage: 'none')"));
+}
