@@ -71,11 +71,11 @@ pub(super) fn generate(
         label_jumps: vec![PlacedLabel { pc: None, waiting: JumpList::EMPTY }; label_count],
         loops: Vec::new(),
     };
+    generator.reserve(body.parameter_count as usize)?;
+    generator.activate(LocalId(0), body.parameter_count as usize);
     if body.is_vararg {
         generator.emit(Instruction::abc(Opcode::VarArgPrep, body.parameter_count, 0, 0));
     }
-    generator.reserve(body.parameter_count as usize)?;
-    generator.activate(LocalId(0), body.parameter_count as usize);
     generator.statements(&body.block)?;
     generator.line = body.end_line;
     generator.final_return();

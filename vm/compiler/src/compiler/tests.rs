@@ -80,7 +80,9 @@ fn messages() {
     check("do goto a end; local x; ::a:: x = 1", "x:1: <goto a> at line 1 jumps into the scope of local 'x'");
     check("local x <const> = 1; function f() x = 2 end", "x:1: attempt to assign to const variable 'x'");
     check("local x <const> = f(); x = 2", "x:1: attempt to assign to const variable 'x'");
-    check("f\n(1", "x:2: ')' expected (to close '(' at line 1) near <eof>");
+    check("f(\n1", "x:2: ')' expected (to close '(' at line 1) near <eof>");
+    // The line is the parenthesis's, not that of the function's name.
+    check("f\n(1", "x:2: ')' expected near <eof>");
     check(&format!("x = {}1{}", "(".repeat(196), ")".repeat(196)), "C stack overflow");
     let names: Vec<_> = (0..201).map(|number| format!("a{number}")).collect();
     let locals = format!("\nfunction f() local {} end", names.join(","));

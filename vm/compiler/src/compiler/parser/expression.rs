@@ -95,7 +95,6 @@ impl Parser<'_> {
     /// A name or parenthesised expression and what follows it: fields, indices, calls.
     #[inline(never)]
     pub(super) fn suffixed_expression(&mut self) -> Parsed<Prefix> {
-        let call_line = self.lexer.line();
         let prefix = self.primary_expression()?;
         let mut suffixes = Vec::new();
         loop {
@@ -109,11 +108,11 @@ impl Parser<'_> {
                     self.advance()?;
                     let name_line = self.lexer.line();
                     let name = self.expect_name()?;
-                    let arguments = self.call_arguments(call_line)?;
+                    let arguments = self.call_arguments()?;
                     suffixes.push(Suffix::Method { name, name_line, arguments });
                 }
                 Token::Character(b'(' | b'{') | Token::String(_) => {
-                    suffixes.push(Suffix::Call(self.call_arguments(call_line)?));
+                    suffixes.push(Suffix::Call(self.call_arguments()?));
                 }
                 _ => break,
             }
@@ -165,9 +164,9 @@ impl Parser<'_> {
     }
 
     #[inline(never)]
-    /// The arguments of a call. C Lua places the call, and an unclosed parenthesis, on the line where the whole suffixed
-    /// expression begins.
-    fn call_arguments(&mut self, call_line: u32) -> Parsed<Arguments> {
+    /// The arguments of a call. The call, and an unclosed parenthesis, belong to the line where they begin.
+    fn call_arguments(&mut self) -> Parsed<Arguments> {
+        let call_line = self.lexer.line();
         let values = match self.token {
             Token::Character(b'(') => {
                 self.advance()?;

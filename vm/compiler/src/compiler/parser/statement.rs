@@ -165,7 +165,7 @@ impl Parser<'_> {
         let name = self.expect_name()?;
         let statement = match self.token {
             Token::Character(b'=') => self.numeric_for(name, line)?,
-            Token::Character(b',') | Token::In => self.generic_for(name, line)?,
+            Token::Character(b',') | Token::In => self.generic_for(name)?,
             _ => return Err(self.error_near(b"'=' or 'in' expected")),
         };
         self.expect_match(Token::End, Token::For, line)?;
@@ -190,7 +190,7 @@ impl Parser<'_> {
     }
 
     #[inline(never)]
-    fn generic_for(&mut self, name: Symbol, line: u32) -> Parsed<Statement> {
+    fn generic_for(&mut self, name: Symbol) -> Parsed<Statement> {
         self.declare_hidden(3, Attribute::Regular)?;
         self.declare_hidden(1, Attribute::Close)?;
         self.declare(name, Attribute::Regular)?;
@@ -201,6 +201,8 @@ impl Parser<'_> {
             variable_count += 1;
         }
         self.expect(Token::In)?;
+        // Where PUC Lua says that the iterator is called: the first token after `in`.
+        let line = self.lexer.line();
         let values = self.expression_list()?;
         let state = self.scope().activate(4);
         self.expect(Token::Do)?;
