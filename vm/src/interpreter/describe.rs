@@ -297,41 +297,55 @@ fn upvalue_name<'gc>(proto: Proto<'gc>, index: usize) -> &'gc [u8] {
 
 /// What the value in `register` is called at `pc`.
 pub(crate) fn register_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) -> Option<Name<'gc>> {
-    if let Some(name) = proto.local_name(register, pc) {
-        return Some(("local", name));
-    }
-    let (setter, instruction) = find_setter(proto, pc, register)?;
+    let (setter, instruction) = match plain_name(proto, pc, register) {
+        Ok(name) => return Some(name),
+        Err(setter) => setter?,
+    };
+    // The kind of a field: those of a variable `_ENV` are global variables.
+    let kind = |environment: Option<Name<'gc>>| {
+        if matches!(environment, Some(("local" | "upvalue", b"_ENV"))) { "global" } else { "field" }
+    };
+    let table_name = || plain_name(proto, setter, instruction.b()).ok();
     let constant = |index: usize| proto.constant_string(index).map_or(&b"?"[..], |string| string.as_bytes());
-    let opcode = instruction.opcode()?;
-    match opcode {
-        Opcode::Move if instruction.b() < instruction.a() => register_name(proto, setter, instruction.b()),
+    match instruction.opcode()? {
         Opcode::GetTabUp => {
-            let is_environment = upvalue_name(proto, instruction.b()) == b"_ENV";
-            Some((if is_environment { "global" } else { "field" }, constant(instruction.c())))
+            let environment = ("upvalue", upvalue_name(proto, instruction.b()));
+            Some((kind(Some(environment)), constant(instruction.c())))
         }
-        Opcode::GetField => {
-            let is_environment = matches!(register_name(proto, setter, instruction.b()), Some((_, b"_ENV")));
-            Some((if is_environment { "global" } else { "field" }, constant(instruction.c())))
-        }
+        Opcode::GetField => Some((kind(table_name()), constant(instruction.c()))),
         Opcode::GetTable => {
-            let is_environment = matches!(register_name(proto, setter, instruction.b()), Some((_, b"_ENV")));
-            let name = match register_name(proto, setter, instruction.c()) {
-                Some(("constant", name)) => name,
+            let name = match plain_name(proto, setter, instruction.c()) {
+                Ok(("constant", name)) => name,
                 _ => b"?",
             };
-            Some((if is_environment { "global" } else { "field" }, name))
+            // A method whose name does not fit into `SelfField`: only there the object is above its key.
+            let is_method = instruction.b() == instruction.a() + 1 && instruction.c() == instruction.a();
+            Some((if is_method { "method" } else { kind(table_name()) }, name))
         }
         Opcode::GetInteger => Some(("field", b"integer index")),
-        Opcode::GetUpvalue => Some(("upvalue", upvalue_name(proto, instruction.b()))),
-        Opcode::LoadConstant | Opcode::LoadConstantWide => {
-            let index = match opcode {
-                Opcode::LoadConstantWide => proto.0.code[setter + 1].get() as usize,
-                _ => instruction.bx(),
-            };
-            proto.constant_string(index).map(|string| ("constant", string.as_bytes()))
-        }
         Opcode::SelfField => Some(("method", constant(instruction.c()))),
         _ => None,
+    }
+}
+
+/// The name of a variable or constant in `register` at `pc`, or else what set the register.
+fn plain_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) -> Result<Name<'gc>, Option<(usize, Instruction)>> {
+    if let Some(name) = proto.local_name(register, pc) {
+        return Ok(("local", name));
+    }
+    let (setter, instruction) = find_setter(proto, pc, register).ok_or(None)?;
+    let constant = match instruction.opcode() {
+        Some(Opcode::Move) if instruction.b() < instruction.a() => {
+            return plain_name(proto, setter, instruction.b());
+        }
+        Some(Opcode::GetUpvalue) => return Ok(("upvalue", upvalue_name(proto, instruction.b()))),
+        Some(Opcode::LoadConstant) => instruction.bx(),
+        Some(Opcode::LoadConstantWide) => proto.0.code[setter + 1].get() as usize,
+        _ => return Err(Some((setter, instruction))),
+    };
+    match proto.constant_string(constant) {
+        Some(string) => Ok(("constant", string.as_bytes())),
+        None => Err(Some((setter, instruction))),
     }
 }
 
