@@ -29,6 +29,8 @@ use crate::context::Context;
 pub(crate) const STACK_SLOTS_MAX: usize = 1_000_000;
 /// Extra room above the limit for reporting an overflow.
 pub(crate) const STACK_SLOTS_RESERVE: usize = 1_000;
+/// More than any frame has room for above the frame that it called.
+const FRAME_SLOTS_MAX: usize = 300;
 const INITIAL_SLOTS: usize = 64;
 
 /// A coroutine.
@@ -274,7 +276,7 @@ impl<'gc> Coroutine<'gc> {
     pub(crate) fn release_reserve(self, context: Context<'gc>) {
         // SAFETY: as in `grow_stack`; shortening does not move the stack.
         let state = unsafe { &mut *self.state_ptr() };
-        if state.stack.len() > STACK_SLOTS_MAX && state.live_top() < STACK_SLOTS_MAX {
+        if state.stack.len() > STACK_SLOTS_MAX && state.live_top() + FRAME_SLOTS_MAX < STACK_SLOTS_MAX {
             context.accounting().release((state.stack.len() - STACK_SLOTS_MAX) * 16);
             state.stack.truncate(STACK_SLOTS_MAX);
         }
