@@ -12,6 +12,7 @@
 pub mod accounting;
 pub mod closure;
 pub mod coroutine;
+pub(crate) mod hook;
 pub mod native;
 pub mod proto;
 pub mod string;

@@ -2,7 +2,8 @@
 //!
 //! `execute` is the dispatch loop. Everything slow is a named function elsewhere: `access` (indexing), `operators`
 //! (arithmetic, comparison, concatenation), `calls` (entering and leaving functions), `unwind` (errors and to-be-closed
-//! variables), `switch` (coroutines), `describe` (names in error messages), `traceback`.
+//! variables), `switch` (coroutines), `hooks` (debug hooks), `activation` (running functions as a debugger sees them), `describe`
+//! (names in error messages), `traceback`.
 //!
 //! No function here calls Lua code by Rust recursion: a call pushes a frame and returns to the loop with [`Flow::Enter`].
 
@@ -12,6 +13,7 @@ mod calls;
 mod describe;
 mod execute;
 pub(crate) mod finalize;
+mod hooks;
 mod loops;
 mod operators;
 mod switch;

@@ -376,6 +376,8 @@ fn reset(coroutine: Coroutine<'_>) {
     state.handlers = 0;
     state.native_calls = 0;
     state.native_calls_below = NATIVE_CALLS_BELOW_RUN;
+    state.hook.suspensions = 0;
+    state.is_traced = state.hook.is_active();
     state.resumer = None;
     state.failure = Value::Nil;
 }

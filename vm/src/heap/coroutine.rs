@@ -20,6 +20,7 @@ use gc_arena::{Collect, Gc};
 
 use super::accounting::{HEADER_BYTES, OutOfMemory, note_freed};
 use super::closure::Closure;
+use super::hook::Hook;
 use super::native::Native;
 use super::upvalue::Upvalue;
 use super::value::Value;
@@ -80,6 +81,9 @@ pub(crate) struct State<'gc> {
     pub native_calls: u32,
     /// How many there were in the coroutines below when this one was resumed.
     pub native_calls_below: u32,
+    /// Whether instructions, calls and returns are looked at for the hook: whether it is active.
+    pub is_traced: bool,
+    pub hook: Hook<'gc>,
 }
 
 /// The function of a frame.
@@ -103,11 +107,12 @@ pub(crate) struct Frame<'gc> {
     pub top: u32,
     /// How many results the caller wants, or one of the `WANT_` values.
     pub want: i32,
-    /// Native: where to go on. Lua: operands left in an interrupted concatenation.
+    /// Native: where to go on. Lua: operands left in an interrupted concatenation. In a return hook: the slot of the first
+    /// result.
     pub state: u32,
     /// Lua: variable arguments below `base`. Native: number of arguments.
     pub extra: u32,
-    /// Native: how many results the last call it made gave.
+    /// Native: how many results the last call it made gave. In a return hook: how many results there are.
     pub results: u32,
     /// Bits of `FLAG_`.
     pub flags: u32,
@@ -146,6 +151,8 @@ pub(crate) const WANT_FINISH: i32 = -2;
 pub(crate) const WANT_REPEAT: i32 = -3;
 /// The caller's instruction is a tail call of a native function: the caller returns the results.
 pub(crate) const WANT_RETURN: i32 = -4;
+/// The frame is a debug hook's; the function it interrupts goes on.
+pub(crate) const WANT_HOOK: i32 = -5;
 /// The frame was entered by a tail call; tracebacks say so.
 pub(crate) const FLAG_TAIL_CALL: u32 = 1;
 /// `coroutine.yield` is refused above this frame.
@@ -154,6 +161,18 @@ pub(crate) const FLAG_UNYIELDABLE: u32 = 2;
 pub(crate) const FLAG_HANDLER: u32 = 4;
 /// The call was made by a native function or for a metamethod; such calls are nested to a limit.
 pub(crate) const FLAG_NATIVE_CALL: u32 = 8;
+/// The call event of the Lua function is over, or it was called before there was a hook.
+pub(crate) const FLAG_STARTED: u32 = 1 << 4;
+/// The count event of the current instruction is over.
+pub(crate) const FLAG_COUNT_DONE: u32 = 1 << 5;
+/// The line event of the current instruction is over.
+pub(crate) const FLAG_LINE_DONE: u32 = 1 << 6;
+/// A hook was called for an instruction of the frame.
+pub(crate) const FLAG_IN_HOOK: u32 = 1 << 7;
+/// A hook was called for the frame's call.
+pub(crate) const FLAG_IN_CALL_HOOK: u32 = 1 << 8;
+/// A hook was called for the frame's return.
+pub(crate) const FLAG_IN_RETURN_HOOK: u32 = 1 << 9;
 
 const OBJECT_BYTES: usize = HEADER_BYTES + 64;
 const FRAME_BYTES: usize = 48;
@@ -178,6 +197,7 @@ unsafe impl<'gc> Collect<'gc> for CoroutineObject<'gc> {
             cc.trace(upvalue);
         }
         cc.trace(&state.failure);
+        cc.trace(&state.hook.function);
         cc.trace(&state.resumer);
     }
 }
@@ -223,6 +243,8 @@ impl<'gc> Coroutine<'gc> {
             handlers: 0,
             native_calls: 0,
             native_calls_below: 0,
+            is_traced: false,
+            hook: Hook::NONE,
         };
         let object = CoroutineObject { state: UnsafeCell::new(state), serial: Cell::new(0) };
         Coroutine(Gc::new(context.mutation(), object))

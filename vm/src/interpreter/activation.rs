@@ -56,7 +56,8 @@ impl<'gc> Activation<'gc> {
 
     fn frame_at(self, index: usize) -> Option<Frame<'gc>> {
         // SAFETY: a copy; no reference into the state is held.
-        unsafe { (&(*self.coroutine.state_ptr()).frames).get(index).copied() }
+        let frames = unsafe { &(*self.coroutine.state_ptr()).frames };
+        frames.get(index).copied()
     }
 
     pub(crate) fn is_tail_call(self) -> bool {
@@ -99,10 +100,6 @@ impl<'gc> Activation<'gc> {
         (base + index < self.end()).then_some((kind, base + index))
     }
 
-    pub(crate) fn transfer(self) -> (u16, u16) {
-        (0, 0)
-    }
-
     /// The end of the function's slots: where what it called begins.
     fn end(self) -> usize {
         match self.frame_at(self.index + 1) {
@@ -116,12 +113,14 @@ impl<'gc> Activation<'gc> {
 
     pub(crate) fn slot(self, position: usize) -> Value<'gc> {
         // SAFETY: a copy of a slot.
-        unsafe { (&(*self.coroutine.state_ptr()).stack)[position] }
+        let stack = unsafe { &(*self.coroutine.state_ptr()).stack };
+        stack[position]
     }
 
     pub(crate) fn set_slot(self, position: usize, value: Value<'gc>) {
-        // SAFETY: no reference into the state is held; the stack does not move.
-        unsafe { (&mut (*self.coroutine.state_ptr()).stack)[position] = value };
+        // SAFETY: no other reference into the state is held; the stack does not move.
+        let stack = unsafe { &mut (*self.coroutine.state_ptr()).stack };
+        stack[position] = value;
     }
 }
 

@@ -50,6 +50,9 @@ impl<'gc> Machine<'gc> {
                 }
                 Value::Native(native) => {
                     self.enter_native(native, function, args, want)?;
+                    if self.state().is_traced {
+                        self.begin_native()?;
+                    }
                     return Ok(Flow::Enter);
                 }
                 _ => {
@@ -71,9 +74,12 @@ impl<'gc> Machine<'gc> {
         if depth >= NATIVE_CALLS_HANDLING_MAX {
             return Err(self.handling_error());
         }
+        // A hook may be above what was called.
+        let index = self.state().frames.len();
         let flow = self.call(function, args, want)?;
-        self.top_frame_mut().flags |= FLAG_NATIVE_CALL;
-        self.state_mut().native_calls += 1;
+        let state = self.state_mut();
+        state.frames[index].flags |= FLAG_NATIVE_CALL;
+        state.native_calls += 1;
         Ok(flow)
     }
 
@@ -349,6 +355,9 @@ impl<'gc> Machine<'gc> {
     /// Pops the top frame and hands the `count` values from slot `first` on to the caller, in the slots from `function` on.
     #[inline]
     pub(crate) fn leave(&mut self, function: usize, first: usize, count: usize, want: i32) -> Result<Flow, Error<'gc>> {
+        if self.state().is_traced {
+            return self.leave_traced(function, first, count, want);
+        }
         self.pop_frame();
         if self.state().frames.is_empty() {
             return Ok(self.finish_coroutine(first, count));
@@ -357,20 +366,15 @@ impl<'gc> Machine<'gc> {
     }
 
     #[inline]
-    fn place_results(&mut self, function: usize, first: usize, count: usize, want: i32) -> Result<Flow, Error<'gc>> {
-        if want == WANT_FINISH {
-            let value = if count == 0 { Value::Nil } else { self.slot(first) };
-            return self.finish_instruction(value);
-        }
-        if want == WANT_REPEAT {
-            let caller = self.top_frame_mut();
-            // SAFETY: a saved `pc` is past the instruction's first word.
-            caller.pc = unsafe { caller.pc.sub(1) };
-            return Ok(Flow::Enter);
-        }
-        if want == WANT_RETURN {
-            let caller = *self.top_frame();
-            return self.leave(caller.function as usize, first, count, caller.want);
+    pub(super) fn place_results(
+        &mut self,
+        function: usize,
+        first: usize,
+        count: usize,
+        want: i32,
+    ) -> Result<Flow, Error<'gc>> {
+        if want < WANT_ALL {
+            return self.go_on_after(first, count, want);
         }
         let copied = if want == WANT_ALL { count } else { count.min(want as usize) };
         if first != function && copied > 0 {
@@ -400,18 +404,26 @@ impl<'gc> Machine<'gc> {
         Ok(Flow::Enter)
     }
 
-    /// Gives `count` values from slot `first` on to the top frame as the results of the native function above it that has
-    /// just been popped, as if it had returned them.
-    pub(crate) fn resume_with_results(
-        &mut self,
-        popped: &Frame<'gc>,
-        first: usize,
-        count: usize,
-    ) -> Result<Flow, Error<'gc>> {
-        if self.state().frames.is_empty() {
-            return Ok(self.finish_coroutine(first, count));
+    /// Goes on in a top frame that does not just take results.
+    #[inline(never)]
+    fn go_on_after(&mut self, first: usize, count: usize, want: i32) -> Result<Flow, Error<'gc>> {
+        match want {
+            WANT_FINISH => {
+                let value = if count == 0 { Value::Nil } else { self.slot(first) };
+                self.finish_instruction(value)
+            }
+            WANT_REPEAT => {
+                let caller = self.top_frame_mut();
+                // SAFETY: a saved `pc` is past the instruction's first word.
+                caller.pc = unsafe { caller.pc.sub(1) };
+                Ok(Flow::Enter)
+            }
+            WANT_RETURN => {
+                let caller = *self.top_frame();
+                self.leave(caller.function as usize, first, count, caller.want)
+            }
+            _ => self.end_hook(),
         }
-        self.place_results(popped.function as usize, first, count, popped.want)
     }
 
     /// Completes the instruction of the top frame that was interrupted by a metamethod's call, with its result.

@@ -225,10 +225,10 @@ impl<'gc> Machine<'gc> {
 
 /// How the function that `caller` is calling was named there.
 pub(crate) fn call_name<'gc>(caller: &Frame<'gc>) -> Option<Name<'gc>> {
-    let Callee::Lua(closure) = caller.callee else {
-        return None;
-    };
-    let proto = closure.proto();
+    if caller.is_hooked() {
+        return Some(("hook", b"?"));
+    }
+    let proto = caller.callee.proto()?;
     let pc = caller.current_pc()?;
     let instruction = Instruction(proto.0.code[pc].get());
     let event = match instruction.opcode()? {

@@ -106,6 +106,9 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 };
             }
 
+            // It changes only where the top frame is loaded anew.
+            let is_traced = machine.state().is_traced;
+
             // Goes on in the Lua function of the top frame.
             macro_rules! go_on_in {
                 ($closure:expr) => {{
@@ -121,6 +124,12 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 let i = Instruction((*pc).get());
                 pc = pc.add(1);
                 let flow = 'op: {
+                    if is_traced {
+                        (*frame).pc = pc;
+                        if let Some(flow) = machine.trace() {
+                            break 'op flow;
+                        }
+                    }
                     // Ends the instruction by an operation out of line.
                     macro_rules! slow {
                         ($result:expr) => {{
@@ -819,6 +828,7 @@ impl<'gc> Machine<'gc> {
         let closure = match self.slot(function) {
             Value::Closure(closure) => closure,
             // A native function runs on top of the caller, so that errors have a position.
+            Value::Native(_) if self.state().is_traced => return self.call(function, args, WANT_RETURN),
             Value::Native(native) => return self.call_native(native, function, args, WANT_RETURN),
             _ => unreachable!("checked above"),
         };

@@ -22,6 +22,9 @@ fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 0 && call.context().root().finalizing.replace(true) {
         return call.return_none();
     }
+    if call.state() == 0 {
+        call.machine.suspend_hooks();
+    }
     if call.state() == STATE_FAILED {
         let error = call.slot(0);
         if call.close_step(error)? {
@@ -38,6 +41,7 @@ fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         }
     }
     context.root().finalizing.set(false);
+    call.machine.resume_hooks();
     call.return_none()
 }
 

@@ -4,7 +4,7 @@ use super::calls::NATIVE_CALLS_MAX;
 use super::{Flow, Machine, Stop};
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
-use crate::heap::coroutine::{Coroutine, Status, WANT_ALL};
+use crate::heap::coroutine::{Coroutine, STACK_SLOTS_MAX, Status, WANT_ALL};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
 
@@ -36,6 +36,10 @@ impl<'gc> Machine<'gc> {
         if self.native_depth() + 1 >= NATIVE_CALLS_MAX {
             return Ok(self.refuse_resume(b"C stack overflow"));
         }
+        // SAFETY: a number is read.
+        if unsafe { (*target.state_ptr()).live_top() } + count > STACK_SLOTS_MAX {
+            return Ok(self.refuse_resume(b"too many arguments to resume"));
+        }
         let values: Vec<Value<'gc>> = self.state().stack[at + 1..at + 1 + count].to_vec();
         self.switch_to(target);
         self.state_mut().native_calls_below += 1;
@@ -49,10 +53,7 @@ impl<'gc> Machine<'gc> {
             // Not started: the function is in slot 0.
             None => self.call(0, count, WANT_ALL),
             // Inside `yield`, whose results these are.
-            Some(frame) => {
-                self.pop_frame();
-                self.resume_with_results(&frame, bottom, count)
-            }
+            Some(frame) => self.leave(frame.function as usize, bottom, count, frame.want),
         }
     }
 
@@ -78,11 +79,14 @@ impl<'gc> Machine<'gc> {
     }
 
     /// Hands `count` values from slot `first` on of the current coroutine to the one that resumed it, and goes back there.
-    fn hand_over(&mut self, resumer: Coroutine<'gc>, first: usize, count: usize) -> Result<(), Error<'gc>> {
+    fn hand_over(&mut self, resumer: Coroutine<'gc>, first: usize, count: usize) -> Result<Flow, Error<'gc>> {
         let values: Vec<Value<'gc>> = self.state().stack[first..first + count].to_vec();
         self.set_current(resumer);
         self.state_mut().status = Status::Running;
         let base = self.top_frame().base as usize;
+        if base + count + 1 > STACK_SLOTS_MAX {
+            return Ok(self.refuse_resume(b"too many results to resume"));
+        }
         self.ensure_stack(base + count + 1)?;
         for (index, value) in values.iter().enumerate() {
             self.set_slot(base + index, *value);
@@ -90,7 +94,7 @@ impl<'gc> Machine<'gc> {
         let frame = self.top_frame_mut();
         frame.results = count as u32;
         frame.top = frame.top.max((base + count) as u32);
-        Ok(())
+        Ok(Flow::Enter)
     }
 
     /// `coroutine.yield`: the top frame is its native frame, which stays until the next resume.
@@ -101,11 +105,17 @@ impl<'gc> Machine<'gc> {
         if self.state().unyieldable > 0 {
             return Err(self.runtime_error(b"attempt to yield across a C-call boundary"));
         }
+        let yielding = self.coroutine;
         let state = self.state_mut();
         state.status = Status::Suspended;
         state.resumer = None;
-        self.hand_over(resumer, first, count)?;
-        Ok(Flow::Enter)
+        let flow = self.hand_over(resumer, first, count)?;
+        // SAFETY: no other reference to the state; `yield` has nothing left of what it gave away.
+        let frames = unsafe { &mut (*yielding.state_ptr()).frames };
+        if let Some(frame) = frames.last_mut() {
+            frame.top = frame.base;
+        }
+        Ok(flow)
     }
 
     /// The last frame of the current coroutine returned `count` values from slot `first` on.
@@ -120,7 +130,7 @@ impl<'gc> Machine<'gc> {
                 Flow::Stop
             }
             Some(resumer) => match self.hand_over(resumer, first, count) {
-                Ok(()) => Flow::Enter,
+                Ok(flow) => flow,
                 Err(error) => {
                     // The coroutine is over; there is nothing to run again.
                     self.memory_retry = true;

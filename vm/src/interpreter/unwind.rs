@@ -8,7 +8,7 @@ use super::calls::{NATIVE_CALLS_HANDLING_MAX, NATIVE_CALLS_MAX};
 use super::{Flow, Machine, Stop};
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
-use crate::heap::coroutine::{Callee, FLAG_HANDLER, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Status};
+use crate::heap::coroutine::{Callee, FLAG_HANDLER, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Status, WANT_HOOK};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
 use crate::library::HOST;
@@ -85,12 +85,12 @@ impl<'gc> Machine<'gc> {
     }
 
     /// The innermost frame that errors come back to. A protected function's own complaint about its arguments (state 0, nothing
-    /// above it) is not for itself.
+    /// above it) is not for itself, nor is an error in a hook for its call or return.
     fn protecting_frame(&self) -> Option<usize> {
         let frames = &self.state().frames;
         (0..frames.len()).rev().find(|&index| match frames[index].callee {
             Callee::Native(native) if native.role().is_protected() => {
-                index + 1 < frames.len() || frames[index].state != 0
+                (index + 1 < frames.len() || frames[index].state != 0) && !frames[index].is_hooked()
             }
             _ => false,
         })
@@ -170,7 +170,12 @@ impl<'gc> Machine<'gc> {
             state.unyieldable -= u32::from(frame.flags & FLAG_UNYIELDABLE != 0);
             state.handlers -= u32::from(frame.flags & FLAG_HANDLER != 0);
             state.native_calls -= u32::from(frame.flags & FLAG_NATIVE_CALL != 0);
+            if frame.want == WANT_HOOK {
+                state.unyieldable -= 1;
+                state.hook.suspensions -= 1;
+            }
         }
+        state.is_traced = state.hook.is_active();
         state.frames.truncate(index);
     }
 

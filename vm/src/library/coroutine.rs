@@ -20,8 +20,16 @@ pub(super) const FUNCTIONS: Functions = &[
 
 fn create<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let function = call.check_function(1)?;
-    let coroutine = Coroutine::with_function(call.context(), function);
+    let coroutine = new_coroutine(call, function);
     call.return_value(Value::Coroutine(coroutine))
+}
+
+/// A coroutine that will run `function`. It has the events of the running one's hook, though not the hook's function.
+fn new_coroutine<'gc>(call: &Call<'_, 'gc>, function: Value<'gc>) -> Coroutine<'gc> {
+    let coroutine = Coroutine::with_function(call.context(), function);
+    let hook = call.machine.coroutine.hook();
+    coroutine.set_hook(Value::Nil, hook.mask, hook.count);
+    coroutine
 }
 
 /// Why a coroutine cannot be resumed.
@@ -56,7 +64,7 @@ fn yield_values<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn wrap<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let function = call.check_function(1)?;
-    let coroutine = Coroutine::with_function(call.context(), function);
+    let coroutine = new_coroutine(call, function);
     let definition = NativeDefinition { name: "coroutine.wrap.resume", code: resume_wrapped };
     let native = Native::new(call.context(), definition, &[Value::Coroutine(coroutine)]);
     call.return_value(Value::Native(native))

@@ -3,6 +3,7 @@
 //! What belongs to native functions can be read but not changed: their slots and values are the state of Rust code.
 
 mod command;
+mod hook;
 mod info;
 
 use super::{Functions, name_permanent, set_field};
@@ -18,6 +19,7 @@ use crate::heap::value::Value;
 use crate::interpreter::Activation;
 
 pub(super) const FUNCTIONS: Functions = &[
+    ("debug.gethook", hook::get_hook),
     ("debug.getinfo", info::get_info),
     ("debug.getlocal", get_local),
     ("debug.getmetatable", get_metatable),
@@ -25,6 +27,7 @@ pub(super) const FUNCTIONS: Functions = &[
     ("debug.getupvalue", get_upvalue),
     ("debug.getuservalue", get_user_value),
     ("debug.setcstacklimit", set_c_stack_limit),
+    ("debug.sethook", hook::set_hook),
     ("debug.setlocal", set_local),
     ("debug.setmetatable", set_metatable),
     ("debug.setupvalue", set_upvalue),

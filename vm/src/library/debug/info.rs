@@ -97,7 +97,7 @@ fn describe<'gc>(
             info.set_string("namewhat", kind.unwrap_or_default().as_bytes())
         }
         b'r' => {
-            let (first, count) = activation.map_or((0, 0), Activation::transfer);
+            let (first, count) = activation.map_or((0, 0), |activation| activation.frame().transfer());
             info.set_integer("ftransfer", first)?;
             info.set_integer("ntransfer", count)
         }
