@@ -81,19 +81,19 @@ fn path_from_environment(context: Context<'_>, variable: &str, default: &str) ->
 
 // Slots of `require`, from the first scratch slot on.
 
-/// Where values are read to, and what assignments call.
-const VALUE: usize = 0;
-const SEARCHERS: usize = 1;
+const SEARCHERS: usize = 0;
 /// What the searchers had to say.
-const MESSAGE: usize = 2;
+const MESSAGE: usize = 1;
 /// The number of the searcher that is asked.
-const INDEX: usize = 3;
+const INDEX: usize = 2;
 /// Where a searcher is called, and where its loader is kept.
-const LOADER: usize = 4;
+const LOADER: usize = 3;
 /// What the searcher has given to its loader.
-const DATA: usize = 5;
-/// Where the loader is called.
-const MODULE: usize = 6;
+const DATA: usize = 4;
+/// Where the loader is called, and where the module is kept.
+const MODULE: usize = 5;
+/// Where values are read to, and where metamethods are called: above everything that has to stay.
+const VALUE: usize = 6;
 
 // States of `require`; 0 is the start.
 
@@ -112,7 +112,7 @@ fn require<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let key = Value::String(call.context().string(name));
     let loaded = Value::Table(call.context().registered().loaded);
     let mut state = call.state();
-    call.reserve(base + MODULE + 4)?;
+    call.reserve(base + VALUE + 4)?;
     loop {
         call.advance(state);
         match state {
