@@ -225,7 +225,7 @@ impl<'gc> Machine<'gc> {
                 Callee::Native(_) => None,
             };
             let mut message = b"variable '".to_vec();
-            message.extend_from_slice(name.unwrap_or(b"?"));
+            message.extend_from_slice(name.unwrap_or(b"(temporary)"));
             message.extend_from_slice(b"' got a non-closable value");
             return Err(self.runtime_error(&message));
         }

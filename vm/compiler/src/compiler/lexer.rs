@@ -55,9 +55,13 @@ impl<'s> Lexer<'s> {
         self.error(&[message, &self.near_text()[..]].concat())
     }
 
-    /// How a message ends that quotes `token`, the last one read: ` near 'x'`.
+    /// How a message ends that quotes `token`, the last one read: ` near 'x'`. PUC Lua has no words for a zero byte.
     pub(super) fn near(&self, token: Token) -> Vec<u8> {
-        if token.has_text() { self.near_text() } else { format!(" near {}", token.description()).into_bytes() }
+        match token {
+            Token::Character(0) => Vec::new(),
+            _ if token.has_text() => self.near_text(),
+            _ => format!(" near {}", token.description()).into_bytes(),
+        }
     }
 
     /// As [`Self::near`] for the text gathered so far, up to a zero byte as in C.
