@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use gc_arena::{Collect, Gc};
+use hashbrown::HashTable;
 
 use super::accounting::{HEADER_BYTES, note_freed};
 use super::string::LuaString;
@@ -56,6 +57,12 @@ impl Drop for ProtoObject<'_> {
     }
 }
 
+/// The string among `strings` that is equal to this one, which is added if there is none.
+fn shared<'gc>(string: LuaString<'gc>, strings: &mut HashTable<LuaString<'gc>>) -> LuaString<'gc> {
+    let entry = strings.entry(string.hash().into(), |other| *other == string, |other| other.hash().into());
+    *entry.or_insert(string).get()
+}
+
 fn nominal_bytes(parts: &FunctionParts) -> usize {
     HEADER_BYTES
         + 80
@@ -70,24 +77,30 @@ fn nominal_bytes(parts: &FunctionParts) -> usize {
 impl<'gc> Proto<'gc> {
     /// Puts a verified function and everything inside it on the heap.
     pub fn new(context: Context<'gc>, function: Verified) -> Self {
-        Self::from_parts(context, function.into_parts())
+        Self::from_parts(context, function.into_parts(), &mut HashTable::new())
     }
 
-    /// `parts` come from a `Verified`. Recursion is bounded by the verifier's nesting limit.
-    fn from_parts(context: Context<'gc>, parts: FunctionParts) -> Self {
+    /// `parts` come from a `Verified`. Recursion is bounded by the verifier's nesting limit. Equal long strings of a chunk are one
+    /// object: `long_strings` has those so far.
+    fn from_parts(context: Context<'gc>, parts: FunctionParts, long_strings: &mut HashTable<LuaString<'gc>>) -> Self {
         let bytes = nominal_bytes(&parts);
         context.accounting().charge(bytes);
-        let constant = |constant: Constant| match constant {
+        let constants = parts.constants.into_iter().map(|constant| match constant {
             Constant::Nil => Value::Nil,
             Constant::Boolean(boolean) => Value::Boolean(boolean),
             Constant::Integer(integer) => Value::Integer(integer),
             Constant::Float(float) => Value::Float(float),
-            Constant::String(bytes) => Value::String(context.string(&bytes)),
-        };
+            Constant::String(bytes) => {
+                let string = context.string(&bytes);
+                Value::String(if string.is_short() { string } else { shared(string, long_strings) })
+            }
+        });
+        let constants = constants.collect();
+        let mut child = |child| Self::from_parts(context, child, long_strings);
         let object = ProtoObject {
             code: parts.code.into_iter().map(Cell::new).collect(),
-            constants: parts.constants.into_iter().map(constant).collect(),
-            children: parts.functions.into_iter().map(|child| Self::from_parts(context, child)).collect(),
+            constants,
+            children: parts.functions.into_iter().map(&mut child).collect(),
             upvalues: parts.upvalues.into(),
             register_count: parts.register_count,
             parameter_count: parts.parameter_count,
