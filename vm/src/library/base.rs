@@ -1,7 +1,7 @@
 //! Basic functions (manual §6.1), except the protected calls and loading.
 
 use super::{Functions, collect_garbage, name_permanent, set_field};
-use crate::call::{Action, Call, append_number, number_to_string};
+use crate::call::{Action, Call, append_number, c_string, number_to_string};
 use crate::context::Context;
 use crate::error::Error;
 use crate::heap::native::{Native, NativeDefinition, Role};
@@ -291,8 +291,9 @@ fn warn<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let mut message = Vec::new();
     call.check_string(1)?;
     for index in 1..=call.arg_count() {
-        message.extend_from_slice(call.check_string(index)?.as_bytes());
+        message.extend_from_slice(c_string(call.check_string(index)?.as_bytes()));
     }
+    call.charge(message.len() / 16);
     let root = call.context().root();
     match (&message[..], call.arg_count()) {
         (b"@on", 1) => root.warnings_on.set(true),
