@@ -13,7 +13,7 @@ use std::cell::Cell;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::heap::coroutine::{Coroutine, FLAG_UNYIELDABLE, WANT_ALL};
+use crate::heap::coroutine::{Coroutine, WANT_ALL};
 use crate::heap::native::Native;
 use crate::heap::string::LuaString;
 use crate::heap::table::{Table, TableError};
@@ -211,11 +211,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         want: i32,
         state: u32,
     ) -> Result<Action, Error<'gc>> {
-        let frame = self.machine.top_frame_mut();
-        if frame.flags & FLAG_UNYIELDABLE == 0 {
-            frame.flags |= FLAG_UNYIELDABLE;
-            self.machine.state_mut().unyieldable += 1;
-        }
+        self.machine.refuse_yields();
         self.call(at, function, args, want, state)
     }
 

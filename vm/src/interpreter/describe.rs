@@ -7,6 +7,7 @@ use super::Machine;
 use super::activation::Activation;
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::{Opcode, Operand, Trailing};
+use crate::call::c_string;
 use crate::error::Error;
 use crate::heap::coroutine::{Callee, Frame};
 use crate::heap::proto::Proto;
@@ -89,7 +90,7 @@ impl<'gc> Machine<'gc> {
     /// The name of a value's type, a `__name` in its metatable included.
     pub(crate) fn type_name_of(&self, value: Value<'gc>) -> Vec<u8> {
         match (value, self.context.metamethod(value, Metamethod::Name)) {
-            (Value::Table(_) | Value::Userdata(_), Value::String(name)) => name.as_bytes().to_vec(),
+            (Value::Table(_) | Value::Userdata(_), Value::String(name)) => c_string(name.as_bytes()).to_vec(),
             _ => value.type_name().into(),
         }
     }

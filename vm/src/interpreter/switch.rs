@@ -4,7 +4,7 @@ use super::calls::NATIVE_CALLS_MAX;
 use super::{Flow, Machine, Stop};
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
-use crate::heap::coroutine::{Coroutine, STACK_SLOTS_MAX, Status, WANT_ALL};
+use crate::heap::coroutine::{Coroutine, FLAG_UNYIELDABLE, STACK_SLOTS_MAX, Status, WANT_ALL};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
 
@@ -17,6 +17,7 @@ fn run_closer<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == STATE_FAILED {
         call.machine.top_frame_mut().flags |= FAILED_CLOSER;
     }
+    call.machine.refuse_yields();
     if call.close_step(error)? {
         return Ok(Action::Entered);
     }
@@ -162,6 +163,15 @@ impl<'gc> Machine<'gc> {
             self.top_frame_mut().flags |= FAILED_CLOSER;
         }
         Ok(Flow::Enter)
+    }
+
+    /// Until the top frame is done, `coroutine.yield` is refused in what it calls.
+    pub(crate) fn refuse_yields(&mut self) {
+        let frame = self.top_frame_mut();
+        if frame.flags & FLAG_UNYIELDABLE == 0 {
+            frame.flags |= FLAG_UNYIELDABLE;
+            self.state_mut().unyieldable += 1;
+        }
     }
 
     /// Whether `coroutine.yield` would work here.

@@ -52,16 +52,24 @@ fn print<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let mut text = Vec::new();
     let done = call.state() as usize;
     if done > 0 {
-        text.extend_from_slice(shown(call)?.as_bytes());
+        let shown = shown(call)?;
+        if done > 1 {
+            text.push(b'\t');
+        }
+        text.extend_from_slice(shown.as_bytes());
     }
     for index in done + 1..=call.arg_count() {
+        let value = call.arg(index);
+        let end = text.len();
         if index > 1 {
             text.push(b'\t');
         }
-        let value = call.arg(index);
         if let Some(handler) = append_text(call.context(), value, &mut text) {
-            call.context().root().host.borrow_mut().write(&text);
-            return call.call(call.scratch(), handler, &[value], 1, index as u32);
+            let at = call.scratch();
+            call.reserve(at + 2)?;
+            // The tab is written when there is something behind it.
+            call.context().root().host.borrow_mut().write(&text[..end]);
+            return call.call_unyieldable(at, handler, &[value], 1, index as u32);
         }
     }
     text.push(b'\n');
@@ -93,7 +101,7 @@ pub(crate) fn append_text<'gc>(context: Context<'gc>, value: Value<'gc>, text: &
         Value::Boolean(false) => text.extend_from_slice(b"false"),
         _ => {
             match context.metamethod(value, Metamethod::Name) {
-                Value::String(name) => text.extend_from_slice(name.as_bytes()),
+                Value::String(name) => text.extend_from_slice(c_string(name.as_bytes())),
                 _ => text.extend_from_slice(value.type_name().as_bytes()),
             }
             text.extend_from_slice(b": ");
@@ -122,7 +130,7 @@ fn to_string<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let mut text = Vec::new();
     match append_text(call.context(), value, &mut text) {
         None if matches!(value, Value::String(_)) => call.return_value(value),
-        Some(handler) => call.call(call.scratch(), handler, &[value], 1, 1),
+        Some(handler) => call.call_unyieldable(call.scratch(), handler, &[value], 1, 1),
         None => {
             let string = call.context().string_from(text);
             call.return_value(Value::String(string))
@@ -280,7 +288,7 @@ fn sequence_step<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         match call.machine.index(call.arg(1), index)? {
             Indexed::Value(value) => value,
             Indexed::Call(handler, object) => {
-                return call.call(call.scratch(), handler, &[object, index], 1, 1);
+                return call.call_unyieldable(call.scratch(), handler, &[object, index], 1, 1);
             }
         }
     };
