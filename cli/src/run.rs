@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cu_vm::{Context, Handle, Host, Options, RunError, Step, Table, Value, Vm};
+use cu_vm::{Context, Handle, Host, Options, RunError, Step, Table, Value, Vm, chunk_of_file};
 
 use crate::arguments::Arguments;
 use crate::error::{Error, system_reason};
@@ -150,7 +150,7 @@ pub fn source_of_file(path: &Path) -> Result<(Vec<u8>, String), Error> {
     let mut file = std::fs::File::open(path).map_err(|error| failure("open", &error))?;
     let mut source = Vec::new();
     file.read_to_end(&mut source).map_err(|error| failure("read", &error))?;
-    Ok((without_first_comment(source), format!("@{}", path.display())))
+    Ok((chunk_of_file(&source).to_vec(), format!("@{}", path.display())))
 }
 
 /// All of the standard input stream.
@@ -161,21 +161,7 @@ pub fn source_of_stdin() -> Result<Vec<u8>, Error> {
         path: "stdin".into(),
         reason: system_reason(&error),
     })?;
-    Ok(without_first_comment(source))
-}
-
-/// What a file's chunk is: without a byte order mark, and without a first line that starts with `#` (manual §7). That line's
-/// end stays, so that line numbers are right.
-fn without_first_comment(mut source: Vec<u8>) -> Vec<u8> {
-    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-    if source.starts_with(BYTE_ORDER_MARK) {
-        source.drain(..BYTE_ORDER_MARK.len());
-    }
-    if source.first() == Some(&b'#') {
-        let end = source.iter().position(|&byte| byte == b'\n').unwrap_or(source.len());
-        source.drain(..end);
-    }
-    source
+    Ok(chunk_of_file(&source).to_vec())
 }
 
 /// `arg`: the script at 0, its arguments from 1 on, what came before it at negative indices.

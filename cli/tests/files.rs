@@ -151,3 +151,43 @@ fn a_deterministic_run_has_no_files() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "nil\tnil\tnil\tnil\n");
     assert_eq!(output.status.code(), Some(6));
 }
+
+#[test]
+fn binary_chunks_are_programs() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let code = "local chunk = string.dump(function(...) print('binary', ...) end)
+        local function write(name, ...) assert(io.open(name, 'wb')):write(...):close() end
+        write('plain', chunk) write('commented', '#!/usr/bin/env cu\\n', chunk) write('cut', chunk:sub(1, -2))";
+    let output = run(folder.path(), &[], code, Stdio::null(), b"");
+    assert_eq!(output.status.code(), Some(0));
+    for (name, stdout, stderr) in [
+        ("plain", "binary\tx\n", ""),
+        ("commented", "binary\tx\n", ""),
+        ("cut", "", "cu: cut: bad binary format (truncated chunk)\n"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_cu"))
+            .args([name, "x"])
+            .current_dir(folder.path())
+            .output()
+            .expect("cu starts");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), stdout, "{name}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), stderr, "{name}");
+    }
+}
+
+#[test]
+fn modules_are_found_by_the_environment() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    fs::write(folder.path().join("module.x"), "print('loading', ...) return 'module'").expect("the folder takes files");
+    for (variable, path) in [("LUA_PATH", "./?.x"), ("LUA_PATH_5_4", ";;./?.x")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_cu"))
+            .args(["-e", "print(require 'module')"])
+            .current_dir(folder.path())
+            .env_remove("LUA_PATH_5_4")
+            .env(variable, path)
+            .output()
+            .expect("cu starts");
+        let expected = "loading\tmodule\t./module.x\nmodule\t./module.x\n";
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{variable}");
+    }
+}

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cu_vm::chunk_of_file;
+
 /// A program and what the reference interpreter recorded for it.
 pub struct Fixture {
     pub area: String,
@@ -57,19 +59,10 @@ fn read(area: &Path, program: &Path) -> Fixture {
     Fixture {
         area: text(area),
         name: text(program),
-        source: without_first_comment(content(program)),
+        source: chunk_of_file(&content(program)).to_vec(),
         output: content(&program.with_extension("out")),
         error: error.exists().then(|| without_line_end(content(&error))),
     }
-}
-
-/// A script as a host gives it to the compiler: a first line that starts with `#` is left out, its end stays (manual §7).
-fn without_first_comment(mut script: Vec<u8>) -> Vec<u8> {
-    if script.first() == Some(&b'#') {
-        let end = script.iter().position(|&byte| byte == b'\n');
-        script.drain(..end.unwrap_or(script.len()));
-    }
-    script
 }
 
 fn without_line_end(mut text: Vec<u8>) -> Vec<u8> {
