@@ -241,29 +241,36 @@ fn search_preloaded<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>>
 type Found = Result<Vec<u8>, Vec<u8>>;
 
 /// Searches a path for the file of a module, in two states: the field of `package` that holds the path is read, perhaps by a
-/// metamethod, into the first scratch slot, then the files are tried.
-macro_rules! find_file {
-    ($call:ident, $name:expr, $field:literal) => {{
-        let at = $call.scratch();
-        $call.reserve(at + 1)?;
-        if $call.state() == 0 {
-            let (package, key) = ($call.upvalue(0), Value::String($call.context().string($field)));
-            step!($call.read(at, package, key, 1));
+/// metamethod, into the first scratch slot, then the files are tried. Without a file, what the searcher is to do.
+fn find_file<'gc>(
+    call: &mut Call<'_, 'gc>,
+    name: &[u8],
+    field: &'static str,
+) -> Result<Result<Vec<u8>, Action>, Error<'gc>> {
+    let at = call.scratch();
+    call.reserve(at + 1)?;
+    if call.state() == 0 {
+        let (package, key) = (call.upvalue(0), Value::String(call.context().string(field.as_bytes())));
+        if let Some(action) = call.read(at, package, key, 1)? {
+            return Ok(Err(action));
         }
-        let mut path = Vec::new();
-        match $call.slot(at) {
-            value @ (Value::String(_) | Value::Integer(_) | Value::Float(_)) => append_string(value, &mut path),
-            _ => return Err($call.error([b"'package.", &$field[..], b"' must be a string"].concat())),
-        }
-        search($call, $name, c_string(&path), b".", b"/")?
-    }};
+    }
+    let mut path = Vec::new();
+    match call.slot(at) {
+        value @ (Value::String(_) | Value::Integer(_) | Value::Float(_)) => append_string(value, &mut path),
+        _ => return Err(call.error([b"'package.", field.as_bytes(), b"' must be a string"].concat())),
+    }
+    Ok(match search(call, name, c_string(&path), b".", b"/")? {
+        Ok(file) => Ok(file),
+        Err(message) => Err(return_string(call, message)?),
+    })
 }
 
 fn search_lua<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let name = c_string(call.check_string(1)?.as_bytes());
-    let file = match find_file!(call, name, b"path") {
+    let file = match find_file(call, name, "path")? {
         Ok(file) => file,
-        Err(message) => return return_string(call, message),
+        Err(action) => return Ok(action),
     };
     match load_path(call, Some(&file), b"bt", None)? {
         Ok(loader) => {
@@ -276,21 +283,23 @@ fn search_lua<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn search_c<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let name = c_string(call.check_string(1)?.as_bytes());
-    match find_file!(call, name, b"cpath") {
-        Ok(file) => Err(loading_error(call, name, &file, NO_LIBRARIES.as_bytes())),
-        Err(message) => return_string(call, message),
-    }
+    refuse_library(call, name, name)
 }
 
 /// Searches for the library of a submodule's root.
 fn search_c_root<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let name = c_string(call.check_string(1)?.as_bytes());
-    let Some(dot) = name.iter().position(|byte| *byte == b'.') else {
-        return call.return_none();
-    };
-    match find_file!(call, &name[..dot], b"cpath") {
+    match name.iter().position(|byte| *byte == b'.') {
+        Some(dot) => refuse_library(call, name, &name[..dot]),
+        None => call.return_none(),
+    }
+}
+
+/// A library with the name `root` would hold the module, but libraries cannot be loaded.
+fn refuse_library<'gc>(call: &mut Call<'_, 'gc>, name: &[u8], root: &[u8]) -> Result<Action, Error<'gc>> {
+    match find_file(call, root, "cpath")? {
         Ok(file) => Err(loading_error(call, name, &file, NO_LIBRARIES.as_bytes())),
-        Err(message) => return_string(call, message),
+        Err(action) => Ok(action),
     }
 }
 
