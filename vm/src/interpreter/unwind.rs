@@ -89,10 +89,10 @@ impl<'gc> Machine<'gc> {
     fn protecting_frame(&self) -> Option<usize> {
         let frames = &self.state().frames;
         (0..frames.len()).rev().find(|&index| match frames[index].callee {
-            Callee::Native(native) if native.role().is_protected() => {
-                (index + 1 < frames.len() || frames[index].state != 0) && !frames[index].is_hooked()
+            Callee::Native(native) => {
+                native.role().is_protected() && frames[index].state != 0 && !frames[index].is_hooked()
             }
-            _ => false,
+            Callee::Lua(_) => false,
         })
     }
 
