@@ -616,7 +616,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                                 (&Value::Integer(index), &Value::Integer(rounds), &Value::Integer(step)) => {
                                     if rounds as u64 > 0 {
                                         let index = index.wrapping_add(step);
-                                        *base.add(i.a() + 1) = Value::Integer(rounds - 1);
+                                        *base.add(i.a() + 1) = Value::Integer(rounds.wrapping_sub(1));
                                         a!() = Value::Integer(index);
                                         *base.add(i.a() + 3) = Value::Integer(index);
                                         jump!((*pc).get());

@@ -34,7 +34,8 @@ impl<'gc> Machine<'gc> {
         if step == 0.0 {
             return Err(self.runtime_error(b"'for' step is zero"));
         }
-        if if step > 0.0 { limit < start } else { start < limit } || limit.is_nan() || start.is_nan() {
+        // With a NaN both comparisons are false: the body runs once, as in PUC Lua.
+        if if step > 0.0 { limit < start } else { start < limit } {
             return Ok(false);
         }
         self.set_slot(first, Value::Float(start));
@@ -53,7 +54,6 @@ impl<'gc> Machine<'gc> {
                 let rounded = if step > 0 { float.floor() } else { float.ceil() };
                 match float_to_integer(rounded) {
                     Some(limit) => limit,
-                    None if float.is_nan() => return Ok(None),
                     None if float > 0.0 && step < 0 => return Ok(None),
                     None if float > 0.0 => i64::MAX,
                     None if step > 0 => return Ok(None),
