@@ -309,13 +309,15 @@ impl<'gc> Table<'gc> {
         length
     }
 
-    /// A border in an array part that ends in nil: near the last one if possible, else by bisection.
+    /// A border in an array part that ends in nil: near the last one if there was one, before a single nil at the end, else by
+    /// bisection. So a constructor with nils in it has the length that PUC Lua finds.
     fn border_in_array(self) -> usize {
         let array = &self.parts().array;
         let filled = |count: usize| count == 0 || !array[count - 1].is_nil();
         let is_border = |count: usize| count < array.len() && filled(count) && array[count].is_nil();
         let last = self.0.border.get() as usize;
-        for candidate in [last, last.wrapping_sub(1), last + 1] {
+        let near = if last == 0 { [array.len() - 1; 3] } else { [last, last - 1, last + 1] };
+        for candidate in near {
             if is_border(candidate) {
                 self.0.border.set(candidate as u32);
                 return candidate;
@@ -341,13 +343,11 @@ impl<'gc> Table<'gc> {
     /// [`InvalidKey`] if the table never held `key`.
     pub fn next(self, key: Value<'gc>) -> Result<Option<(Value<'gc>, Value<'gc>)>, InvalidKey> {
         let parts = self.parts();
-        let key = match key {
-            Value::Float(float) => float_to_integer(float).map_or(key, Value::Integer),
-            _ => key,
-        };
         let start = match key {
             Value::Nil => 0,
             Value::Integer(integer) if integer >= 1 && integer as u64 <= parts.array.len() as u64 => integer as usize,
+            // No key of a table is such a float: it became an integer when it was assigned.
+            Value::Float(float) if float_to_integer(float).is_some() => return Err(InvalidKey),
             _ => {
                 let last = self.0.last_visited.get() as usize;
                 let number = match parts.entries.get(last) {
@@ -421,7 +421,7 @@ impl<'gc> Table<'gc> {
         if self.replace_integer(key, value) {
             return Ok(());
         }
-        if key as u64 == self.parts().array.len() as u64 + 1 && !value.is_nil() {
+        if self.parts().is_next(key) && !value.is_nil() {
             return self.push(context, key, value);
         }
         self.set_hashed(context, Value::Integer(key), value)
@@ -476,6 +476,7 @@ impl<'gc> Table<'gc> {
             || length == parts.array.capacity()
             || parts.integer_keys > 0
             || value.is_nil()
+            || parts.ends_in_nil()
         {
             return false;
         }
@@ -535,7 +536,7 @@ impl<'gc> Table<'gc> {
                 if self.replace_integer(integer, value) {
                     return Ok(());
                 }
-                if integer as u64 == self.parts().array.len() as u64 + 1 {
+                if self.parts().is_next(integer) {
                     return self.push(context, integer, value);
                 }
             }

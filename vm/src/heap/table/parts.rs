@@ -33,6 +33,18 @@ impl<'gc> Parts<'gc> {
         self.array.capacity() * VALUE_BYTES + self.entries.capacity() * ENTRY_BYTES + self.index.len() * 4
     }
 
+    /// Whether the array part grows by this key. Not over a nil at its end: that would make `#` find borders that PUC Lua does
+    /// not find.
+    #[inline]
+    pub(super) fn is_next(&self, key: i64) -> bool {
+        key as u64 == self.array.len() as u64 + 1 && !self.ends_in_nil()
+    }
+
+    #[inline(always)]
+    pub(super) fn ends_in_nil(&self) -> bool {
+        matches!(self.array.last(), Some(Value::Nil))
+    }
+
     pub(super) fn reserve_array(&mut self, accounting: &Accounting, capacity: usize) -> Result<(), OutOfMemory> {
         let added = (capacity - self.array.capacity()) * VALUE_BYTES;
         if added > LARGE_BYTES {
