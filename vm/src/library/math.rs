@@ -141,7 +141,11 @@ fn fmod<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let result = match (call.arg(1), call.arg(2)) {
         (Value::Integer(_), Value::Integer(0)) => return Err(call.arg_error(2, "zero")),
         (Value::Integer(a), Value::Integer(b)) => Value::Integer(a.wrapping_rem(b)),
-        _ => Value::Float(call.check_float(1)? % call.check_float(2)?),
+        _ => {
+            // In the order in which compiled C evaluates them, which tells which of two wrong ones is named.
+            let divisor = call.check_float(2)?;
+            Value::Float(call.check_float(1)? % divisor)
+        }
     };
     call.return_value(result)
 }

@@ -155,7 +155,7 @@ fn remove<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 let size = call.length_in(base)?;
                 let position = call.opt_integer(2, size)?;
                 if position != size && (position as u64).wrapping_sub(1) > size as u64 {
-                    return Err(call.arg_error(1, "position out of bounds"));
+                    return Err(call.arg_error(2, "position out of bounds"));
                 }
                 if let Some(table) = plain_table(call, object) {
                     let removed = remove_plain(call, table, position, size)?;
