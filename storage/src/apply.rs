@@ -231,6 +231,7 @@ async fn create_index(means: &mut Means<'_>, collection: u32, definition: &Index
     let mut core = engine.core.borrow_mut();
     built.root = builder.finish(&mut core.pager);
     let state = means.catalog.state_mut(collection)?;
+    state.shape += 1;
     match old {
         Some((position, pages)) => {
             pages.into_iter().for_each(|id| core.pager.release(id));
@@ -292,7 +293,9 @@ async fn drop_index(means: &mut Means<'_>, collection: u32, name: &str) -> Resul
     let pages = tree_pages(means.engine, state.indexes[position].root).await?;
     let mut core = means.engine.core.borrow_mut();
     pages.into_iter().for_each(|id| core.pager.release(id));
-    means.catalog.state_mut(collection)?.indexes.remove(position);
+    let state = means.catalog.state_mut(collection)?;
+    state.shape += 1;
+    state.indexes.remove(position);
     Ok(true)
 }
 

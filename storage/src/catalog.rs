@@ -20,6 +20,8 @@ pub(crate) struct CollectionState {
     pub indexes: Vec<IndexState>,
     /// Counts the changes since this process has read the Collection.
     pub version: u64,
+    /// Counts the changes to its indexes.
+    pub shape: u64,
     /// Not yet as the catalog's tree has it.
     pub changed: bool,
 }
@@ -56,6 +58,7 @@ impl Catalog {
             count: 0,
             indexes: Vec::new(),
             version: 0,
+            shape: 0,
             changed: true,
         });
         Ok(())
@@ -131,6 +134,7 @@ impl CollectionState {
             count: number_of(&entry, "count")?,
             indexes,
             version: 0,
+            shape: 0,
             changed: false,
         })
     }

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::rc::Rc;
 
+use crate::aggregate::Aggregate;
 use crate::backend::Backend;
 use crate::catalog::CollectionState;
 use crate::check::{self, CheckReport};
@@ -11,10 +12,12 @@ use crate::cursor::{Direction, KeyRange};
 use crate::document::{Document, Encoded};
 use crate::engine::{ATTEMPTS_MAX, Engine, Options, View};
 use crate::error::{Error, Result};
+use crate::filter::Filter;
 use crate::gate::Gate;
 use crate::index::{IndexDefinition, IndexState};
 use crate::key::{decode_key, encode_key};
 use crate::operation::{Operation, Outcome};
+use crate::prepared::Prepared;
 use crate::query::{self, Query, QueryResult, Row};
 use crate::transaction::Transaction;
 
@@ -223,12 +226,36 @@ impl Database {
 
     /// Runs a query.
     pub async fn query(&self, query: &Query) -> Result<QueryResult> {
+        let results = &self.engine.results;
         self.engine
             .read(async |view| {
                 let state = view.catalog.find(&query.collection).map(|state| &**state);
-                query::run(&self.engine, view.generation, state, query).await
+                let known = state.and_then(|state| results.borrow_mut().get(query, view.generation, state));
+                if let Some(known) = known {
+                    return Ok(known);
+                }
+                let result = query::run(&self.engine, view.generation, state, query).await?;
+                if let Some(state) = state {
+                    results.borrow_mut().put(query, view.generation, state, &result);
+                }
+                Ok(result)
             })
             .await
+    }
+
+    /// How many documents pass a filter.
+    pub async fn count(&self, collection: &str, filter: Filter) -> Result<u64> {
+        let query = Query { aggregates: vec![Aggregate::count("count")], ..Query::new(collection, filter) };
+        Ok(self.query(&query).await?.plan.rows_matched)
+    }
+
+    /// Prepares a query that is run many times, with [`parameter`](crate::parameter)s for values that change.
+    pub fn prepare(&self, query: Query) -> Result<Prepared> {
+        Prepared::new(self.clone(), query)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// All Collections in order of name.

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use crate::apply::{Means, apply};
 use crate::backend::{Backend, Checkpoint, Stored};
 use crate::btree;
+use crate::cache::ResultCache;
 use crate::catalog::Catalog;
 use crate::control::Control;
 use crate::cursor::{Cursor, Direction, Entry, KeyRange};
@@ -36,6 +37,8 @@ pub struct Options {
     pub checkpoint_log_bytes: usize,
     /// A commit that brings the pages waiting for a checkpoint to this size is followed by one.
     pub checkpoint_dirty_bytes: usize,
+    /// Rows of earlier queries kept for the case that the same query comes again; 0 keeps none.
+    pub result_cache_bytes: usize,
 }
 
 impl Default for Options {
@@ -45,6 +48,7 @@ impl Default for Options {
             cache_bytes_max: 4 << 20,
             checkpoint_log_bytes: 1 << 20,
             checkpoint_dirty_bytes: 1 << 20,
+            result_cache_bytes: 128 << 10,
         }
     }
 }
@@ -61,6 +65,7 @@ pub(crate) struct Engine {
     pub options: Options,
     pub core: RefCell<Core>,
     pub writer: Rc<Gate>,
+    pub results: RefCell<ResultCache>,
 }
 
 pub(crate) struct Core {
@@ -124,7 +129,8 @@ impl Engine {
             free_chain: Vec::new(),
             views: Rc::default(),
         };
-        let engine = Engine { backend, options, core: RefCell::new(core), writer: Rc::default() };
+        let results = RefCell::new(ResultCache::new(options.result_cache_bytes));
+        let engine = Engine { backend, options, core: RefCell::new(core), writer: Rc::default(), results };
         engine.reload().await?;
         Ok(engine)
     }

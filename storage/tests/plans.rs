@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use cu_storage::{
     Aggregate, BatchOptions, Database, Direction, Document, DocumentRef, Filter, Function, IndexDefinition, IndexKind,
     MemoryBackend, Operation, Operator, Options, Query, QueryResult, Sort, Using, block_on, compare, decode_key,
+    parameter,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -485,4 +486,79 @@ fn the_cheapest_way_is_taken() {
         let scanned = block_on(database.query(&scanned)).unwrap();
         assert_rows(&rows_of(&result), &rows_of(&scanned), "the same rows");
     }
+}
+
+#[test]
+fn a_result_is_kept_until_its_collection_changes() {
+    let store = MemoryBackend::new();
+    let open = || block_on(Database::open(store.clone(), tiny(256))).unwrap();
+    let database = open();
+    let set = |database: &Database, collection: &str, n: i64| {
+        block_on(database.set(collection, &n.into(), &Document::map([("a", n.into())]))).unwrap();
+    };
+    let query = Query::new("people", Filter::field("a", Operator::Less, 10));
+    let run = |database: &Database| {
+        let result = block_on(database.query(&query)).unwrap();
+        (result.rows.len(), result.plan.cached)
+    };
+    set(&database, "people", 1);
+    assert_eq!(run(&database), (1, false));
+    assert_eq!(run(&database), (1, true));
+    set(&database, "others", 1);
+    assert_eq!(run(&database), (1, true));
+    set(&database, "people", 2);
+    assert_eq!(run(&database), (2, false));
+    // A transaction that is rolled back, and another one that changes as much.
+    let mut transaction = block_on(database.begin()).unwrap();
+    block_on(transaction.set("people", &3.into(), &Document::map([("a", 3.into())]))).unwrap();
+    assert_eq!(block_on(transaction.query(&query)).unwrap().rows.len(), 3);
+    transaction.rollback();
+    assert_eq!(run(&database), (2, true));
+    set(&database, "people", 30);
+    assert_eq!(run(&database), (2, false));
+    // Another connection.
+    let other = open();
+    set(&other, "people", 4);
+    assert_eq!(run(&other), (3, false));
+    block_on(other.checkpoint()).unwrap();
+    block_on(database.refresh()).unwrap();
+    assert_eq!(run(&database), (3, false));
+    assert_eq!(run(&database), (3, true));
+    let explained = Query { explain: true, ..query.clone() };
+    assert!(!block_on(database.query(&explained)).unwrap().plan.cached);
+}
+
+#[test]
+fn a_prepared_query_follows_its_values_and_the_indexes() {
+    let database = block_on(Database::open(MemoryBackend::new(), Options::default())).unwrap();
+    let filter = Filter::And(vec![
+        Filter::field("a", Operator::Between, Document::Array(vec![parameter(0), parameter(1)])),
+        Filter::field("b", Operator::Equal, parameter(2)),
+    ]);
+    let prepared = database.prepare(Query::new("people", filter)).unwrap();
+    let run = |low: i64, high: i64, b: i64| {
+        let result = block_on(prepared.run(&[low.into(), high.into(), b.into()])).unwrap();
+        let keys: Vec<i64> = result
+            .rows
+            .iter()
+            .map(|row| if let Document::Integer(key) = row.key { key } else { panic!("a number") })
+            .collect();
+        (keys, result.plan.access)
+    };
+    assert_eq!(run(0, 9, 1), (vec![], "none"));
+    let rows: Vec<Operation> = (0..100i64)
+        .map(|n| Operation::set("people", n, &Document::map([("a", n.into()), ("b", (n % 2).into())])).unwrap())
+        .collect();
+    block_on(database.batch(&rows, &BatchOptions::default())).unwrap();
+    assert_eq!(run(0, 5, 1), (vec![1, 3, 5], "scan"));
+    block_on(database.create_index("people", &IndexDefinition::new(&["a"], IndexKind::Btree))).unwrap();
+    for _ in 0..2 {
+        assert_eq!(run(0, 5, 1), (vec![1, 3, 5], "index"));
+        assert_eq!(run(4, 6, 0), (vec![4, 6], "index"));
+    }
+    block_on(database.drop_index("people", "a")).unwrap();
+    assert_eq!(run(4, 6, 0), (vec![4, 6], "scan"));
+    assert!(block_on(prepared.run(&[])).is_err());
+    let bad = Query::new("people", Filter::field("a", Operator::Between, 1));
+    assert!(database.prepare(bad).is_err());
 }

@@ -129,5 +129,11 @@ pub fn assert_holds(database: &Database, model: &Model) {
 
 /// Pages and caches so small that everything rare is frequent.
 pub fn tiny(page_size: usize) -> Options {
-    Options { page_size, cache_bytes_max: page_size * 4, checkpoint_log_bytes: 2000, checkpoint_dirty_bytes: 8000 }
+    Options {
+        page_size,
+        cache_bytes_max: page_size * 4,
+        checkpoint_log_bytes: 2000,
+        checkpoint_dirty_bytes: 8000,
+        ..Options::default()
+    }
 }

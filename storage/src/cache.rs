@@ -1,0 +1,75 @@
+//! The result cache: rows of queries by the version of their Collection. A commit that touches the Collection makes what is
+//! kept about it useless, so nothing has to be told about changes.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::catalog::CollectionState;
+use crate::query::{Plan, Query, QueryResult};
+
+/// Results, the latest used last.
+#[derive(Default)]
+pub(crate) struct ResultCache {
+    bytes_max: usize,
+    bytes: usize,
+    entries: VecDeque<Cached>,
+}
+
+struct Cached {
+    query: Query,
+    generation: u64,
+    collection: (u32, u64),
+    result: Rc<QueryResult>,
+    bytes: usize,
+}
+
+/// What one result costs beside its rows, about.
+const BYTES_PER_RESULT: usize = 512;
+const BYTES_PER_ROW: usize = 80;
+
+impl ResultCache {
+    pub fn new(bytes_max: usize) -> ResultCache {
+        ResultCache { bytes_max, ..ResultCache::default() }
+    }
+
+    /// The rows of a query over this state of a Collection.
+    pub fn get(&mut self, query: &Query, generation: u64, state: &CollectionState) -> Option<QueryResult> {
+        if query.explain {
+            return None;
+        }
+        let is_same = |cached: &Cached| {
+            cached.collection.0 == state.id && cached.generation == generation && cached.query == *query
+        };
+        let position = self.entries.iter().position(is_same)?;
+        let cached = self.entries.remove(position)?;
+        if cached.collection.1 != state.version {
+            self.bytes -= cached.bytes;
+            return None;
+        }
+        let result = cached.result.clone();
+        self.entries.push_back(cached);
+        let plan = Plan { cached: true, entries_examined: 0, rows_examined: 0, ..result.plan.clone() };
+        Some(QueryResult { plan, ..(*result).clone() })
+    }
+
+    pub fn put(&mut self, query: &Query, generation: u64, state: &CollectionState, result: &QueryResult) {
+        let rows = result.rows.iter().map(|row| row.value.as_bytes().len() + BYTES_PER_ROW);
+        let bytes = BYTES_PER_RESULT + rows.sum::<usize>();
+        // One result may not drive out all others.
+        if query.explain || bytes > self.bytes_max / 4 {
+            return;
+        }
+        self.bytes += bytes;
+        self.entries.push_back(Cached {
+            query: query.clone(),
+            generation,
+            collection: (state.id, state.version),
+            result: Rc::new(result.clone()),
+            bytes,
+        });
+        while self.bytes > self.bytes_max {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.bytes;
+        }
+    }
+}
