@@ -24,6 +24,8 @@ const BUILD_ENTRIES_PER_STEP: usize = 512;
 /// What a change may need besides the database.
 pub(crate) struct Means<'a> {
     pub engine: &'a Engine,
+    /// Of the state that the changes go on top of.
+    pub generation: u64,
     pub catalog: &'a mut Catalog,
     /// Set while a change is half done.
     pub broken: &'a mut bool,
@@ -57,7 +59,7 @@ struct Difference {
 
 /// Puts a document, or removes it.
 async fn write(means: &mut Means<'_>, collection: u32, key: &[u8], value: Option<&[u8]>) -> Result<bool> {
-    let engine = means.engine;
+    let Means { engine, generation, .. } = *means;
     let state = means.catalog.state(collection)?;
     if state.indexes.iter().any(|index| index.built) {
         let Some(differences) = differences(means, collection, key, value).await? else {
@@ -72,13 +74,13 @@ async fn write(means: &mut Means<'_>, collection: u32, key: &[u8], value: Option
     let state = means.catalog.state_mut(collection)?;
     let changed = match value {
         Some(value) => {
-            let (root, new) = engine.run(|core| btree::insert(&mut core.pager, state.root, key, value)).await?;
+            let (root, new) = engine.run_over(generation, |pager| btree::insert(pager, state.root, key, value)).await?;
             state.root = root;
             state.count += u64::from(new);
             true
         }
         None => {
-            let root = engine.run(|core| btree::remove(&mut core.pager, state.root, key)).await?;
+            let root = engine.run_over(generation, |pager| btree::remove(pager, state.root, key)).await?;
             if let Some(root) = root {
                 state.root = root;
                 state.count = state.count.saturating_sub(1);
@@ -98,7 +100,7 @@ async fn differences(
     value: Option<&[u8]>,
 ) -> Result<Option<Vec<Difference>>> {
     let state = means.catalog.state(collection)?;
-    let old = means.engine.run(|core| btree::get(&mut core.pager, state.root, key)).await?;
+    let old = means.engine.run_over(means.generation, |pager| btree::get(pager, state.root, key)).await?;
     if value.is_none() && old.is_none() {
         return Ok(None);
     }
@@ -120,7 +122,7 @@ async fn differences(
             && let Some(value) = value
         {
             for stem in &added {
-                check_unique(means.engine, state.root, index, stem, key, value).await?;
+                check_unique(means, state.root, index, stem, key, value).await?;
             }
         }
         all.push(Difference { position, removed, added });
@@ -130,22 +132,23 @@ async fn differences(
 
 /// Fails when another document than the one under `key` agrees with `value` in the index's fields.
 async fn check_unique(
-    engine: &Engine,
+    means: &Means<'_>,
     data: PageId,
     index: &IndexState,
     stem: &[u8],
     key: &[u8],
     value: &[u8],
 ) -> Result<()> {
+    let Means { engine, generation, .. } = *means;
     let definition = &index.definition;
     let duplicate = || Error::Duplicate { index: definition.name.clone() };
     let page_size = engine.core.borrow().pager.page_size();
     // Documents that agree for certain end the search; of others only the documents themselves tell.
     let (certain, others) = engine
-        .run(|core| {
+        .run_over(generation, |pager| {
             let mut cursor = Cursor::new(index.root, entries::run_range(page_size, stem), Direction::Forward);
             let mut others = Vec::new();
-            while let Some(entry) = cursor.next(&mut core.pager)? {
+            while let Some(entry) = cursor.next(pager)? {
                 let entry = IndexEntry::read(definition, page_size, &entry)?;
                 if entry.stem.is_some_and(|other| other != stem) {
                     continue;
@@ -170,7 +173,7 @@ async fn check_unique(
     let whole = IndexDefinition { kind: IndexKind::Btree, ..definition.clone() };
     let mine = whole.stems(DocumentRef::new(value))?;
     for other in others {
-        let document = engine.run(|core| btree::get(&mut core.pager, data, &other)).await?;
+        let document = engine.run_over(generation, |pager| btree::get(pager, data, &other)).await?;
         let document = document.ok_or(Error::CorruptRecord("an index names a document that is not there"))?;
         let theirs = whole.stems(DocumentRef::new(&document))?;
         if mine.iter().any(|stem| theirs.binary_search(stem).is_ok()) {
@@ -181,17 +184,17 @@ async fn check_unique(
 }
 
 async fn change_index(means: &mut Means<'_>, collection: u32, key: &[u8], difference: Difference) -> Result<()> {
-    let engine = means.engine;
+    let Means { engine, generation, .. } = *means;
     let index = &mut means.catalog.state_mut(collection)?.indexes[difference.position];
     for stem in &difference.removed {
-        let root = engine.run(|core| entries::remove(&mut core.pager, index.root, stem, key)).await?;
+        let root = engine.run_over(generation, |pager| entries::remove(pager, index.root, stem, key)).await?;
         index.root = root.ok_or(Error::CorruptRecord("an index lacks a document"))?;
         index.entries = index.entries.saturating_sub(1);
-        let is_empty = engine.run(|core| entries::is_run_empty(&mut core.pager, index.root, stem)).await?;
+        let is_empty = engine.run_over(generation, |pager| entries::is_run_empty(pager, index.root, stem)).await?;
         index.distinct = index.distinct.saturating_sub(is_empty.into());
     }
     for stem in &difference.added {
-        let changed = engine.run(|core| entries::add(&mut core.pager, index.root, stem, key)).await?;
+        let changed = engine.run_over(generation, |pager| entries::add(pager, index.root, stem, key)).await?;
         let changed = changed.ok_or(Error::CorruptRecord("an index has a document twice"))?;
         index.root = changed.root;
         index.entries += 1;
@@ -202,14 +205,14 @@ async fn change_index(means: &mut Means<'_>, collection: u32, key: &[u8], differ
 
 /// Builds an index over what is there, in place of one of the same name.
 async fn create_index(means: &mut Means<'_>, collection: u32, definition: &IndexDefinition) -> Result<bool> {
-    let engine = means.engine;
+    let Means { engine, generation, .. } = *means;
     let page_size = engine.core.borrow().pager.page_size();
     let pairs = collect_pairs(means, collection, definition).await?;
     let mut built = IndexState { entries: pairs.len() as u64, built: true, ..IndexState::new(definition.clone()) };
     let tree = entries::tree_entries(page_size, pairs);
     let state = means.catalog.state(collection)?;
     let old = match state.index(&definition.name) {
-        Some(position) => Some((position, tree_pages(engine, state.indexes[position].root).await?)),
+        Some(position) => Some((position, tree_pages(engine, generation, state.indexes[position].root).await?)),
         None => None,
     };
     *means.broken = true;
@@ -218,7 +221,7 @@ async fn create_index(means: &mut Means<'_>, collection: u32, definition: &Index
     for chunk in tree.chunks(BUILD_ENTRIES_PER_STEP) {
         means.control.check()?;
         let mut core = engine.core.borrow_mut();
-        core.check_open()?;
+        core.check(generation)?;
         for (key, value) in chunk {
             let run = IndexEntry::of(definition, page_size, key, value)?.run;
             if last_run.as_deref() != Some(run) {
@@ -229,6 +232,7 @@ async fn create_index(means: &mut Means<'_>, collection: u32, definition: &Index
         }
     }
     let mut core = engine.core.borrow_mut();
+    core.check(generation)?;
     built.root = builder.finish(&mut core.pager);
     let state = means.catalog.state_mut(collection)?;
     state.shape += 1;
@@ -250,7 +254,6 @@ async fn collect_pairs(
     definition: &IndexDefinition,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let state = means.catalog.state(collection)?;
-    let generation = means.engine.core.borrow().generation();
     // A hash does not tell whether two documents agree.
     let whole = (definition.unique && definition.kind == IndexKind::Hash)
         .then(|| IndexDefinition { kind: IndexKind::Btree, ..definition.clone() });
@@ -269,7 +272,7 @@ async fn collect_pairs(
         }
         Ok(true)
     };
-    means.engine.scan(generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
+    means.engine.scan(means.generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
     means.control.report(state.count, state.count)?;
     pairs.sort_unstable();
     let is_duplicate = match &whole {
@@ -290,8 +293,9 @@ async fn drop_index(means: &mut Means<'_>, collection: u32, name: &str) -> Resul
     let Some(position) = state.index(name) else {
         return Ok(false);
     };
-    let pages = tree_pages(means.engine, state.indexes[position].root).await?;
+    let pages = tree_pages(means.engine, means.generation, state.indexes[position].root).await?;
     let mut core = means.engine.core.borrow_mut();
+    core.check(means.generation)?;
     pages.into_iter().for_each(|id| core.pager.release(id));
     let state = means.catalog.state_mut(collection)?;
     state.shape += 1;
@@ -300,7 +304,7 @@ async fn drop_index(means: &mut Means<'_>, collection: u32, name: &str) -> Resul
 }
 
 /// Every page of a tree.
-async fn tree_pages(engine: &Engine, root: PageId) -> Result<Vec<PageId>> {
+async fn tree_pages(engine: &Engine, generation: u64, root: PageId) -> Result<Vec<PageId>> {
     let mut pages = Vec::new();
     let mut pending = Vec::new();
     if !root.is_none() {
@@ -308,7 +312,7 @@ async fn tree_pages(engine: &Engine, root: PageId) -> Result<Vec<PageId>> {
     }
     let limit = engine.core.borrow().pager.next_number() as usize;
     while let Some(id) = pending.pop() {
-        let (mut children, mut overflow) = engine.run(|core| btree::pages_below(&mut core.pager, id)).await?;
+        let (mut children, mut overflow) = engine.run_over(generation, |pager| btree::pages_below(pager, id)).await?;
         pages.push(id);
         pages.append(&mut overflow);
         pending.append(&mut children);

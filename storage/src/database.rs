@@ -7,6 +7,7 @@ use crate::aggregate::Aggregate;
 use crate::backend::Backend;
 use crate::catalog::CollectionState;
 use crate::check::{self, CheckReport};
+use crate::commit;
 use crate::control::Control;
 use crate::cursor::{Direction, KeyRange};
 use crate::document::{Document, Encoded};
@@ -56,18 +57,21 @@ pub struct IndexInfo {
 }
 
 /// How a batch is run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BatchOptions {
-    /// Whether one failing operation undoes all. Otherwise it gives [`Outcome::Failed`] and the others stand.
+    /// Whether one failing operation undoes all. Otherwise it gives [`Outcome::Failed`] and the others stand; such a batch
+    /// is committed in pieces when it is large.
     pub atomic: bool,
     /// Whether the batch is run again when another connection has committed first; otherwise it fails with
     /// [`Error::Conflict`].
     pub retry: bool,
+    /// Watches and ends the batch. Progress counts operations. One that is not atomic keeps what it has committed.
+    pub control: Control,
 }
 
 impl Default for BatchOptions {
     fn default() -> BatchOptions {
-        BatchOptions { atomic: true, retry: true }
+        BatchOptions { atomic: true, retry: true, control: Control::default() }
     }
 }
 
@@ -145,21 +149,33 @@ impl Database {
     /// Runs operations in one transaction; the results are in the order of the operations. An error is [`Error::Batch`]
     /// when an operation failed, with nothing stored.
     pub async fn batch(&self, operations: &[Operation], options: &BatchOptions) -> Result<Vec<Outcome>> {
-        self.retry(options.retry, async |transaction| {
-            let mut outcomes = Vec::with_capacity(operations.len());
-            for (position, operation) in operations.iter().enumerate() {
-                outcomes.push(match transaction.run(operation).await {
-                    Ok(outcome) => outcome,
-                    Err(error) if !options.atomic && error.is_of_operation() => Outcome::Failed(error),
-                    Err(error) if error.is_of_operation() => {
-                        return Err(Error::Batch { position, source: Box::new(error) });
-                    }
-                    Err(error) => return Err(error),
-                });
+        let mut outcomes = Vec::with_capacity(operations.len());
+        let log_bytes_max = if options.atomic { usize::MAX } else { self.engine.options.checkpoint_log_bytes };
+        // At least one turn, so that an empty batch asks the database too.
+        loop {
+            let start = outcomes.len();
+            let piece = self.retry_with(options.retry, &options.control, async |transaction| {
+                run_piece(transaction, operations, start, log_bytes_max, options).await
+            });
+            outcomes.append(&mut piece.await?);
+            if outcomes.len() == operations.len() {
+                return Ok(outcomes);
             }
-            Ok(outcomes)
-        })
-        .await
+        }
+    }
+
+    /// Runs work in a transaction and commits it, again from the start while other connections are faster.
+    pub async fn transaction<T>(&self, work: impl AsyncFn(&mut Transaction) -> Result<T>) -> Result<T> {
+        self.transaction_with(&Control::default(), work).await
+    }
+
+    /// The same, ended by `control`, which is asked before each operation.
+    pub async fn transaction_with<T>(
+        &self,
+        control: &Control,
+        work: impl AsyncFn(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        self.retry_with(true, control, work).await
     }
 
     async fn retry<T>(&self, retry: bool, work: impl AsyncFn(&mut Transaction) -> Result<T>) -> Result<T> {
@@ -304,19 +320,21 @@ impl Database {
     pub async fn checkpoint(&self) -> Result<()> {
         let turn = Gate::enter(&self.engine.writer).await;
         self.engine.finish_loading(&turn).await?;
-        match self.engine.checkpoint(&turn).await {
-            // Another connection has committed or written one; take that in and try once more.
-            Err(Error::Conflict) => {
-                self.engine.catch_up(&turn).await?;
-                self.engine.checkpoint(&turn).await
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.engine.checkpoint(&turn).await {
+                // Another connection has committed or written one; take that in and try again.
+                Err(Error::Conflict) if attempts < ATTEMPTS_MAX => self.engine.catch_up(&turn).await?,
+                result => return result,
             }
-            result => result,
         }
     }
 
     /// Reads every page and checks that trees and page numbers are sound. Writers wait meanwhile.
     pub async fn check(&self) -> Result<CheckReport> {
         let turn = Gate::enter(&self.engine.writer).await;
+        commit::drain(&self.engine).await;
         self.engine.finish_loading(&turn).await?;
         check::run(&self.engine, &turn).await
     }
@@ -348,6 +366,32 @@ impl Database {
         self.engine.core.borrow_mut().closed = true;
         self.engine.backend.close().await
     }
+}
+
+/// Runs the operations of a batch from a position on, until the transaction is large. Gives their outcomes.
+async fn run_piece(
+    transaction: &mut Transaction,
+    operations: &[Operation],
+    start: usize,
+    log_bytes_max: usize,
+    options: &BatchOptions,
+) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for (position, operation) in operations.iter().enumerate().skip(start) {
+        outcomes.push(match transaction.run(operation).await {
+            Ok(outcome) => outcome,
+            Err(error) if !options.atomic && error.is_of_operation() => Outcome::Failed(error),
+            Err(error) if error.is_of_operation() => {
+                return Err(Error::Batch { position, source: Box::new(error) });
+            }
+            Err(error) => return Err(error),
+        });
+        options.control.report(position as u64 + 1, operations.len() as u64)?;
+        if transaction.log_bytes() >= log_bytes_max {
+            break;
+        }
+    }
+    Ok(outcomes)
 }
 
 impl Snapshot {

@@ -17,6 +17,7 @@ use crate::backend::{Backend, Checkpoint, Stored};
 use crate::btree;
 use crate::cache::ResultCache;
 use crate::catalog::Catalog;
+use crate::commit::{self, CommitQueue};
 use crate::control::Control;
 use crate::cursor::{Cursor, Direction, Entry, KeyRange};
 use crate::error::{Error, Fault, Result, Step};
@@ -66,6 +67,7 @@ pub(crate) struct Engine {
     pub core: RefCell<Core>,
     pub writer: Rc<Gate>,
     pub results: RefCell<ResultCache>,
+    pub commits: CommitQueue,
 }
 
 pub(crate) struct Core {
@@ -77,6 +79,8 @@ pub(crate) struct Core {
     /// The last checkpoint's failure; commits are durable without it.
     pub checkpoint_error: Option<Error>,
     pub closed: bool,
+    /// The backend may have commits that are not in memory.
+    pub stale: bool,
     version: u64,
     generation: u64,
     loading: bool,
@@ -121,6 +125,7 @@ impl Engine {
             log_bytes: 0,
             checkpoint_error: None,
             closed: false,
+            stale: false,
             version: 0,
             generation: 0,
             loading: false,
@@ -130,17 +135,30 @@ impl Engine {
             views: Rc::default(),
         };
         let results = RefCell::new(ResultCache::new(options.result_cache_bytes));
-        let engine = Engine { backend, options, core: RefCell::new(core), writer: Rc::default(), results };
+        let engine = Engine {
+            backend,
+            options,
+            core: RefCell::new(core),
+            writer: Rc::default(),
+            results,
+            commits: CommitQueue::default(),
+        };
         engine.reload().await?;
         Ok(engine)
     }
 
     /// The present state.
     pub async fn view(&self) -> Result<View> {
-        let loading = self.core.borrow().loading;
+        let (loading, stale) = {
+            let core = self.core.borrow();
+            (core.loading, core.stale)
+        };
         if loading {
             let turn = Gate::enter(&self.writer).await;
             self.finish_loading(&turn).await?;
+        } else if stale && let Some(turn) = Gate::try_enter(&self.writer) {
+            // Somebody who writes takes the others' commits in; nobody waits for that to read.
+            self.catch_up(&turn).await?;
         }
         let core = self.core.borrow();
         core.check_open()?;
@@ -160,9 +178,12 @@ impl Engine {
             core.check_open()?;
             // Whoever has the turn knows that no checkpoint is under way; an abandoned one leaves this set.
             core.checkpointing = false;
+            // Nor is a transaction or a replay, so other layers than those of finished transactions are abandoned.
+            core.pager.drop_layers(self.commits.layers());
             core.loading
         };
         if loading {
+            commit::drain(self).await;
             self.reload().await?;
         }
         Ok(())
@@ -228,9 +249,7 @@ impl Engine {
     /// Runs a step over a state of a generation.
     pub async fn run_over<T>(&self, generation: u64, mut step: impl FnMut(&mut Pager) -> Step<T>) -> Result<T> {
         self.run(|core| {
-            if core.generation != generation {
-                return Err(Error::Conflict.into());
-            }
+            core.check(generation)?;
             step(&mut core.pager)
         })
         .await
@@ -283,6 +302,7 @@ impl Engine {
 
     /// Takes in what other connections have committed.
     pub async fn catch_up(&self, turn: &Turn) -> Result<()> {
+        commit::drain(self).await;
         self.finish_loading(turn).await?;
         let (sequence, checkpoint) = {
             let core = self.core.borrow();
@@ -290,13 +310,16 @@ impl Engine {
             (core.sequence, core.checkpoint)
         };
         let stored = self.backend.load(sequence).await?;
-        if stored.checkpoint == checkpoint && stored.sequence >= sequence {
-            if !stored.log.is_empty() {
-                self.replay(&stored).await?;
-            }
-            return Ok(());
+        let follows = stored.checkpoint == checkpoint && stored.sequence >= sequence;
+        let replayed = if follows && !stored.log.is_empty() { self.replay(&stored).await } else { Ok(()) };
+        match replayed {
+            Ok(()) if follows => {}
+            // Another connection has written a checkpoint, before or while the log was replayed.
+            Ok(()) | Err(Error::Conflict) => self.reload().await?,
+            Err(error) => return Err(error),
         }
-        self.reload().await
+        self.core.borrow_mut().stale = false;
+        Ok(())
     }
 
     /// Starts from what is stored.
@@ -381,10 +404,11 @@ impl Engine {
 
     /// Carries out log records that follow the state in memory.
     async fn replay(&self, stored: &Stored) -> Result<()> {
-        let (mut catalog, mut sequence) = {
+        let (mut catalog, mut sequence, generation) = {
             let mut core = self.core.borrow_mut();
-            core.pager.begin();
-            ((*core.catalog).clone(), core.sequence)
+            core.pager.drop_layers(0);
+            core.pager.push_layer();
+            ((*core.catalog).clone(), core.sequence, core.generation)
         };
         let result = async {
             for record in &stored.log {
@@ -395,8 +419,9 @@ impl Engine {
                 }
                 while let Some(change) = log.next()? {
                     let control = &Control::default();
-                    let means = Means { engine: self, catalog: &mut catalog, broken: &mut false, control };
-                    apply(&mut { means }, &change).await?;
+                    let mut means =
+                        Means { engine: self, generation, catalog: &mut catalog, broken: &mut false, control };
+                    apply(&mut means, &change).await?;
                 }
             }
             if sequence == stored.sequence { Ok(()) } else { Err(Error::CorruptRecord("log record missing")) }
@@ -406,11 +431,11 @@ impl Engine {
         match result {
             Ok(()) => {
                 let bytes: usize = stored.log.iter().map(Vec::len).sum();
-                core.commit(catalog, sequence, bytes);
+                core.commit(1, Rc::new(catalog), sequence, bytes);
                 Ok(())
             }
             Err(error) => {
-                core.pager.rollback();
+                core.pager.drop_layers(0);
                 Err(error)
             }
         }
@@ -423,8 +448,15 @@ impl Engine {
             || (core.pager.dirty_bytes() >= self.options.checkpoint_dirty_bytes && core.log_bytes > 0)
     }
 
+    /// Whether the checkpoint that commits leave to each other has not been written for long.
+    pub fn checkpoint_overdue(&self) -> bool {
+        let core = self.core.borrow();
+        core.log_bytes >= self.options.checkpoint_log_bytes.saturating_mul(2)
+    }
+
     /// Writes what waits in memory to pages and empties the log.
     pub async fn checkpoint(&self, _turn: &Turn) -> Result<()> {
+        commit::drain(self).await;
         if self.core.borrow().log_bytes == 0 {
             return Ok(());
         }
@@ -456,7 +488,8 @@ impl Engine {
         let (mut catalog, mut root) = {
             let mut core = self.core.borrow_mut();
             core.check_open()?;
-            core.pager.begin();
+            core.pager.drop_layers(0);
+            core.pager.push_layer();
             ((*core.catalog).clone(), core.catalog_root)
         };
         for id in catalog.changed_ids() {
@@ -464,7 +497,7 @@ impl Engine {
             match stored {
                 Ok(new_root) => root = new_root,
                 Err(error) => {
-                    self.core.borrow_mut().pager.rollback();
+                    self.core.borrow_mut().pager.drop_layers(0);
                     return Err(error);
                 }
             }
@@ -472,7 +505,7 @@ impl Engine {
         let mut core = self.core.borrow_mut();
         core.catalog_root = root;
         let sequence = core.sequence;
-        core.commit(catalog, sequence, 0);
+        core.commit(1, Rc::new(catalog), sequence, 0);
         Ok(())
     }
 
@@ -496,6 +529,12 @@ impl Core {
         &self.free_chain
     }
 
+    /// Whether states of this generation can be read and built upon.
+    pub fn check(&self, generation: u64) -> Result<()> {
+        self.check_open()?;
+        if self.generation == generation { Ok(()) } else { Err(Error::Conflict) }
+    }
+
     pub fn check_open(&self) -> Result<()> {
         if self.closed {
             return Err(Error::Closed);
@@ -503,13 +542,18 @@ impl Core {
         Ok(())
     }
 
-    /// The transaction's state becomes the present one.
-    pub fn commit(&mut self, catalog: Catalog, sequence: u64, log_bytes: usize) {
+    /// Views of the states so far are worth nothing any more.
+    pub fn begin_generation(&mut self) {
+        self.generation += 1;
+    }
+
+    /// The state of the transactions in the bottom layers becomes the present one.
+    pub fn commit(&mut self, layers: usize, catalog: Rc<Catalog>, sequence: u64, log_bytes: usize) {
         self.version += 1;
-        self.catalog = Rc::new(catalog);
+        self.catalog = catalog;
         self.sequence = sequence;
         self.log_bytes += log_bytes;
-        self.pager.commit(self.version);
+        self.pager.commit_layers(layers, self.version);
         self.reclaim();
     }
 

@@ -29,6 +29,11 @@ impl Gate {
         })
         .await
     }
+
+    /// The turn, if nobody has it.
+    pub fn try_enter(gate: &Rc<Gate>) -> Option<Turn> {
+        (!gate.closed.replace(true)).then(|| Turn { gate: gate.clone() })
+    }
 }
 
 impl Drop for Turn {

@@ -5,8 +5,12 @@
 //!
 //! Copy on write: a transaction changes only pages it has allocated itself. `own` copies a page on its first change and
 //! releases the old number, which becomes free once no snapshot older than the transaction's commit is alive. A page
-//! that was never stored (dirty) stays in memory until a checkpoint; all others can be dropped at any time between
-//! steps.
+//! that was never stored (dirty) stays in memory until a checkpoint or a spill; all others can be dropped at any time
+//! between steps.
+//!
+//! Layers: what is not yet committed lies in layers, each with the numbers it took and released. A transaction begins with
+//! one, a savepoint adds one, transactions whose commits are on their way to the backend leave theirs below. The top ones can
+//! be dropped, the bottom ones committed. Only pages of the top layer are changed in place.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -30,11 +34,19 @@ pub(crate) struct Pager {
     free: BTreeSet<PageId>,
     /// Numbers released by the commit that made this version, oldest first.
     pending: Vec<(u64, Vec<PageId>)>,
-    /// Number of the open transaction.
+    /// Number of the top layer, never used before.
     epoch: u64,
-    /// Numbers the open transaction took, gave back after taking, and released.
+    layers: Vec<Layer>,
+}
+
+/// Changes that may still be undone.
+#[derive(Default)]
+struct Layer {
+    /// Numbers it took.
     allocated: Vec<PageId>,
+    /// Numbers it took and has no use for.
     reusable: Vec<PageId>,
+    /// Numbers it took over and uses no longer.
     released: Vec<PageId>,
 }
 
@@ -76,9 +88,7 @@ impl Pager {
             free: BTreeSet::new(),
             pending: Vec::new(),
             epoch: 1,
-            allocated: Vec::new(),
-            reusable: Vec::new(),
-            released: Vec::new(),
+            layers: Vec::new(),
         }
     }
 
@@ -149,12 +159,15 @@ impl Pager {
     }
 
     fn insert_owned(&mut self, page: Rc<Page>) -> PageId {
-        let reusable = self.reusable.pop_if(|id| !self.cache.contains_key(id));
+        let cache = &self.cache;
+        let reusable = self.layers.last_mut().and_then(|layer| layer.reusable.pop_if(|id| !cache.contains_key(id)));
         let id = match reusable {
             Some(id) => id,
             None => {
                 let id = self.allocate_number();
-                self.allocated.push(id);
+                if let Some(layer) = self.layers.last_mut() {
+                    layer.allocated.push(id);
+                }
                 id
             }
         };
@@ -210,42 +223,65 @@ impl Pager {
         Rc::make_mut(&mut entry.page)
     }
 
-    /// The transaction's tree uses the page no longer.
+    /// The top layer's tree uses the page no longer.
     pub fn release(&mut self, id: PageId) {
-        if self.cache.get(&id).is_some_and(|entry| entry.epoch == self.epoch) {
+        let is_own = self.cache.get(&id).is_some_and(|entry| entry.epoch == self.epoch);
+        if is_own {
             self.forget(id);
-            self.reusable.push(id);
-        } else {
-            self.released.push(id);
+        }
+        if let Some(layer) = self.layers.last_mut() {
+            if is_own { layer.reusable.push(id) } else { layer.released.push(id) }
         }
     }
 
-    /// Starts a transaction. One that was abandoned without `commit` or `rollback` is rolled back.
-    pub fn begin(&mut self) {
-        self.rollback();
+    /// Layers that are not yet committed.
+    pub fn layer_count(&self) -> usize {
+        self.layers.len()
     }
 
-    /// Keeps the transaction's pages. What it released is used by versions before `version` only.
-    pub fn commit(&mut self, version: u64) {
+    /// Puts a layer on top.
+    pub fn push_layer(&mut self) {
         self.epoch += 1;
-        self.allocated.clear();
-        let reusable = std::mem::take(&mut self.reusable);
-        self.add_free(reusable);
-        if !self.released.is_empty() {
-            let released = std::mem::take(&mut self.released);
+        self.layers.push(Layer::default());
+    }
+
+    /// Makes the layers above this many one with the one below them.
+    pub fn merge_layers(&mut self, count: usize) {
+        while self.layers.len() > count.max(1) {
+            let Some(top) = self.layers.pop() else { return };
+            if let Some(below) = self.layers.last_mut() {
+                below.allocated.extend(top.allocated);
+                below.reusable.extend(top.reusable);
+                below.released.extend(top.released);
+            }
+        }
+    }
+
+    /// Drops the layers above this many, with their pages.
+    pub fn drop_layers(&mut self, count: usize) {
+        while self.layers.len() > count {
+            self.epoch += 1;
+            let Some(top) = self.layers.pop() else { return };
+            for id in top.allocated {
+                self.forget(id);
+                self.free.insert(id);
+            }
+        }
+    }
+
+    /// Commits the bottom layers. What they released is used by versions before `version` only.
+    pub fn commit_layers(&mut self, count: usize, version: u64) {
+        let mut released = Vec::new();
+        for layer in self.layers.drain(..count).collect::<Vec<_>>() {
+            self.add_free(layer.reusable);
+            released.extend(layer.released);
+        }
+        if !released.is_empty() {
             self.pending.push((version, released));
         }
-    }
-
-    /// Drops the transaction's pages.
-    pub fn rollback(&mut self) {
-        self.epoch += 1;
-        for id in std::mem::take(&mut self.allocated) {
-            self.forget(id);
-            self.free.insert(id);
+        if self.layers.is_empty() {
+            self.epoch += 1;
         }
-        self.reusable.clear();
-        self.released.clear();
     }
 
     /// Frees what no living snapshot can see; `oldest` is the oldest version that one holds.

@@ -130,6 +130,24 @@ impl LogWriter {
         self.changes.is_empty()
     }
 
+    pub fn bytes(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Forgets the changes behind the first so many bytes.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.changes.truncate(bytes);
+    }
+
+    /// Puts another transaction's changes behind these.
+    pub fn append(&mut self, other: LogWriter) {
+        if self.changes.is_empty() {
+            self.changes = other.changes;
+        } else {
+            self.changes.extend_from_slice(&other.changes);
+        }
+    }
+
     pub fn push(&mut self, change: &Change<'_>) {
         let out = &mut self.changes;
         let mut head = |tag: u8, collection: u32| {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::apply::{Means, apply};
 use crate::catalog::{Catalog, CollectionState};
+use crate::commit;
 use crate::control::Control;
 use crate::document::{Document, Encoded};
 use crate::engine::Engine;
@@ -17,93 +18,178 @@ use crate::record::{Change, LogWriter};
 
 /// A writing transaction. Others cannot write until it is committed, rolled back or dropped; dropping rolls back.
 ///
-/// An operation that fails leaves nothing behind, and the transaction can go on.
+/// An operation that fails leaves nothing behind, and the transaction can go on, unless it was interrupted by the backend.
 pub struct Transaction {
     engine: Rc<Engine>,
-    turn: Turn,
+    /// Given up when the transaction is done, before it is durable.
+    turn: Option<Turn>,
     /// The state the transaction sees: what was committed before, with its own changes.
     catalog: Catalog,
     log: LogWriter,
     /// Of the state it began with. No view is held: while it has the turn, nobody frees pages of that state.
     generation: u64,
+    /// States to go back to. Each has a layer of pages above it.
+    savepoints: Vec<Saved>,
+    savepoints_made: u64,
     finished: bool,
     /// Set while a change is half done; when it stays set, the changes so far are no whole.
     broken: bool,
     control: Control,
 }
 
+/// A state of a transaction that it can go back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Savepoint(u64);
+
+struct Saved {
+    number: u64,
+    catalog: Catalog,
+    log_bytes: usize,
+}
+
 impl Transaction {
     pub(crate) async fn begin(engine: Rc<Engine>, control: &Control) -> Result<Transaction> {
         let turn = Gate::enter(&engine.writer).await;
         engine.finish_loading(&turn).await?;
+        let stale = engine.core.borrow().stale;
+        if stale {
+            engine.catch_up(&turn).await?;
+        }
+        if engine.checkpoint_overdue() {
+            // Nothing depends on it; a failure is kept in the statistics.
+            let _ = engine.checkpoint(&turn).await;
+        }
         let (catalog, generation) = {
             let mut core = engine.core.borrow_mut();
             core.check_open()?;
             core.reclaim();
-            core.pager.begin();
-            ((*core.catalog).clone(), core.generation())
+            core.pager.push_layer();
+            let head = engine.commits.head().unwrap_or_else(|| core.catalog.clone());
+            ((*head).clone(), core.generation())
         };
         Ok(Transaction {
             catalog,
             engine,
-            turn,
+            turn: Some(turn),
             log: LogWriter::default(),
             generation,
+            savepoints: Vec::new(),
+            savepoints_made: 0,
             finished: false,
             broken: false,
             control: control.clone(),
         })
     }
 
-    /// Makes all changes durable and visible. Fails with [`Error::Conflict`] when another connection has committed
-    /// meanwhile; nothing is stored then, and a new transaction sees the other's changes.
+    /// Makes all changes durable and visible. Commits of one connection that wait for the backend together go out together.
+    ///
+    /// Fails with [`Error::Conflict`] when another connection has committed meanwhile, or when a commit just before this one
+    /// failed; nothing is stored then, and a new transaction sees the other's changes. A caller that stops waiting leaves
+    /// it open whether the changes become durable; they do as a whole or not at all.
     pub async fn commit(mut self) -> Result<()> {
         self.check_whole()?;
         if self.log.is_empty() {
             return Ok(());
         }
-        let sequence = {
-            let core = self.engine.core.borrow();
-            core.check_open()?;
-            core.sequence
-        };
-        let record = std::mem::take(&mut self.log).finish(sequence + 1);
-        let record_bytes = record.len();
-        let appended = self.engine.backend.append(sequence, record).await;
-        match appended {
-            Ok(()) => {
-                let catalog = std::mem::take(&mut self.catalog);
-                self.finished = true;
-                self.engine.core.borrow_mut().commit(catalog, sequence + 1, record_bytes);
-                if self.engine.checkpoint_due() {
-                    // The commit is durable already; a failure here is kept in the statistics and tried again.
-                    let _ = self.engine.checkpoint(&self.turn).await;
+        {
+            let mut core = self.engine.core.borrow_mut();
+            core.check(self.generation)?;
+            let below = core.pager.layer_count() - self.layers();
+            core.pager.merge_layers(below + 1);
+        }
+        let catalog = Rc::new(std::mem::take(&mut self.catalog));
+        let ticket = self.engine.commits.push(std::mem::take(&mut self.log), catalog);
+        self.finished = true;
+        self.turn = None;
+        let result = commit::wait(&self.engine, ticket).await;
+        let stale = self.engine.core.borrow().stale;
+        if (stale || self.engine.checkpoint_due())
+            && let Some(turn) = Gate::try_enter(&self.engine.writer)
+        {
+            if stale {
+                let caught_up = self.engine.catch_up(&turn).await;
+                if result == Err(Error::Conflict) {
+                    caught_up?;
                 }
-                Ok(())
-            }
-            Err(error) => {
-                self.undo();
-                if error != Error::Quota {
-                    // After a conflict the other's commits are taken in; after a lost connection it is unknown whether
-                    // the record was stored, and reading the log tells.
-                    let caught_up = self.engine.catch_up(&self.turn).await;
-                    if error == Error::Conflict {
-                        caught_up?;
-                    }
-                }
-                Err(error)
+            } else {
+                // The commit is durable already; a failure here is kept in the statistics and tried again.
+                let _ = self.engine.checkpoint(&turn).await;
             }
         }
+        result
     }
 
     /// Drops all changes.
     pub fn rollback(self) {}
 
+    /// Bytes of log so far.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    /// Layers of pages that are this transaction's.
+    fn layers(&self) -> usize {
+        1 + self.savepoints.len()
+    }
+
     fn undo(&mut self) {
         if !self.finished {
             self.finished = true;
-            self.engine.core.borrow_mut().pager.rollback();
+            let mut core = self.engine.core.borrow_mut();
+            // Otherwise its layers are gone already.
+            if core.generation() == self.generation {
+                let below = core.pager.layer_count() - self.layers();
+                core.pager.drop_layers(below);
+            }
         }
+    }
+
+    /// Marks the present state, to go back to it.
+    pub fn savepoint(&mut self) -> Result<Savepoint> {
+        self.check_whole()?;
+        self.engine.core.borrow_mut().check(self.generation)?;
+        self.savepoints_made += 1;
+        self.savepoints.push(Saved {
+            number: self.savepoints_made,
+            catalog: self.catalog.clone(),
+            log_bytes: self.log.bytes(),
+        });
+        self.engine.core.borrow_mut().pager.push_layer();
+        Ok(Savepoint(self.savepoints_made))
+    }
+
+    /// Undoes what was done since a savepoint, which is used up by it, as are later ones. Also mends a transaction that
+    /// was interrupted since.
+    pub fn rollback_to(&mut self, savepoint: Savepoint) -> Result<()> {
+        let position = self.position_of(savepoint)?;
+        let mut core = self.engine.core.borrow_mut();
+        core.check(self.generation)?;
+        let count = core.pager.layer_count() - (self.savepoints.len() - position);
+        core.pager.drop_layers(count);
+        drop(core);
+        if let Some(saved) = self.savepoints.drain(position..).next() {
+            self.catalog = saved.catalog;
+            self.log.truncate(saved.log_bytes);
+        }
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Gives a savepoint and all later ones up; their changes stay.
+    pub fn release(&mut self, savepoint: Savepoint) -> Result<()> {
+        let position = self.position_of(savepoint)?;
+        let mut core = self.engine.core.borrow_mut();
+        core.check(self.generation)?;
+        let count = core.pager.layer_count() - (self.savepoints.len() - position);
+        core.pager.merge_layers(count);
+        drop(core);
+        self.savepoints.truncate(position);
+        Ok(())
+    }
+
+    fn position_of(&self, savepoint: Savepoint) -> Result<usize> {
+        let found = self.savepoints.iter().position(|saved| saved.number == savepoint.0);
+        found.ok_or_else(|| Error::invalid("savepoint", "is used up"))
     }
 
     /// Runs one operation. In its error nothing is wrapped; a batch adds the position.
@@ -212,6 +298,7 @@ impl Transaction {
         self.check_whole()?;
         let mut means = Means {
             engine: &self.engine,
+            generation: self.generation,
             catalog: &mut self.catalog,
             broken: &mut self.broken,
             control: &self.control,

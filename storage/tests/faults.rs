@@ -4,18 +4,13 @@
 mod support;
 
 use std::cell::Cell;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
-use cu_storage::{
-    Backend, BackendFuture, BatchOptions, Checkpoint, Database, Document, Error, MemoryBackend, Operation, Options,
-    PageId, Stored, WriteFault, block_on,
-};
+use cu_storage::{BatchOptions, Database, Document, Error, MemoryBackend, Operation, Options, WriteFault, block_on};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
+use support::slow::{self, Task, drive};
 use support::{Model, Write, assert_holds, assert_sound, contents, tiny, write};
 
 fn workload() -> Vec<Vec<Write>> {
@@ -273,94 +268,13 @@ fn a_conflict_can_be_reported_instead() {
     assert_eq!(block_on(second.get("a", &1.into())).unwrap(), Some(2.into()));
 }
 
-/// A backend whose answers take a while, as a browser's do.
-struct Slow {
-    store: MemoryBackend,
-    polls: Rc<Cell<u32>>,
-}
-
-impl Slow {
-    fn delayed<'a, T: 'a>(&self, answer: BackendFuture<'a, T>) -> BackendFuture<'a, T> {
-        // A different wait each time, so that tasks overtake each other.
-        let seed = self.polls.get().wrapping_mul(1_103_515_245).wrapping_add(12_345);
-        self.polls.set(seed);
-        let mut before = seed >> 16 & 3;
-        let mut after = seed >> 18 & 3;
-        Box::pin(async move {
-            std::future::poll_fn(move |context| wait(&mut before, context)).await;
-            let answer = answer.await;
-            std::future::poll_fn(move |context| wait(&mut after, context)).await;
-            answer
-        })
-    }
-}
-
-fn wait(left: &mut u32, context: &mut Context<'_>) -> Poll<()> {
-    if *left == 0 {
-        return Poll::Ready(());
-    }
-    *left -= 1;
-    context.waker().wake_by_ref();
-    Poll::Pending
-}
-
-impl Backend for Slow {
-    fn load(&self, after: u64) -> BackendFuture<'_, Stored> {
-        self.delayed(self.store.load(after))
-    }
-    fn read_pages(&self, checkpoint: u64, pages: Vec<PageId>) -> BackendFuture<'_, Vec<Option<Vec<u8>>>> {
-        self.delayed(self.store.read_pages(checkpoint, pages))
-    }
-    fn append(&self, expected: u64, record: Vec<u8>) -> BackendFuture<'_, ()> {
-        self.delayed(self.store.append(expected, record))
-    }
-    fn checkpoint(&self, checkpoint: Checkpoint) -> BackendFuture<'_, ()> {
-        self.delayed(self.store.checkpoint(checkpoint))
-    }
-    fn close(&self) -> BackendFuture<'_, ()> {
-        self.delayed(self.store.close())
-    }
-}
-
-/// Polls tasks in turn until all are done; `stop_after` drops the last one unfinished.
-fn drive(tasks: Vec<Pin<Box<dyn Future<Output = ()>>>>, stop_after: Option<u32>) {
-    let mut tasks: Vec<_> = tasks.into_iter().map(Some).collect();
-    let mut context = Context::from_waker(Waker::noop());
-    let mut rounds = 0;
-    while tasks.iter().any(Option::is_some) {
-        rounds += 1;
-        assert!(rounds < 1_000_000, "tasks are stuck");
-        if Some(rounds) == stop_after {
-            *tasks.last_mut().unwrap() = None;
-        }
-        for task in &mut tasks {
-            if let Some(running) = task
-                && running.as_mut().poll(&mut context).is_ready()
-            {
-                *task = None;
-            }
-        }
-    }
-}
-
 /// Four tasks over two connections increment and read at once; with `stop_after`, one more is cancelled at that moment.
 fn increments_at_once(stop_after: Option<u32>) {
     let store = MemoryBackend::new();
     let polls = Rc::new(Cell::new(stop_after.unwrap_or(1)));
-    let open = || {
-        let slow = Slow { store: store.clone(), polls: polls.clone() };
-        let slot = Rc::new(Cell::new(None));
-        let result = slot.clone();
-        drive(
-            vec![Box::pin(async move {
-                result.set(Some(Database::open(slow, tiny(128)).await.unwrap()));
-            })],
-            None,
-        );
-        slot.take().unwrap()
-    };
+    let open = || slow::open(&store, &polls, &tiny(128));
     let connections = [open(), open()];
-    let mut tasks: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
+    let mut tasks: Vec<Task> = Vec::new();
     for task in 0..4 {
         let database = connections[task % 2].clone();
         tasks.push(Box::pin(async move {
