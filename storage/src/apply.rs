@@ -5,18 +5,21 @@
 //! first of them; the flag `broken` is set from there to the last. A change that ends in between, by an error of the
 //! backend or because its future is dropped, leaves the flag set, and the transaction can only be rolled back.
 
+use std::rc::Rc;
+
 use crate::btree;
 use crate::bulk::Builder;
 use crate::catalog::Catalog;
 use crate::control::Control;
 use crate::cursor::{Cursor, Direction, KeyRange};
-use crate::document::DocumentRef;
+use crate::document::{Document, DocumentRef};
 use crate::engine::Engine;
 use crate::entries::{self, IndexEntry};
 use crate::error::{Error, Result};
 use crate::index::{IndexDefinition, IndexKind, IndexState};
 use crate::page::PageId;
 use crate::record::Change;
+use crate::schema::Schema;
 
 /// Entries that go into a new tree before others have their turn.
 const BUILD_ENTRIES_PER_STEP: usize = 512;
@@ -47,6 +50,15 @@ pub(crate) async fn apply(means: &mut Means<'_>, change: &Change<'_>) -> Result<
         Change::Delete { collection, key } => write(means, *collection, key, None).await,
         Change::CreateIndex { collection, definition } => create_index(means, *collection, definition).await,
         Change::DropIndex { collection, name } => drop_index(means, *collection, name).await,
+        Change::SetSchema { collection, schema } => {
+            let schema = match Document::decode(schema)? {
+                Document::Nil => None,
+                source => Some(Rc::new(Schema::new(source)?)),
+            };
+            means.catalog.state_mut(*collection)?.schema = schema;
+            Ok(true)
+        }
+        Change::DropCollection { collection } => drop_collection(means, *collection).await,
     }
 }
 
@@ -300,6 +312,19 @@ async fn drop_index(means: &mut Means<'_>, collection: u32, name: &str) -> Resul
     let state = means.catalog.state_mut(collection)?;
     state.shape += 1;
     state.indexes.remove(position);
+    Ok(true)
+}
+
+async fn drop_collection(means: &mut Means<'_>, collection: u32) -> Result<bool> {
+    let state = means.catalog.state(collection)?.clone();
+    let mut pages = tree_pages(means.engine, means.generation, state.root).await?;
+    for index in &state.indexes {
+        pages.append(&mut tree_pages(means.engine, means.generation, index.root).await?);
+    }
+    let mut core = means.engine.core.borrow_mut();
+    core.check(means.generation)?;
+    pages.into_iter().for_each(|id| core.pager.release(id));
+    means.catalog.remove(collection);
     Ok(true)
 }
 

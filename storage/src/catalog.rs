@@ -10,6 +10,7 @@ use crate::error::{Error, Result, Step};
 use crate::index::{IndexDefinition, IndexKind, IndexState};
 use crate::page::PageId;
 use crate::pager::Pager;
+use crate::schema::Schema;
 
 #[derive(Debug, Clone)]
 pub(crate) struct CollectionState {
@@ -18,6 +19,7 @@ pub(crate) struct CollectionState {
     pub root: PageId,
     pub count: u64,
     pub indexes: Vec<IndexState>,
+    pub schema: Option<Rc<Schema>>,
     /// Counts the changes since this process has read the Collection.
     pub version: u64,
     /// Counts the changes to its indexes.
@@ -30,6 +32,10 @@ pub(crate) struct CollectionState {
 pub(crate) struct Catalog {
     by_id: BTreeMap<u32, Rc<CollectionState>>,
     by_name: BTreeMap<String, u32>,
+    /// Numbers of Collections that are gone and whose entries a checkpoint has to remove.
+    dropped: Vec<u32>,
+    /// The version that a new Collection begins with: above all that one of the same number has had.
+    version: u64,
 }
 
 impl Catalog {
@@ -57,11 +63,21 @@ impl Catalog {
             root: PageId::NONE,
             count: 0,
             indexes: Vec::new(),
-            version: 0,
+            schema: None,
+            version: self.version,
             shape: 0,
             changed: true,
         });
         Ok(())
+    }
+
+    /// Forgets a Collection.
+    pub fn remove(&mut self, id: u32) {
+        if let Some(state) = self.by_id.remove(&id) {
+            self.by_name.remove(&state.name);
+            self.version = self.version.max(state.version + 1);
+            self.dropped.push(id);
+        }
     }
 
     fn add(&mut self, state: CollectionState) {
@@ -84,6 +100,19 @@ impl Catalog {
     /// Numbers of the Collections whose entries a checkpoint has to write.
     pub fn changed_ids(&self) -> Vec<u32> {
         self.by_id.values().filter(|state| state.changed).map(|state| state.id).collect()
+    }
+
+    /// Numbers of the Collections whose entries a checkpoint has to remove.
+    pub fn dropped_ids(&self) -> Vec<u32> {
+        self.dropped.clone()
+    }
+
+    /// Removes one entry from the catalog's tree. Returns the tree's new root.
+    pub fn remove_entry(&mut self, pager: &mut Pager, root: PageId, id: u32) -> Step<PageId> {
+        let removed = btree::remove(pager, root, &id.to_be_bytes())?;
+        self.dropped.retain(|dropped| *dropped != id);
+        // A Collection that came and went between two checkpoints has no entry.
+        Ok(removed.unwrap_or(root))
     }
 
     /// Writes one entry to the catalog's tree. Returns the tree's new root.
@@ -111,12 +140,16 @@ impl CollectionState {
 
     fn encode(&self) -> Result<Encoded> {
         let indexes = self.indexes.iter().map(encode_index).collect();
-        Encoded::try_from(&Document::map([
+        let mut entries = vec![
             ("name", Document::text(&self.name)),
             ("root", Document::Integer(self.root.0.into())),
             ("count", Document::Integer(self.count as i64)),
             ("indexes", Document::Array(indexes)),
-        ]))
+        ];
+        if let Some(schema) = &self.schema {
+            entries.push(("schema", schema.source().clone()));
+        }
+        Encoded::try_from(&Document::map(entries))
     }
 
     fn decode(key: &[u8], entry: &[u8]) -> Option<CollectionState> {
@@ -127,12 +160,17 @@ impl CollectionState {
                 indexes.push(decode_index(index)?);
             }
         }
+        let schema = match entry.get("schema") {
+            Some(schema) => Some(Rc::new(Schema::new(schema.clone()).ok()?)),
+            None => None,
+        };
         Some(CollectionState {
             id: u32::from_be_bytes(key.try_into().ok()?),
             name: entry.get("name")?.as_text()?.to_owned(),
             root: page_of(&entry)?,
             count: number_of(&entry, "count")?,
             indexes,
+            schema,
             version: 0,
             shape: 0,
             changed: false,

@@ -35,7 +35,7 @@ pub struct Snapshot {
 }
 
 /// What a Collection is called and holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CollectionInfo {
     /// Its name.
     pub name: String,
@@ -43,6 +43,8 @@ pub struct CollectionInfo {
     pub count: u64,
     /// Its indexes.
     pub indexes: Vec<IndexInfo>,
+    /// Its schema, if it has one.
+    pub schema: Option<Document>,
 }
 
 /// An index and its figures.
@@ -309,6 +311,16 @@ impl Database {
         self.retry(true, async |transaction| transaction.drop_index(collection, name).await).await
     }
 
+    /// Gives a Collection a schema; see [`Transaction::set_schema`].
+    pub async fn set_schema(&self, collection: &str, schema: &Document) -> Result<()> {
+        self.retry(true, async |transaction| transaction.set_schema(collection, schema).await).await
+    }
+
+    /// Removes a Collection with its documents, indexes and schema; says whether there was one.
+    pub async fn drop_collection(&self, collection: &str) -> Result<bool> {
+        self.retry(true, async |transaction| transaction.drop_collection(collection).await).await
+    }
+
     /// Takes in what other connections to the same store have committed.
     pub async fn refresh(&self) -> Result<()> {
         let turn = Gate::enter(&self.engine.writer).await;
@@ -445,7 +457,7 @@ async fn scan_over(engine: &Engine, view: &View, collection: &str, options: &Sca
     Ok(rows)
 }
 
-fn encode_bound(bound: &Bound<Document>) -> Result<Bound<Vec<u8>>> {
+pub(crate) fn encode_bound(bound: &Bound<Document>) -> Result<Bound<Vec<u8>>> {
     Ok(match bound {
         Bound::Unbounded => Bound::Unbounded,
         Bound::Included(key) => Bound::Included(encode_key(key)?),
@@ -465,6 +477,11 @@ fn indexes_of(state: &CollectionState) -> Vec<IndexInfo> {
 fn collections_of(view: &View) -> Vec<CollectionInfo> {
     view.catalog
         .collections()
-        .map(|state| CollectionInfo { name: state.name.clone(), count: state.count, indexes: indexes_of(state) })
+        .map(|state| CollectionInfo {
+            name: state.name.clone(),
+            count: state.count,
+            indexes: indexes_of(state),
+            schema: state.schema.as_ref().map(|schema| schema.source().clone()),
+        })
         .collect()
 }

@@ -25,9 +25,10 @@ use crate::gate::{Gate, Turn};
 use crate::page::{self, PAGE_SIZE_MAX, PAGE_SIZE_MIN, Page, PageId, PageKind};
 use crate::pager::Pager;
 use crate::record::{LogReader, RootRecord};
+use crate::schema::{Matcher, default_matcher};
 
 /// Sizes that a host can choose. All are bytes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Size of a page of a new database, 128 to 32,768; an existing one keeps its own. The longest key takes a quarter
     /// of it.
@@ -40,6 +41,14 @@ pub struct Options {
     pub checkpoint_dirty_bytes: usize,
     /// Rows of earlier queries kept for the case that the same query comes again; 0 keeps none.
     pub result_cache_bytes: usize,
+    /// Matches the patterns of schemas; the default is the crate `regex-lite` on native targets and nothing in a page.
+    pub matcher: Matcher,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("page_size", &self.page_size).finish_non_exhaustive()
+    }
 }
 
 impl Default for Options {
@@ -50,6 +59,7 @@ impl Default for Options {
             checkpoint_log_bytes: 1 << 20,
             checkpoint_dirty_bytes: 1 << 20,
             result_cache_bytes: 128 << 10,
+            matcher: default_matcher(),
         }
     }
 }
@@ -492,8 +502,15 @@ impl Engine {
             core.pager.push_layer();
             ((*core.catalog).clone(), core.catalog_root)
         };
-        for id in catalog.changed_ids() {
-            let stored = self.run(|core| catalog.store_entry(&mut core.pager, root, id)).await;
+        let dropped = catalog.dropped_ids();
+        let changed = catalog.changed_ids();
+        // A number that is used again is removed first and stored after.
+        for (position, id) in dropped.iter().chain(&changed).copied().enumerate() {
+            let stored = if position < dropped.len() {
+                self.run(|core| catalog.remove_entry(&mut core.pager, root, id)).await
+            } else {
+                self.run(|core| catalog.store_entry(&mut core.pager, root, id)).await
+            };
             match stored {
                 Ok(new_root) => root = new_root,
                 Err(error) => {

@@ -61,6 +61,22 @@ pub enum Error {
         /// Name of the index.
         index: String,
     },
+    /// The document is not what the Collection's schema says.
+    #[error("{path} {reason}")]
+    Schema {
+        /// Path in the document, `$value` for the whole.
+        path: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The database's data is newer than the program; it can only be read.
+    #[error("the data has version {found}, newer than the program's version {supported}")]
+    NewerData {
+        /// Version of the data.
+        found: u64,
+        /// Newest version that the program's migrations make.
+        supported: u64,
+    },
     /// The caller gave the work up. Nothing of it is stored.
     #[error("cancelled")]
     Cancelled,
@@ -95,6 +111,8 @@ impl Error {
             Error::UnknownOperation(_) => "unknownOperation",
             Error::Batch { source, .. } => source.code(),
             Error::Duplicate { .. } => "duplicate",
+            Error::Schema { .. } => "schema",
+            Error::NewerData { .. } => "newerData",
             Error::Cancelled => "cancelled",
             Error::TimedOut => "timedOut",
             Error::Interrupted => "interrupted",

@@ -34,6 +34,12 @@
 //! # }
 //! ```
 //!
+//! A Collection can have indexes ([`IndexDefinition`]), which queries use by themselves, and a schema
+//! ([`Database::set_schema`]): a subset of JSON Schema 2020-12 with the keywords `type`, `enum`, `const`, `minimum`, `maximum`,
+//! `exclusiveMinimum`, `exclusiveMaximum`, `multipleOf`, `minLength`, `maxLength`, `pattern`, `items`, `prefixItems`,
+//! `minItems`, `maxItems`, `uniqueItems`, `properties`, `required`, `additionalProperties`, `minProperties`,
+//! `maxProperties`, `allOf`, `anyOf`, `oneOf`, `not`, `if`, `then`, `else`; any other is refused.
+//!
 //! A commit appends one record to the backend's log; pages follow at checkpoints. See [`Backend`] for what a store has
 //! to promise.
 
@@ -73,6 +79,7 @@ mod query;
 mod record;
 mod request;
 mod restrict;
+mod schema;
 mod transaction;
 
 pub use aggregate::{Aggregate, Function};
@@ -96,4 +103,5 @@ pub use prepared::{Prepared, parameter};
 pub use query::{Plan, Query, QueryResult, Row, Sort, Using};
 pub use record::FORMAT_VERSION;
 pub use request::{encode_outcomes, encode_query_result, parse_batch, parse_query};
+pub use schema::Matcher;
 pub use transaction::{Savepoint, Transaction};

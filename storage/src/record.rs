@@ -117,6 +117,15 @@ pub(crate) enum Change<'a> {
         collection: u32,
         name: &'a str,
     },
+    /// The schema's encoding; nil takes the schema away.
+    SetSchema {
+        collection: u32,
+        schema: &'a [u8],
+    },
+    /// Removes a Collection with all that is in it.
+    DropCollection {
+        collection: u32,
+    },
 }
 
 /// Collects the changes of a transaction.
@@ -178,6 +187,11 @@ impl LogWriter {
                 head(5, collection);
                 write_bytes(out, name.as_bytes());
             }
+            &Change::SetSchema { collection, schema } => {
+                head(7, collection);
+                write_bytes(out, schema);
+            }
+            &Change::DropCollection { collection } => head(8, collection),
         }
     }
 
@@ -230,6 +244,8 @@ impl<'a> LogReader<'a> {
                 let definition = Document::decode(reader.length_and_bytes()?)?;
                 Change::CreateIndex { collection, definition: IndexDefinition::from_document(&definition)? }
             }
+            7 => Change::SetSchema { collection, schema: reader.length_and_bytes()? },
+            8 => Change::DropCollection { collection },
             _ => return Err(damaged()),
         })
     }

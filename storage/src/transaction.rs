@@ -1,11 +1,14 @@
 //! Transactions: one writer, its own writes visible to itself alone until `commit` has stored them.
 
+use std::ops::Bound;
 use std::rc::Rc;
 
 use crate::apply::{Means, apply};
 use crate::catalog::{Catalog, CollectionState};
 use crate::commit;
 use crate::control::Control;
+use crate::cursor::{Direction, Entry, KeyRange};
+use crate::database::encode_bound;
 use crate::document::{Document, Encoded};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -15,6 +18,7 @@ use crate::key::encode_key;
 use crate::operation::{self, Operation, Outcome};
 use crate::query::{Query, QueryResult};
 use crate::record::{Change, LogWriter};
+use crate::schema::Schema;
 
 /// A writing transaction. Others cannot write until it is committed, rolled back or dropped; dropping rolls back.
 ///
@@ -234,7 +238,11 @@ impl Transaction {
     pub(crate) async fn set_encoded(&mut self, collection: &str, key: &[u8], value: &Encoded) -> Result<()> {
         let page_size = self.engine.core.borrow().pager.page_size();
         crate::btree::check_entry(page_size, key, value.as_bytes())?;
-        let collection = self.collection(collection).await?.id;
+        let state = self.collection(collection).await?;
+        if let Some(schema) = &state.schema {
+            schema.check(&value.decode()?, &self.engine.options.matcher)?;
+        }
+        let collection = state.id;
         self.apply(&Change::Put { collection, key, value: value.as_bytes() }).await?;
         Ok(())
     }
@@ -257,6 +265,62 @@ impl Transaction {
         }
         let collection = state.id;
         self.apply(&Change::CreateIndex { collection, definition: definition.clone() }).await
+    }
+
+    /// Gives a Collection a schema, in place of the one it has, creating the Collection when there is none; nil takes it
+    /// away. See the crate's documentation for the keywords. Fails with [`Error::Schema`] when a stored document is not valid.
+    pub async fn set_schema(&mut self, collection: &str, schema: &Document) -> Result<()> {
+        let state = self.collection(collection).await?;
+        if *schema != Document::Nil {
+            let schema = Schema::new(schema.clone())?;
+            let matcher = &self.engine.options.matcher;
+            let mut invalid = None;
+            let visit = |entry: &Entry| {
+                let document = Document::decode(&entry.value)?;
+                invalid = schema.check(&document, matcher).err();
+                Ok(invalid.is_none())
+            };
+            self.engine.scan(self.generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
+            if let Some(invalid) = invalid {
+                return Err(invalid);
+            }
+        }
+        self.apply(&Change::SetSchema { collection: state.id, schema: &schema.encode()? }).await.map(drop)
+    }
+
+    /// Removes a Collection with its documents, indexes and schema; says whether there was one.
+    pub async fn drop_collection(&mut self, collection: &str) -> Result<bool> {
+        let Some(state) = self.catalog.find(collection) else {
+            return Ok(false);
+        };
+        let collection = state.id;
+        self.apply(&Change::DropCollection { collection }).await
+    }
+
+    /// Removes all documents between two keys; says how many.
+    pub async fn delete_range(&mut self, collection: &str, from: Bound<Document>, to: Bound<Document>) -> Result<u64> {
+        let Some(state) = self.catalog.find(collection).cloned() else {
+            return Ok(0);
+        };
+        let range = KeyRange { from: encode_bound(&from)?, to: encode_bound(&to)? };
+        let mut count = 0;
+        loop {
+            // Some at a time, so that the keys of a large range do not lie in memory together.
+            let mut keys: Vec<Vec<u8>> = Vec::new();
+            let visit = |entry: &Entry| {
+                keys.push(entry.key().to_vec());
+                Ok(keys.len() < KEYS_PER_STEP)
+            };
+            let root = self.catalog.state(state.id)?.root;
+            self.engine.scan(self.generation, root, range.clone(), Direction::Forward, visit).await?;
+            for key in &keys {
+                self.apply(&Change::Delete { collection: state.id, key }).await?;
+            }
+            count += keys.len() as u64;
+            if keys.len() < KEYS_PER_STEP {
+                return Ok(count);
+            }
+        }
     }
 
     /// Removes an index by name; says whether there was one.
@@ -321,6 +385,9 @@ impl Drop for Transaction {
         self.undo();
     }
 }
+
+/// Keys that a removal of many reads ahead.
+const KEYS_PER_STEP: usize = 1000;
 
 const NAME_LENGTH_MAX: usize = 1024;
 
