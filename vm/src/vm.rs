@@ -7,7 +7,7 @@ use crate::collect::{Heap, collect};
 use crate::context::{Context, Handle, Registered, Root};
 use crate::error::{Error, RunError};
 use crate::heap::closure::Closure;
-use crate::heap::coroutine::{Coroutine, Status};
+use crate::heap::coroutine::{Callee, Coroutine, Status};
 use crate::heap::proto::Proto;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -61,6 +61,8 @@ pub struct Vm {
     arena: Heap,
     running: bool,
     memory_retry: bool,
+    /// What [`Self::interrupt`] said and no Lua code has met yet.
+    interruption: Option<String>,
     fuel_used: u64,
     /// How many values the finished run left at the bottom of the main stack.
     results: usize,
@@ -93,7 +95,7 @@ impl Vm {
             library::open(context, seed, has_debug);
             context.accounting().set_limit(heap_limit);
         });
-        Vm { arena, running: false, memory_retry: false, fuel_used: 0, results: 0, cycles: 0 }
+        Vm { arena, running: false, memory_retry: false, interruption: None, fuel_used: 0, results: 0, cycles: 0 }
     }
 
     /// Runs `work` with access to the heap. No Lua code runs and nothing is collected meanwhile.
@@ -195,11 +197,12 @@ impl Vm {
         loop {
             let before = left;
             let retry = self.memory_retry;
+            let interruption = &mut self.interruption;
             let (stop, rest, retry) = self.arena.mutate(|mutation, root| {
                 let context = Context::new(mutation, root);
                 let mut machine = Machine::new(context, context.registered().current, left);
                 machine.memory_retry = retry;
-                let stop = match machine.begin_slice(collected) {
+                let stop = match machine.begin_slice(collected, interruption) {
                     Flow::Stop => machine.stop,
                     _ => machine.run(),
                 };
@@ -224,12 +227,14 @@ impl Vm {
                 }
                 Stop::Finished(count) => {
                     self.running = false;
+                    self.interruption = None;
                     self.results = count;
                     return Ok(if self.succeeded() { Step::Finished } else { Step::Failed });
                 }
                 Stop::Exit { code, close } => {
                     self.running = false;
                     self.memory_retry = false;
+                    self.interruption = None;
                     return Ok(Step::Exited { code, close });
                 }
             }
@@ -277,6 +282,7 @@ impl Vm {
     pub fn abort(&mut self) {
         self.running = false;
         self.memory_retry = false;
+        self.interruption = None;
         self.enter(|context| {
             let main = context.registered().main;
             context.update_registered(|registered| registered.current = main);
@@ -318,6 +324,12 @@ impl Vm {
     /// Whether a run was started and has not ended.
     pub fn is_running(&self) -> bool {
         self.running
+    }
+
+    /// Has the run fail with `message` at the next step, where it is in Lua code; what a native function is doing is finished
+    /// first. The code can catch that error as any other.
+    pub fn interrupt(&mut self, message: &str) {
+        self.interruption = Some(message.to_owned());
     }
 
     /// Runs a full collection. Finalizers of what died run with the next Lua code.
@@ -384,12 +396,17 @@ fn reset(coroutine: Coroutine<'_>) {
 
 impl<'gc> Machine<'gc> {
     /// What has to happen before Lua code goes on after a collection: the limit is enforced, finalizers run.
-    fn begin_slice(&mut self, collected: bool) -> Flow {
+    fn begin_slice(&mut self, collected: bool, interruption: &mut Option<String>) -> Flow {
         // At the bottom frame there is no Lua code yet that could take the error; it comes at the next safe point.
         let in_lua = self.state().frames.len() > 1 || self.state().resumer.is_some();
         if collected && in_lua && self.context.accounting().over_limit() && !self.memory_retry {
             self.memory_retry = true;
             return self.throw(Error::OutOfMemory);
+        }
+        if let Callee::Lua(_) = self.top_frame().callee
+            && let Some(message) = interruption.take()
+        {
+            return self.throw_interruption(&message);
         }
         match self.start_finalizers() {
             Ok(()) => Flow::Enter,

@@ -179,6 +179,17 @@ impl<'gc> Machine<'gc> {
         state.frames.truncate(index);
     }
 
+    /// Throws what the host interrupts the run with, before the next instruction of the Lua function at the top. As from a hook in
+    /// PUC Lua, the message has the caller's position.
+    pub(crate) fn throw_interruption(&mut self, message: &str) -> Flow {
+        let error = self.error_at_level(1, message.as_bytes());
+        let frame = self.top_frame_mut();
+        // SAFETY: between instructions `pc` is at one, as the verifier has control never run past the end. It is not run, but past its
+        // first word is where a frame has its current instruction.
+        frame.pc = unsafe { frame.pc.add(1) };
+        self.throw(error)
+    }
+
     /// Makes the top frame repeat what it was doing.
     fn rewind(&mut self) {
         let frame = self.top_frame_mut();
