@@ -43,6 +43,8 @@ pub(crate) struct Root<'gc> {
     pub doomed: UnsafeCell<Vec<Value<'gc>>>,
     /// Whether finalizers are being run: they do not start others.
     pub finalizing: Cell<bool>,
+    /// Whether the VM's end has begun: objects that get a finalizer from then on are never finalized.
+    pub closing: Cell<bool>,
     pub host: RefCell<Box<dyn Host>>,
     /// The streams that are open, as far as they have not been dropped.
     pub streams: RefCell<Vec<Weak<RefCell<Option<Stream>>>>>,
@@ -160,6 +162,7 @@ impl<'gc> Root<'gc> {
             finalizable: UnsafeCell::default(),
             doomed: UnsafeCell::default(),
             finalizing: Cell::new(false),
+            closing: Cell::new(false),
             host: RefCell::new(host),
             streams: RefCell::default(),
             random: Cell::new([0; 4]),
@@ -273,6 +276,9 @@ impl<'gc> Context<'gc> {
 
     pub(crate) fn register_finalizer(self, object: Value<'gc>, metatable: Table<'gc>) {
         let Some(has_finalizer) = has_finalizer(object) else { return };
+        if self.root.closing.get() {
+            return;
+        }
         if metatable.metamethod(self, Metamethod::Gc).is_nil() || has_finalizer.replace(true) {
             return;
         }

@@ -160,7 +160,8 @@ impl Vm {
     }
 
     /// Prepares the end of the VM's life: a run that finalizes every object that has a `__gc` metamethod. [`Self::step`] runs it.
-    /// Directly after [`Step::Exited`], the to-be-closed variables of the main coroutine are closed first.
+    /// Directly after [`Step::Exited`], the to-be-closed variables of the main coroutine are closed first. A finalizer may give
+    /// [`Step::Exited`] again; another end then runs the finalizers that are left.
     ///
     /// # Errors
     ///

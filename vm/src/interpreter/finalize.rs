@@ -96,6 +96,7 @@ fn run_close<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         return Ok(Action::Entered);
     }
     let root = call.context().root();
+    root.closing.set(true);
     // SAFETY: the only references to the lists.
     unsafe {
         let all = std::mem::take(&mut *root.finalizable.get());

@@ -78,17 +78,18 @@ pub(crate) fn host_call<'gc>(context: Context<'gc>) -> Value<'gc> {
 /// The message handler of a run: keeps the error value, its message and the traceback for the host, and turns the error
 /// into its message.
 pub(crate) fn error_report<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition { name: "(report)", code: report };
+    let definition = NativeDefinition { name: "report", code: report };
     Value::Native(Native::new(context, definition, &[]))
 }
 
 fn report<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let context = call.context();
     let error = call.arg(1);
+    let no_message = || format!("(error object is a {} value)", error.type_name()).into_bytes();
     let message = match (call.state(), error) {
         (1, _) => match call.slot(2) {
             Value::String(message) => message.as_bytes().to_vec(),
-            _ => b"(error object has a '__tostring' that returns no string)".to_vec(),
+            _ => no_message(),
         },
         (_, Value::String(message)) => message.as_bytes().to_vec(),
         (_, Value::Integer(_) | Value::Float(_)) => {
@@ -97,12 +98,12 @@ fn report<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             text
         }
         _ => match context.metamethod(error, Metamethod::ToString) {
-            Value::Nil => format!("(error object is a {} value)", error.type_name()).into_bytes(),
+            Value::Nil => no_message(),
             handler => return call.call(2, handler, &[error], 1, 1),
         },
     };
-    // This function is no level of its own.
-    let traceback = call.machine.traceback(call.machine.coroutine, None, 0);
+    // Level 0 is this function.
+    let traceback = call.machine.traceback(call.machine.coroutine, None, 1);
     let table = context.table();
     let message = Value::String(context.string_from(message));
     let values = [error, message, Value::String(context.string_from(traceback))];
