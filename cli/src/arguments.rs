@@ -1,32 +1,46 @@
-//! The command line: `cu [options] [script [args]]`, options as `lua` has them and those that limit a run.
+//! The command line: `cu [options] [script [args]]`, options as `lua` reads them and, in long form, those that limit a run.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use lexopt::{Arg, Parser};
-
 use crate::error::Error;
+use crate::files::path;
 
-pub const USAGE: &str = "\
-usage: cu [options] [script [args]]
+/// What `--help` shows after a line with the program's name.
+pub const OPTIONS: &str = "\
 Available options are:
-  -e code          execute string 'code'
+  -e stat          execute string 'stat'
   -i               enter interactive mode after executing 'script'
+  -l mod           require library 'mod' into global 'mod'
+  -l g=mod         require library 'mod' into global 'g'
   -v, --version    show version information
+  -E               ignore environment variables
   -W               turn warnings on
   --fuel N         stop after N units of work
-  --heap SIZE      limit the heap (bytes, or with K, M or G)
-  --deterministic  same seed every time; no clock, no environment
+  --heap SIZE      limit the heap (bytes, or with K, M or G); by default 16G
+  --deterministic  same seed every time; no clock, no files, no environment
   --db FILE        open the database in FILE, creating it if need be
-  -h, --help       show this text
+  --help           show this text
   --               stop handling options
   -                stop handling options and execute stdin
 ";
 
-/// The heap limit when the command line has none: all a 32-bit system can address, or 2 GiB.
-const HEAP_LIMIT: usize = if usize::BITS > 32 { 1 << 31 } else { 1 << 30 };
+/// The heap limit when the command line has none, in nominal bytes: more than most machines have, less than what would make the
+/// whole machine fail before the program. A 32-bit system cannot address that much.
+const HEAP_LIMIT: usize = if usize::BITS > 32 { 1 << 34 } else { 1 << 30 };
 
-/// What to run when all `-e` code has run.
+/// What an option asks to do before the script runs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// `-e`.
+    Execute(Vec<u8>),
+    /// `-l`: what `require` gives for `module` becomes the global variable.
+    Require { global: Vec<u8>, module: Vec<u8> },
+    /// `-W`.
+    WarningsOn,
+}
+
+/// What to run when all that options ask for is done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Program {
     None,
@@ -37,12 +51,12 @@ pub enum Program {
 /// A command line, read.
 #[derive(Debug)]
 pub struct Arguments {
-    /// The chunks of `-e`, in order.
-    pub code: Vec<Vec<u8>>,
+    /// In the order of the command line.
+    pub tasks: Vec<Task>,
     pub interactive: bool,
     pub help: bool,
     pub version: bool,
-    pub warnings: bool,
+    pub ignores_environment: bool,
     /// Fuel for the whole run; none for no limit.
     pub fuel: Option<u64>,
     /// In nominal bytes.
@@ -50,97 +64,148 @@ pub struct Arguments {
     pub deterministic: bool,
     pub database: Option<PathBuf>,
     pub program: Program,
-    pub script_arguments: Vec<Vec<u8>>,
     /// Every argument, the program's own name included.
     pub all: Vec<Vec<u8>>,
     /// Where in `all` the script is: 0 in the table `arg`.
     pub script_index: usize,
 }
 
+/// Ends as the line of `lua -v` does, by which programs know whose language it is.
 pub fn version() -> String {
-    format!("Cu {}  (Lua 5.4)", env!("CARGO_PKG_VERSION"))
+    format!("Cu {}  Lua 5.4, a language by Lua.org, PUC-Rio", env!("CARGO_PKG_VERSION"))
+}
+
+/// The words of a command line and how far they were read.
+struct Words {
+    words: Vec<Vec<u8>>,
+    position: usize,
+}
+
+impl Words {
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let word = self.words.get(self.position).cloned();
+        self.position += 1;
+        word
+    }
 }
 
 impl Arguments {
     /// Reads a command line, whose first argument is the program's own name. What follows `--help` is not read.
     pub fn parse(command_line: impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
-        let command_line: Vec<OsString> = command_line.collect();
-        let bytes = |text: &OsString| text.as_encoded_bytes().to_vec();
+        let all: Vec<Vec<u8>> = command_line.map(OsString::into_encoded_bytes).collect();
+        let mut words = Words { words: all.clone(), position: 1 };
         let mut arguments = Arguments {
-            code: Vec::new(),
+            tasks: Vec::new(),
             interactive: false,
             help: false,
             version: false,
-            warnings: false,
+            ignores_environment: false,
             fuel: None,
             heap_limit: HEAP_LIMIT,
             deterministic: false,
             database: None,
             program: Program::None,
-            script_arguments: Vec::new(),
-            all: command_line.iter().map(bytes).collect(),
+            all,
             script_index: 0,
         };
-        let mut parser = Parser::from_args(command_line.iter().skip(1));
-        while let Some(argument) = parser.next().map_err(usage)? {
-            match argument {
-                Arg::Short('e') => arguments.code.push(bytes(&value(&mut parser, "-e")?)),
-                Arg::Short('i') => arguments.interactive = true,
-                Arg::Short('v') | Arg::Long("version") => arguments.version = true,
-                Arg::Short('W') => arguments.warnings = true,
-                Arg::Short('h') | Arg::Long("help") => {
-                    arguments.help = true;
-                    break;
-                }
-                Arg::Long("fuel") => {
-                    arguments.fuel = Some(fuel(&value(&mut parser, "--fuel")?)?);
-                }
-                Arg::Long("heap") => {
-                    arguments.heap_limit = heap_size(&value(&mut parser, "--heap")?)?;
-                }
-                Arg::Long("deterministic") => arguments.deterministic = true,
-                Arg::Long("db") => arguments.database = Some(value(&mut parser, "--db")?.into()),
-                Arg::Short(option) => {
-                    return Err(Error::Usage(format!("unrecognized option '-{option}'")));
-                }
-                Arg::Long(option) => {
-                    return Err(Error::Usage(format!("unrecognized option '--{option}'")));
-                }
-                Arg::Value(script) => {
-                    let rest: Vec<OsString> = parser.raw_args().map_err(usage)?.collect();
-                    arguments.script_arguments = rest.iter().map(bytes).collect();
-                    arguments.script_index = command_line.len() - rest.len() - 1;
-                    // `-- -` is a file of that name.
-                    let is_stdin = script == "-" && command_line[arguments.script_index - 1] != "--";
-                    arguments.program = if is_stdin { Program::Stdin } else { Program::File(script.into()) };
-                    break;
-                }
+        while let Some(word) = words.next() {
+            match &word[..] {
+                b"-" => arguments.program = Program::Stdin,
+                // After `--`, also `-` names a file.
+                b"--" => match words.next() {
+                    Some(script) => arguments.program = Program::File(path(&script)),
+                    None => break,
+                },
+                [b'-', b'-', ..] => arguments.long_option(&word, &mut words)?,
+                [b'-', ..] => arguments.short_option(&word, &mut words)?,
+                _ => arguments.program = Program::File(path(&word)),
+            }
+            if arguments.help {
+                break;
+            }
+            if arguments.program != Program::None {
+                arguments.script_index = words.position - 1;
+                break;
             }
         }
         Ok(arguments)
     }
+
+    /// An option of `lua`. Only those with a value take more than their letter.
+    fn short_option(&mut self, word: &[u8], words: &mut Words) -> Result<(), Error> {
+        match word {
+            b"-i" => {
+                self.interactive = true;
+                self.version = true;
+            }
+            b"-v" => self.version = true,
+            b"-E" => self.ignores_environment = true,
+            b"-W" => self.tasks.push(Task::WarningsOn),
+            [b'-', letter @ (b'e' | b'l'), attached @ ..] => {
+                let value = match attached {
+                    [] => words.next().filter(|value| value.first() != Some(&b'-')).ok_or_else(|| needs_value(word))?,
+                    attached => attached.to_vec(),
+                };
+                self.tasks.push(if *letter == b'e' { Task::Execute(value) } else { library(&value) });
+            }
+            _ => return Err(unrecognized(word)),
+        }
+        Ok(())
+    }
+
+    /// An option of `cu`, its value after `=` or in the next word.
+    fn long_option(&mut self, word: &[u8], words: &mut Words) -> Result<(), Error> {
+        let (name, attached) = match word.iter().position(|byte| *byte == b'=') {
+            Some(end) => (&word[..end], Some(word[end + 1..].to_vec())),
+            None => (word, None),
+        };
+        let has_value = attached.is_some();
+        let mut value = || attached.clone().or_else(|| words.next()).ok_or_else(|| needs_value(name));
+        match name {
+            b"--fuel" => self.fuel = Some(fuel(&value()?)?),
+            b"--heap" => self.heap_limit = heap_size(&value()?)?,
+            b"--db" => self.database = Some(path(&value()?)),
+            _ if has_value => return Err(unrecognized(word)),
+            b"--deterministic" => self.deterministic = true,
+            b"--version" => self.version = true,
+            b"--help" => self.help = true,
+            _ => return Err(unrecognized(word)),
+        }
+        Ok(())
+    }
 }
 
-fn usage(error: lexopt::Error) -> Error {
-    Error::Usage(error.to_string())
+/// `g=mod`, or `mod`, which is also the variable's name; that ends at a `-`, which begins a version.
+fn library(value: &[u8]) -> Task {
+    let cut = |mark: u8| value.iter().position(|byte| *byte == mark);
+    match (cut(b'='), cut(b'-')) {
+        (Some(end), _) => Task::Require { global: value[..end].to_vec(), module: value[end + 1..].to_vec() },
+        (None, Some(end)) => Task::Require { global: value[..end].to_vec(), module: value.to_vec() },
+        (None, None) => Task::Require { global: value.to_vec(), module: value.to_vec() },
+    }
 }
 
-fn value(parser: &mut Parser, option: &str) -> Result<OsString, Error> {
-    parser.value().map_err(|_| Error::Usage(format!("'{option}' needs argument")))
+fn needs_value(option: &[u8]) -> Error {
+    Error::Usage(format!("'{}' needs argument", String::from_utf8_lossy(option)))
 }
 
-fn fuel(text: &OsString) -> Result<u64, Error> {
-    let parsed = text.to_str().and_then(|text| text.parse().ok());
+fn unrecognized(word: &[u8]) -> Error {
+    Error::Usage(format!("unrecognized option '{}'", String::from_utf8_lossy(word)))
+}
+
+fn fuel(text: &[u8]) -> Result<u64, Error> {
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     parsed.ok_or_else(|| Error::OptionValue {
         option: "--fuel",
-        problem: format!("'{}' is not a number of units", text.to_string_lossy()),
+        problem: format!("'{}' is not a number of units", String::from_utf8_lossy(text)),
     })
 }
 
-fn heap_size(text: &OsString) -> Result<usize, Error> {
-    parse_size(&text.to_string_lossy()).ok_or_else(|| Error::OptionValue {
+fn heap_size(text: &[u8]) -> Result<usize, Error> {
+    let text = String::from_utf8_lossy(text);
+    parse_size(&text).ok_or_else(|| Error::OptionValue {
         option: "--heap",
-        problem: format!("'{}' is not a size (bytes, or with K, M or G)", text.to_string_lossy()),
+        problem: format!("'{text}' is not a size (bytes, or with K, M or G)"),
     })
 }
 
@@ -189,19 +254,34 @@ mod tests {
 
     #[test]
     fn scripts() {
-        for (line, program, index, script_arguments) in [
-            (&[][..], Program::None, 0, &[][..]),
-            (&["-i"], Program::None, 0, &[]),
-            (&["-"], Program::Stdin, 1, &[]),
-            (&["--", "-"], Program::File("-".into()), 2, &[]),
-            (&["a.lua", "-v", "--", "x"], Program::File("a.lua".into()), 1, &["-v", "--", "x"]),
-            (&["-e", "x=1", "--", "-b.lua", "-"], Program::File("-b.lua".into()), 4, &["-"]),
+        for (line, program, index) in [
+            (&[][..], Program::None, 0),
+            (&["-i"], Program::None, 0),
+            (&["--"], Program::None, 0),
+            (&["-"], Program::Stdin, 1),
+            (&["--", "-"], Program::File("-".into()), 2),
+            (&["a.lua", "-v", "--", "x"], Program::File("a.lua".into()), 1),
+            (&["-e", "x=1", "--", "-b.lua", "-"], Program::File("-b.lua".into()), 4),
+            (&["--heap=1M", "--fuel", "7", "a.lua", "--help"], Program::File("a.lua".into()), 4),
         ] {
             let arguments = parse(line);
             assert_eq!(arguments.program, program, "{line:?}");
             assert_eq!(arguments.script_index, index, "{line:?}");
-            let expected: Vec<&[u8]> = script_arguments.iter().map(|text| text.as_bytes()).collect();
-            assert_eq!(arguments.script_arguments, expected, "{line:?}");
+            assert!(!arguments.help, "{line:?}");
         }
+    }
+
+    #[test]
+    fn tasks_keep_their_order() {
+        let require = |global: &str, module: &str| Task::Require { global: global.into(), module: module.into() };
+        let tasks = parse(&["-lm=math", "-W", "-ex = 1", "-l", "a-v2", "-l", "b"]).tasks;
+        let expected = [
+            require("m", "math"),
+            Task::WarningsOn,
+            Task::Execute(b"x = 1".to_vec()),
+            require("a", "a-v2"),
+            require("b", "b"),
+        ];
+        assert_eq!(tasks, expected);
     }
 }

@@ -48,7 +48,8 @@ fn os_str(bytes: &[u8]) -> &OsStr {
     OsStr::new(std::str::from_utf8(bytes).unwrap_or("\u{fffd}"))
 }
 
-fn path(bytes: &[u8]) -> PathBuf {
+/// The path that these bytes are.
+pub fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(os_str(bytes))
 }
 

@@ -57,6 +57,17 @@ impl Output {
         buffer.failure = buffer.write(bytes).err();
     }
 
+    /// Writes what `print` does: as from `lua`, a reader has each line at once.
+    pub fn print(&self, bytes: &[u8]) {
+        self.write(bytes);
+        if bytes.last() == Some(&b'\n') {
+            let buffer = &mut *self.0.borrow_mut();
+            if buffer.failure.is_none() {
+                buffer.failure = buffer.writer.flush().err();
+            }
+        }
+    }
+
     /// Writes for somebody who deals with a failure.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
         self.0.borrow_mut().write(bytes)
@@ -102,16 +113,19 @@ impl Output {
 pub struct Terminal {
     output: Output,
     files: SystemFiles,
+    /// `-E`: the environment says nothing about where modules are. `os.getenv` still sees it.
+    ignores_paths: bool,
     time_zone: jiff::tz::TimeZone,
     #[cfg(not(unix))]
     start: std::time::Instant,
 }
 
 impl Terminal {
-    pub fn new(output: Output) -> Terminal {
+    pub fn new(output: Output, ignores_paths: bool) -> Terminal {
         Terminal {
             files: SystemFiles::new(output.clone()),
             output,
+            ignores_paths,
             time_zone: jiff::tz::TimeZone::system(),
             #[cfg(not(unix))]
             start: std::time::Instant::now(),
@@ -135,7 +149,7 @@ impl Terminal {
 
 impl Host for Terminal {
     fn write(&mut self, bytes: &[u8]) {
-        self.output.write(bytes);
+        self.output.print(bytes);
     }
 
     fn warn(&mut self, message: &[u8]) {
@@ -180,6 +194,10 @@ impl Host for Terminal {
         }
         std::env::var_os(OsStr::new(name)).map(|value| value.as_encoded_bytes().to_vec())
     }
+
+    fn path_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        if self.ignores_paths { None } else { self.environment(name) }
+    }
 }
 
 /// A host that tells nothing: every run of a program is the same.
@@ -195,7 +213,7 @@ impl Deterministic {
 
 impl Host for Deterministic {
     fn write(&mut self, bytes: &[u8]) {
-        self.output.write(bytes);
+        self.output.print(bytes);
     }
 
     fn warn(&mut self, message: &[u8]) {

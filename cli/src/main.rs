@@ -1,7 +1,7 @@
 //! `cu`: runs Lua 5.4 programs, and reads and runs them line by line, as `lua` does.
 //!
-//! What `lua` prints, this prints, with `cu` for the program's name: results, errors with their traceback on the
-//! standard error stream, exit code 1 after an error. Its own options limit a run ([`arguments::USAGE`]).
+//! What `lua` prints, this prints: results, errors with the name it was started by and their traceback on the standard error
+//! stream, exit code 1 after an error. Its own options limit a run ([`arguments::OPTIONS`]).
 
 #![forbid(unsafe_code)]
 
@@ -10,13 +10,14 @@ mod database;
 mod error;
 mod files;
 mod host;
+mod interrupt;
 mod repl;
 mod run;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use arguments::{Arguments, Program, USAGE};
+use arguments::{Arguments, OPTIONS, Program, Task};
 use error::Error;
 use host::Output;
 use run::{Runner, source_of_file, source_of_stdin};
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
     if arguments.help {
-        output.write(USAGE.as_bytes());
+        output.write(usage().as_bytes());
         return Ok(());
     }
     // Kept open to the end of the run.
@@ -55,7 +56,7 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
         && error.ends_the_run()
     {
         if let Error::Exit { close: true, .. } = error {
-            runner.close()?;
+            close(&mut runner)?;
         }
         return result;
     }
@@ -64,31 +65,66 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
     if let Err(error) = result {
         report(output, &error);
     }
-    runner.close()?;
+    close(&mut runner)?;
     if failed { Err(Error::Reported) } else { Ok(()) }
+}
+
+/// Runs the finalizers of everything. One that calls `os.exit` says how the process ends, and whether the others still run.
+fn close(runner: &mut Runner) -> Result<(), Error> {
+    let mut result = Ok(());
+    loop {
+        match runner.close() {
+            Err(exit @ Error::Exit { close: true, .. }) => result = Err(exit),
+            Ok(()) => return result,
+            error => return error,
+        }
+    }
 }
 
 fn run_chunks(arguments: &Arguments, runner: &mut Runner, output: &Output) -> Result<(), Error> {
     if arguments.version {
         output.write_line(arguments::version().as_bytes());
     }
-    if arguments.warnings {
-        runner.run(b"warn('@on')", "=(command line)", &[])?;
+    if !arguments.ignores_environment && !arguments.deterministic {
+        run_initialization(runner)?;
     }
-    for code in &arguments.code {
-        runner.run(code, "=(command line)", &[])?;
+    for task in &arguments.tasks {
+        match task {
+            Task::Execute(code) => runner.run(code, "=(command line)")?,
+            Task::Require { global, module } => runner.require(global, module)?,
+            Task::WarningsOn => runner.warnings_on()?,
+        }
     }
+    let has_code = arguments.tasks.iter().any(|task| matches!(task, Task::Execute(_)));
     match &arguments.program {
         Program::File(path) => {
             let (source, chunk_name) = source_of_file(path)?;
-            runner.run(&source, &chunk_name, &arguments.script_arguments)?;
+            runner.run_script(&source, &chunk_name)?;
         }
-        Program::Stdin => runner.run(&source_of_stdin()?, "=stdin", &arguments.script_arguments)?,
-        Program::None if arguments.interactive || !arguments.code.is_empty() || arguments.version => {}
-        Program::None if std::io::stdin().is_terminal() => return repl::run(runner, output),
-        Program::None => runner.run(&source_of_stdin()?, "=stdin", &[])?,
+        Program::Stdin => runner.run_script(&source_of_stdin()?, "=stdin")?,
+        Program::None if has_code || arguments.version => {}
+        Program::None if std::io::stdin().is_terminal() => {
+            output.write_line(arguments::version().as_bytes());
+            return repl::run(runner, output);
+        }
+        Program::None => runner.run(&source_of_stdin()?, "=stdin")?,
     }
     if arguments.interactive { repl::run(runner, output) } else { Ok(()) }
+}
+
+/// Runs what the environment variable for this version of Lua, or the one for all, has: a chunk, or `@` and the name of a file.
+fn run_initialization(runner: &mut Runner) -> Result<(), Error> {
+    let value = |name| Some((name, std::env::var_os(name)?.into_encoded_bytes()));
+    let Some((name, value)) = value("LUA_INIT_5_4").or_else(|| value("LUA_INIT")) else {
+        return Ok(());
+    };
+    match value.strip_prefix(b"@") {
+        Some(path) => {
+            let (source, chunk_name) = source_of_file(&files::path(path))?;
+            runner.run(&source, &chunk_name)
+        }
+        None => runner.run(&value, &format!("={name}")),
+    }
 }
 
 /// Writes an error to the standard error stream, after all output so far.
@@ -98,11 +134,21 @@ fn report(output: &Output, error: &Error) {
     }
     // The stream that failed gets no more, and there is nobody to tell when stderr fails.
     let _ = output.flush();
-    let mut text = b"cu: ".to_vec();
+    let mut text = format!("{}: ", program_name()).into_bytes();
     text.extend_from_slice(&error.text());
     text.push(b'\n');
     if matches!(error, Error::Usage(_)) {
-        text.extend_from_slice(USAGE.as_bytes());
+        text.extend_from_slice(usage().as_bytes());
     }
     let _ = std::io::stderr().write_all(&text);
+}
+
+fn usage() -> String {
+    format!("usage: {} [options] [script [args]]\n{OPTIONS}", program_name())
+}
+
+/// What the program was started as.
+fn program_name() -> String {
+    let name = std::env::args_os().next().filter(|name| !name.is_empty());
+    name.map_or_else(|| "cu".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -1,58 +1,62 @@
 //! Interactive mode: reads a chunk, runs it, prints what it returns, until the end of the input.
 //!
 //! A line is tried as an expression first, by a `return` before it (a leading `=` says the same), then as the start of a chunk,
-//! which goes on for as many lines as it takes: the compiler says "near <eof>" of an unfinished one.
+//! which goes on for as many lines as it takes: the compiler says "near <eof>" of an unfinished one. On a terminal the lines
+//! are edited and remembered; from anything else they are read as they are and shown on
+//! standard output, after the same prompts.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
-use cu_vm::{Handle, RunError, Value};
+use cu_vm::{Handle, RunError};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use crate::arguments::version;
-use crate::error::Error;
+use crate::error::{Error, system_reason};
 use crate::host::Output;
-use crate::run::{INTERRUPTED, Runner, syntax_error};
+use crate::run::{Runner, syntax_error};
 
 const CHUNK_NAME: &str = "=stdin";
-const PROMPT: &str = "> ";
-const CONTINUATION_PROMPT: &str = ">> ";
+
+/// A global variable that has the text shown before a line, and the text without it.
+struct Prompt {
+    variable: &'static [u8],
+    default: &'static str,
+}
+
+const FIRST: Prompt = Prompt { variable: b"_PROMPT", default: "> " };
+const CONTINUATION: Prompt = Prompt { variable: b"_PROMPT2", default: ">> " };
+
+/// Where lines come from.
+enum Lines {
+    Terminal { editor: Box<DefaultEditor>, history: Option<PathBuf> },
+    Stream,
+}
 
 /// Runs until the end of the input, or until the fuel of the process is used up.
 pub fn run(runner: &mut Runner, output: &Output) -> Result<(), Error> {
-    // A second handler cannot be set; without one Ctrl-C ends the process, as it does for scripts.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
-    let mut editor = DefaultEditor::new()?;
-    let history = history_file();
-    if let Some(path) = &history {
-        // There is none at the first start.
-        let _ = editor.load_history(path);
-    }
-    output.write_line(version().as_bytes());
-    let result = read_and_run(runner, output, &mut editor);
-    if let Some(path) = &history {
-        // History is a convenience; where it cannot be kept, the session is still a success.
-        let _ = editor.save_history(path);
+    let mut lines = Lines::open()?;
+    let result = read_and_run(runner, output, &mut lines);
+    lines.close();
+    if result.is_ok() {
+        output.write_line(b"");
     }
     result
 }
 
-fn read_and_run(runner: &mut Runner, output: &Output, editor: &mut DefaultEditor) -> Result<(), Error> {
+fn read_and_run(runner: &mut Runner, output: &Output, lines: &mut Lines) -> Result<(), Error> {
     loop {
-        output.flush()?;
-        let function = match read_chunk(runner, editor) {
+        let function = match read_chunk(runner, output, lines) {
             Ok(Some(function)) => function,
             Ok(None) => return Ok(()),
             Err(Error::Interrupted) => continue,
-            Err(error @ Error::Terminal(_)) => return Err(error),
+            Err(error @ (Error::Terminal(_) | Error::File { .. })) => return Err(error),
+            Err(error) if error.ends_the_run() => return Err(error),
             Err(error) => {
                 show_error(output, &error)?;
                 continue;
             }
         };
-        INTERRUPTED.store(false, Ordering::Relaxed);
         let result = runner.call(&function, |_| Vec::new());
         runner.enter(|context| context.release(function));
         match result.and_then(|()| print_results(runner)) {
@@ -64,53 +68,105 @@ fn read_and_run(runner: &mut Runner, output: &Output, editor: &mut DefaultEditor
 }
 
 /// Reads lines until they are a chunk. None at the end of the input.
-fn read_chunk(runner: &Runner, editor: &mut DefaultEditor) -> Result<Option<Handle>, Error> {
-    let Some(mut text) = read_line(editor, PROMPT)? else {
+fn read_chunk(runner: &mut Runner, output: &Output, lines: &mut Lines) -> Result<Option<Handle>, Error> {
+    let Some(mut text) = lines.read(runner, output, &FIRST)? else {
         return Ok(None);
     };
-    let expression = text.strip_prefix('=').unwrap_or(&text);
-    if let Ok(function) = runner.load(format!("return {expression}").as_bytes(), CHUNK_NAME) {
-        remember(editor, &text);
+    if let Some(expression) = text.strip_prefix(b"=") {
+        text = [b"return ", expression].concat();
+    }
+    if let Ok(function) = runner.load(&[b"return ", &text[..], b";"].concat(), CHUNK_NAME) {
+        lines.remember(&text);
         return Ok(Some(function));
     }
-    if text.starts_with('=') {
-        text = format!("return {expression}");
-    }
     loop {
-        match runner.load(text.as_bytes(), CHUNK_NAME) {
+        match runner.load(&text, CHUNK_NAME) {
             Ok(function) => {
-                remember(editor, &text);
+                lines.remember(&text);
                 return Ok(Some(function));
             }
             Err(RunError::Syntax { message, .. }) if message.ends_with("<eof>") => {
-                match read_line(editor, CONTINUATION_PROMPT)? {
+                match lines.read(runner, output, &CONTINUATION)? {
                     Some(line) => {
-                        text.push('\n');
-                        text.push_str(&line);
+                        text.push(b'\n');
+                        text.extend(line);
                     }
                     None => return Err(Error::Lua(message.into_bytes())),
                 }
             }
             Err(error) => {
-                remember(editor, &text);
+                lines.remember(&text);
                 return Err(syntax_error(error));
             }
         }
     }
 }
 
-fn read_line(editor: &mut DefaultEditor, prompt: &str) -> Result<Option<String>, Error> {
-    match editor.readline(prompt) {
-        Ok(line) => Ok(Some(line)),
-        Err(ReadlineError::Eof) => Ok(None),
-        Err(ReadlineError::Interrupted) => Err(Error::Interrupted),
-        Err(error) => Err(Error::Terminal(error)),
+impl Lines {
+    fn open() -> Result<Lines, Error> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(Lines::Stream);
+        }
+        let mut editor = Box::new(DefaultEditor::new()?);
+        let history = history_file();
+        if let Some(path) = &history {
+            // There is none at the first start.
+            let _ = editor.load_history(path);
+        }
+        Ok(Lines::Terminal { editor, history })
+    }
+
+    /// Shows the prompt and reads a line, without its end.
+    fn read(&mut self, runner: &mut Runner, output: &Output, prompt: &Prompt) -> Result<Option<Vec<u8>>, Error> {
+        let variable = runner.global(prompt.variable);
+        let prompt = runner.text(variable)?.unwrap_or_else(|| prompt.default.into());
+        match self {
+            Lines::Terminal { editor, .. } => {
+                output.flush()?;
+                match editor.readline(&*String::from_utf8_lossy(&prompt)) {
+                    Ok(line) => Ok(Some(line.into_bytes())),
+                    Err(ReadlineError::Eof) => Ok(None),
+                    Err(ReadlineError::Interrupted) => Err(Error::Interrupted),
+                    Err(error) => Err(Error::Terminal(error)),
+                }
+            }
+            Lines::Stream => {
+                output.write(&prompt);
+                output.flush()?;
+                let line = read_line()?;
+                // As the line editor that `lua` is built with.
+                line.iter().for_each(|line| output.write_line(line));
+                Ok(line)
+            }
+        }
+    }
+
+    fn remember(&mut self, text: &[u8]) {
+        if let (Lines::Terminal { editor, .. }, Ok(text)) = (self, std::str::from_utf8(text)) {
+            // A full history forgets its oldest entry; there is no failure to report.
+            let _ = editor.add_history_entry(text);
+        }
+    }
+
+    fn close(self) {
+        if let Lines::Terminal { mut editor, history: Some(path) } = self {
+            // History is a convenience; where it cannot be kept, the session is still a success.
+            let _ = editor.save_history(&path);
+        }
     }
 }
 
-fn remember(editor: &mut DefaultEditor, text: &str) {
-    // A full history forgets its oldest entry; there is no failure to report.
-    let _ = editor.add_history_entry(text);
+/// A line of standard input, whose buffer Lua code reads from too.
+fn read_line() -> Result<Option<Vec<u8>>, Error> {
+    let mut line = Vec::new();
+    std::io::stdin().lock().read_until(b'\n', &mut line).map_err(|error| Error::File {
+        action: "read",
+        path: "stdin".into(),
+        reason: system_reason(&error),
+    })?;
+    let has_ended = line.is_empty();
+    line.pop_if(|last| *last == b'\n');
+    Ok((!has_ended).then_some(line))
 }
 
 /// Shows the results of a chunk by the global `print`, as `lua` does.
@@ -119,10 +175,7 @@ fn print_results(runner: &mut Runner) -> Result<(), Error> {
     if results.is_empty() {
         return Ok(());
     }
-    let print = runner.enter(|context| {
-        let print = context.globals().get(Value::String(context.string(b"print")));
-        context.stash(print)
-    });
+    let print = runner.global(b"print");
     let printed = runner.call(&print, |context| results.iter().map(|result| context.fetch(result)).collect());
     runner.enter(|context| {
         for handle in results.into_iter().chain([print]) {
@@ -147,9 +200,6 @@ fn show_error(output: &Output, error: &Error) -> Result<(), Error> {
 
 /// `cu/history` in the user's data folder, which is made if need be.
 fn history_file() -> Option<PathBuf> {
-    if !std::io::stdin().is_terminal() {
-        return None;
-    }
     let folder = dirs::data_dir()?.join("cu");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join("history"))

@@ -2,23 +2,24 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cu_vm::{Context, Handle, Host, Options, RunError, Step, Table, Value, Vm, chunk_of_file};
 
 use crate::arguments::Arguments;
 use crate::error::{Error, system_reason};
 use crate::host::{Deterministic, Output, Terminal};
+use crate::interrupt::Interrupts;
 
 /// Fuel per step: some milliseconds, after which output is checked and Ctrl-C seen.
 const SLICE: u64 = 5_000_000;
 
-/// Set by Ctrl-C in interactive mode; ends the run in progress.
-pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
 pub struct Runner {
     vm: Vm,
     output: Output,
+    interrupts: Interrupts,
+    /// The library's `tostring` and `warn`, whatever becomes of the global variables.
+    to_string: Handle,
+    warn: Handle,
     fuel_limit: Option<u64>,
     /// What is left of the limit, or of all the fuel there can be.
     fuel_left: u64,
@@ -30,29 +31,76 @@ impl Runner {
         let host: Box<dyn Host> = if arguments.deterministic {
             Box::new(Deterministic::new(output.clone()))
         } else {
-            Box::new(Terminal::new(output.clone()))
+            Box::new(Terminal::new(output.clone(), arguments.ignores_environment))
         };
         let seed = if arguments.deterministic { 0 } else { random_seed() };
         let vm = Vm::new(Options { heap_limit: arguments.heap_limit, seed, host, ..Options::default() });
-        vm.enter(|context| {
+        let (to_string, warn) = vm.enter(|context| {
             let table = argument_table(context, arguments);
             set(context, context.globals(), string(context, b"arg"), Value::Table(table));
+            let library = |name: &[u8]| context.stash(context.globals().get(string(context, name)));
+            (library(b"tostring"), library(b"warn"))
         });
-        Runner { vm, output, fuel_limit: arguments.fuel, fuel_left: arguments.fuel.unwrap_or(u64::MAX) }
+        let fuel_left = arguments.fuel.unwrap_or(u64::MAX);
+        let interrupts = Interrupts::install();
+        Runner { vm, output, interrupts, to_string, warn, fuel_limit: arguments.fuel, fuel_left }
     }
 
     /// Compiles a chunk and runs it.
-    pub fn run(&mut self, source: &[u8], chunk_name: &str, arguments: &[Vec<u8>]) -> Result<(), Error> {
+    pub fn run(&mut self, source: &[u8], chunk_name: &str) -> Result<(), Error> {
         let function = self.load(source, chunk_name).map_err(syntax_error)?;
-        let result =
-            self.call(&function, |context| arguments.iter().map(|argument| string(context, argument)).collect());
-        self.vm.enter(|context| context.release(function));
-        result
+        self.call_once(function, |_| Vec::new())
+    }
+
+    /// Compiles the script and runs it with what the table `arg` has from 1 on.
+    pub fn run_script(&mut self, source: &[u8], chunk_name: &str) -> Result<(), Error> {
+        let function = self.load(source, chunk_name).map_err(syntax_error)?;
+        let has_arguments = self.vm.enter(|context| script_arguments(context).is_some());
+        if !has_arguments {
+            return Err(Error::Lua(b"'arg' is not a table".to_vec()));
+        }
+        self.call_once(function, |context| script_arguments(context).unwrap_or_default())
+    }
+
+    /// Has `require` load a module and keeps what it gives in a global variable.
+    pub fn require(&mut self, global: &[u8], module: &[u8]) -> Result<(), Error> {
+        let require = self.global(b"require");
+        self.call_once(require, |context| vec![string(context, module)])?;
+        self.vm.take_results(|context, values| {
+            let value = values.first().copied().unwrap_or(Value::Nil);
+            set(context, context.globals(), string(context, global), value);
+        });
+        Ok(())
+    }
+
+    /// Turns warnings on.
+    pub fn warnings_on(&mut self) -> Result<(), Error> {
+        let warn = self.vm.enter(|context| context.stash(context.fetch(&self.warn)));
+        self.call_once(warn, |context| vec![string(context, b"@on")])
     }
 
     /// Compiles a chunk.
     pub fn load(&self, source: &[u8], chunk_name: &str) -> Result<Handle, RunError> {
         self.vm.load(source, chunk_name)
+    }
+
+    /// The value of a global variable.
+    pub fn global(&self, name: &[u8]) -> Handle {
+        self.vm.enter(|context| context.stash(context.globals().get(string(context, name))))
+    }
+
+    /// A value as `tostring` shows it; `None` for nil.
+    pub fn text(&mut self, value: Handle) -> Result<Option<Vec<u8>>, Error> {
+        if self.vm.enter(|context| context.fetch(&value).is_nil()) {
+            return Ok(None);
+        }
+        let to_string = self.vm.enter(|context| context.stash(context.fetch(&self.to_string)));
+        self.call_once(to_string, |context| vec![context.fetch(&value)])?;
+        self.vm.enter(|context| context.release(value));
+        Ok(self.vm.take_results(|_, values| match values.first() {
+            Some(Value::String(text)) => Some(text.as_bytes().to_vec()),
+            _ => None,
+        }))
     }
 
     /// Calls a function; its results are [`Self::results`].
@@ -62,7 +110,20 @@ impl Runner {
         arguments: impl for<'gc> FnOnce(Context<'gc>) -> Vec<Value<'gc>>,
     ) -> Result<(), Error> {
         self.vm.start(|context| (context.fetch(function), arguments(context))).map_err(usage_error)?;
-        self.finish()
+        self.interrupts.begin();
+        let result = self.finish();
+        self.interrupts.end();
+        result
+    }
+
+    fn call_once(
+        &mut self,
+        function: Handle,
+        arguments: impl for<'gc> FnOnce(Context<'gc>) -> Vec<Value<'gc>>,
+    ) -> Result<(), Error> {
+        let result = self.call(&function, arguments);
+        self.vm.enter(|context| context.release(function));
+        result
     }
 
     /// The values that the last call returned.
@@ -85,6 +146,7 @@ impl Runner {
     /// Steps what was started to its end.
     fn finish(&mut self) -> Result<(), Error> {
         let mut used_before = 0;
+        let mut was_interrupted = false;
         loop {
             let step = self.vm.step(self.fuel_left.min(SLICE)).map_err(usage_error)?;
             let used = self.vm.fuel_used();
@@ -102,15 +164,16 @@ impl Runner {
                 self.vm.abort();
                 return Err(error);
             }
+            if self.interrupts.came() && !was_interrupted {
+                self.vm.interrupt("interrupted!");
+                was_interrupted = true;
+            }
         }
     }
 
     /// Between two steps: why the run must end.
     fn may_go_on(&self) -> Result<(), Error> {
         self.output.check()?;
-        if INTERRUPTED.swap(false, Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
         match self.fuel_limit {
             Some(limit) if self.fuel_left == 0 => Err(Error::OutOfFuel { limit }),
             _ => Ok(()),
@@ -172,6 +235,14 @@ fn argument_table<'gc>(context: Context<'gc>, arguments: &Arguments) -> Table<'g
         set(context, table, Value::Integer(index), string(context, argument));
     }
     table
+}
+
+/// What the table `arg` has for the script; `None` if it is no table any more.
+fn script_arguments<'gc>(context: Context<'gc>) -> Option<Vec<Value<'gc>>> {
+    match context.globals().get(string(context, b"arg")) {
+        Value::Table(table) => Some((1..=table.length()).map(|index| table.get_integer(index)).collect()),
+        _ => None,
+    }
 }
 
 fn string<'gc>(context: Context<'gc>, bytes: &[u8]) -> Value<'gc> {

@@ -7,6 +7,13 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+/// What `cu -v` prints, and more after it.
+macro_rules! concat_banner {
+    ($more:literal) => {
+        concat!("Cu ", env!("CARGO_PKG_VERSION"), "  Lua 5.4, a language by Lua.org, PUC-Rio\n", $more)
+    };
+}
+
 /// One run of `cu`, in a folder with the files that [`folder`] makes.
 struct Case {
     arguments: &'static [&'static str],
@@ -25,6 +32,8 @@ const fn prints(arguments: &'static [&'static str], stdin: &'static str, stdout:
 const fn fails(arguments: &'static [&'static str], stdout: &'static str, stderr: &'static str) -> Case {
     Case { arguments, stdin: "", stdout, stderr, code: 1 }
 }
+
+const BANNER: &str = concat_banner!("");
 
 const FILES: &[(&str, &str)] = &[
     ("arguments.lua", "print(...) for i = -4, 3 do print(i, arg[i]) end"),
@@ -53,6 +62,7 @@ fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_cu"))
         .args(arguments)
         .current_dir(folder)
+        .envs([("LUA_INIT", ""), ("LUA_INIT_5_4", "")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -60,15 +70,20 @@ fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
         .expect("cu starts");
     // A run that reads no input may have ended already.
     let _ = child.stdin.take().expect("stdin is piped").write_all(stdin.as_bytes());
-    child.wait_with_output().expect("cu ends")
+    let output = child.wait_with_output().expect("cu ends");
+    Output { stdout: with_short_name(&output.stdout), stderr: with_short_name(&output.stderr), ..output }
+}
+
+/// Output in which the program is `cu`, not what this test starts it as.
+fn with_short_name(output: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(output).replace(env!("CARGO_BIN_EXE_cu"), "cu").into_bytes()
 }
 
 fn check(cases: &[Case]) {
     let folder = folder();
     for case in cases {
         let output = run(folder.path(), case.arguments, case.stdin);
-        // The program's name in `arg` is where this test has it.
-        let stdout = String::from_utf8_lossy(&output.stdout).replace(env!("CARGO_BIN_EXE_cu"), "cu");
+        let stdout = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr);
         let ran = format!("{:?} with input {:?}", case.arguments, case.stdin);
         assert_eq!(stdout, case.stdout, "stdout of {ran}; stderr: {stderr}");
@@ -93,7 +108,8 @@ fn code_and_scripts() {
             "p\t-v\n-4\tnil\n-3\tcu\n-2\t-e\n-1\tx = 1\n0\targuments.lua\n1\tp\n2\t-v\n3\tnil\n",
         ),
         prints(&["-e", "print(#arg, arg[0], arg[1])"], "", "2\tcu\t-e\n"),
-        prints(&["-v"], "", concat!("Cu ", env!("CARGO_PKG_VERSION"), "  (Lua 5.4)\n")),
+        prints(&["-v"], "", BANNER),
+        prints(&["-v", "-e", "print('after')"], "", concat_banner!("after\n")),
         prints(&["finalizer.lua"], "", "end\nfinalized\n"),
     ]);
 }
@@ -164,6 +180,13 @@ fn wrong_command_lines() {
         (&["-x"][..], "cu: unrecognized option '-x'", true),
         (&["--what", "arguments.lua"], "cu: unrecognized option '--what'", true),
         (&["-e"], "cu: '-e' needs argument", true),
+        (&["-e", "-v"], "cu: '-e' needs argument", true),
+        (&["-l"], "cu: '-l' needs argument", true),
+        (&["-h"], "cu: unrecognized option '-h'", true),
+        (&["---"], "cu: unrecognized option '---'", true),
+        (&["-vv"], "cu: unrecognized option '-vv'", true),
+        (&["-Ex"], "cu: unrecognized option '-Ex'", true),
+        (&["--help=x"], "cu: unrecognized option '--help=x'", true),
         (&["--heap"], "cu: '--heap' needs argument", true),
         (&["--heap", "many"], "cu: --heap: 'many' is not a size (bytes, or with K, M or G)", false),
         (&["--fuel", "-1"], "cu: --fuel: '-1' is not a number of units", false),
@@ -240,23 +263,24 @@ fn databases() {
 
 #[test]
 fn interactive_mode() {
-    const BANNER: &str = concat!("Cu ", env!("CARGO_PKG_VERSION"), "  (Lua 5.4)\n");
     let folder = folder();
     for (lines, stdout, stderr) in [
-        ("1 + 1\n", "2\n", ""),
-        ("= 5, nil\n", "5\tnil\n", ""),
-        ("x = 7\nx\n", "7\n", ""),
-        ("for i = 1, 2 do\nprint(i)\nend\n", "1\n2\n", ""),
-        ("return\n", "", ""),
-        ("x = = 1\nprint('on')\n", "on\n", "stdin:1: unexpected symbol near '='\n"),
+        ("1 + 1\n", "> 1 + 1\n2\n> \n", ""),
+        ("= 5, nil", "> = 5, nil\n5\tnil\n> \n", ""),
+        ("x = 7\nx\n", "> x = 7\n> x\n7\n> \n", ""),
+        ("for i = 1, 2 do\nprint(i)\nend\n", "> for i = 1, 2 do\n>> print(i)\n>> end\n1\n2\n> \n", ""),
+        ("return\n\n-- nothing\n", "> return\n> \n> -- nothing\n> \n", ""),
+        ("x = = 1\nprint('on')\n", "> x = = 1\n> print('on')\non\n> \n", "stdin:1: unexpected symbol near '='\n"),
         (
-            "local t = nil; t.x = 1\nprint('on')\n",
-            "on\n",
+            "local t = nil; t.x = 1\n",
+            "> local t = nil; t.x = 1\n> \n",
             "stdin:1: attempt to index a nil value (local 't')\n\
              stack traceback:\n\tstdin:1: in main chunk\n\t[C]: in ?\n",
         ),
-        ("print = nil\n1\n", "", "error calling 'print' (attempt to call a nil value)\n"),
-        ("if\n", "", "stdin:1: unexpected symbol near <eof>\n"),
+        ("print = nil\n1\n", "> print = nil\n> 1\n> \n", "error calling 'print' (attempt to call a nil value)\n"),
+        ("if\n", "> if\n>> > \n", "stdin:1: unexpected symbol near <eof>\n"),
+        ("_PROMPT, _PROMPT2 = '? ', 3\nx =\n5\n", "> _PROMPT, _PROMPT2 = '? ', 3\n? x =\n35\n? \n", ""),
+        ("io.read(3), io.read()\nabcd\n", "> io.read(3), io.read()\nabc\td\n> \n", ""),
     ] {
         let output = run(folder.path(), &["-i"], lines);
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{BANNER}{stdout}"), "{lines:?}");
