@@ -163,7 +163,7 @@ fn binary_chunks_are_programs() {
     for (name, stdout, stderr) in [
         ("plain", "binary\tx\n", ""),
         ("commented", "binary\tx\n", ""),
-        ("cut", "", "cu: cut: bad binary format (truncated chunk)\n"),
+        ("cut", "", concat!(env!("CARGO_BIN_EXE_cu"), ": cut: bad binary format (truncated chunk)\n")),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_cu"))
             .args([name, "x"])
