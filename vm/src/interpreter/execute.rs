@@ -33,28 +33,38 @@ use crate::metamethod::Metamethod;
 const ALLOCATION_FUEL: i64 = 4;
 
 /// Runs the top frame of the current coroutine and all that it leads to, until [`Machine::stop`] is set.
-pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
+pub(super) fn run(machine: &mut Machine<'_>) {
+    // The loop exists twice, so that code that no hook watches does not pay for them.
+    while !if machine.state().is_traced { run_frames::<true>(machine) } else { run_frames::<false>(machine) } {}
+}
+
+/// As [`run`], while the current coroutine is traced or not; false when that has changed.
+fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
     let context = machine.context;
     let accounting = context.accounting();
     // SAFETY: see the module.
     unsafe {
         'frame: loop {
+            // It changes only where the top frame is loaded anew.
+            if machine.state().is_traced != TRACED {
+                return false;
+            }
             let mut frame: *mut Frame<'gc> = machine.top_frame_mut();
             let mut closure = match (*frame).callee {
                 Callee::Lua(closure) => closure,
                 Callee::Native(native) => {
                     match machine.run_native(native) {
-                        Ok(Flow::Stop) => return,
+                        Ok(Flow::Stop) => return true,
                         Ok(_) => {}
                         Err(error) => {
                             if machine.throw(error) == Flow::Stop {
-                                return;
+                                return true;
                             }
                         }
                     }
                     if machine.fuel < 0 {
                         machine.stop = Stop::OutOfFuel;
-                        return;
+                        return true;
                     }
                     continue 'frame;
                 }
@@ -67,7 +77,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 ($reason:expr) => {{
                     (*frame).pc = pc;
                     machine.stop = $reason;
-                    return;
+                    return true;
                 }};
             }
             macro_rules! jump {
@@ -106,9 +116,6 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 };
             }
 
-            // It changes only where the top frame is loaded anew.
-            let is_traced = machine.state().is_traced;
-
             // Goes on in the Lua function of the top frame.
             macro_rules! go_on_in {
                 ($closure:expr) => {{
@@ -124,7 +131,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                 let i = Instruction((*pc).get());
                 pc = pc.add(1);
                 let flow = 'op: {
-                    if is_traced {
+                    if TRACED {
                         (*frame).pc = pc;
                         if let Some(flow) = machine.trace() {
                             break 'op flow;
@@ -516,7 +523,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                                     };
                                     if machine.fuel < 0 {
                                         machine.stop = Stop::OutOfFuel;
-                                        return;
+                                        return true;
                                     }
                                     frame = entered;
                                     closure = called;
@@ -533,7 +540,7 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                                     {
                                         if machine.fuel < 0 {
                                             machine.stop = Stop::OutOfFuel;
-                                            return;
+                                            return true;
                                         }
                                         frame = entered;
                                         closure = inner;
@@ -715,18 +722,18 @@ pub(super) fn run<'gc>(machine: &mut Machine<'gc>) {
                         if accounting.wants_cycle() {
                             machine.clear_dead_registers(i);
                             machine.stop = Stop::Collect;
-                            return;
+                            return true;
                         }
                         if machine.fuel < 0 {
                             machine.stop = Stop::OutOfFuel;
-                            return;
+                            return true;
                         }
                         frame = machine.top_frame_mut();
                         base = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
                         pc = (*frame).pc;
                     }
                     Flow::Enter => continue 'frame,
-                    Flow::Stop => return,
+                    Flow::Stop => return true,
                 }
             }
         }

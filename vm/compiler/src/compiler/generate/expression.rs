@@ -144,9 +144,9 @@ impl Generator<'_> {
         self.line = end_line;
         if let Some(mut value) = pending {
             if value.is_multiple() {
+                // The room that is announced counts them as one.
                 self.set_all_results(&mut value)?;
                 self.set_list(register, stored, None);
-                waiting -= 1;
             } else {
                 self.put_in_next_register(&mut value)?;
                 self.set_list(register, stored, Some(waiting));
