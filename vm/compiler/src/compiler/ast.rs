@@ -75,6 +75,8 @@ pub(super) struct ChildFunction {
 #[derive(Default)]
 pub(super) struct Block {
     pub statements: Vec<Statement>,
+    /// The line of the last token before the word that ends the block.
+    pub end_line: u32,
 }
 
 pub(super) enum Statement {
@@ -165,6 +167,7 @@ pub(super) struct GenericFor {
     pub block: Block,
     pub line: u32,
     pub do_line: u32,
+    pub end_line: u32,
 }
 
 /// An expression and the line of its last token.

@@ -108,6 +108,7 @@ impl Generator<'_> {
         let step = self.emit_with_word(Self::abc(Opcode::TForLoop, base, 0, 0), 0);
         self.set_jump(step, prepare + 2);
         self.leave_loop();
+        self.line = statement.end_line;
         self.emit(Self::abc(Opcode::Close, base, 0, 0));
         self.deactivate(base);
         Ok(())

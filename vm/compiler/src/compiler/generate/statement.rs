@@ -36,6 +36,7 @@ impl Generator<'_> {
     /// Ends the scope of the locals from `level` on, at the end of `block`.
     pub(super) fn leave_scope(&mut self, level: usize, block: &Block) {
         if !block.ends_with_jump() {
+            self.line = block.end_line;
             self.close_down_to(level);
         }
         self.deactivate(level);

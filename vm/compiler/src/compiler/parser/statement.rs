@@ -21,6 +21,7 @@ impl Parser<'_> {
                 break; // A return is the last statement.
             }
         }
+        block.end_line = self.last_line;
         Ok(block)
     }
 
@@ -208,7 +209,8 @@ impl Parser<'_> {
         self.expect(Token::Do)?;
         let do_line = self.last_line;
         let block = self.for_block(variable_count)?;
-        let generic_for = GenericFor { values, state, variable_count, block, line, do_line };
+        let end_line = self.lexer.line();
+        let generic_for = GenericFor { values, state, variable_count, block, line, do_line, end_line };
         Ok(Statement::GenericFor(Box::new(generic_for)))
     }
 
