@@ -111,32 +111,22 @@ impl<'gc> Machine<'gc> {
         left: Value<'gc>,
         right: Value<'gc>,
     ) -> Result<Option<Value<'gc>>, Error<'gc>> {
-        let numbers = if is_number(left) && is_number(right) {
-            Some((left, right))
-        } else if !self.binary_handler(operator, left, right).is_nil() {
-            // A string's own metamethods are built in here, so any handler found is another object's.
-            return Ok(None);
-        } else if is_bitwise(operator) {
-            None
-        } else {
+        if !is_number(left) || !is_number(right) {
             // Strings are converted by the string library's metamethods (manual §3.4.3).
-            left.to_number().zip(right.to_number())
-        };
-        let Some((a, b)) = numbers else {
-            return Err(self.operand_error(operator, left, right));
-        };
-        match on_numbers(operator, a, b) {
+            return if self.binary_handler(operator, left, right).is_nil() {
+                Err(self.operand_error(operator, left, right))
+            } else {
+                Ok(None)
+            };
+        }
+        match on_numbers(operator, left, right) {
             Ok(value) => Ok(Some(value)),
-            Err(Refusal::DivideByZero) => Err(self.division_error(b"attempt to divide by zero", left, right)),
-            Err(Refusal::ModuloByZero) => Err(self.division_error(b"attempt to perform 'n%0'", left, right)),
-            Err(Refusal::NoInteger) if is_number(left) && is_number(right) => {
-                if self.binary_handler(operator, left, right).is_nil() {
-                    Err(self.no_integer_error(left, right))
-                } else {
-                    Ok(None)
-                }
+            Err(Refusal::DivideByZero) => Err(self.runtime_error(b"attempt to divide by zero")),
+            Err(Refusal::ModuloByZero) => Err(self.runtime_error(b"attempt to perform 'n%0'")),
+            Err(Refusal::NoInteger) if self.binary_handler(operator, left, right).is_nil() => {
+                Err(self.no_integer_error(left, right))
             }
-            Err(Refusal::NoInteger) => Err(self.operand_error(operator, left, right)),
+            Err(Refusal::NoInteger) => Ok(None),
         }
     }
 
@@ -153,21 +143,7 @@ impl<'gc> Machine<'gc> {
         if is_bitwise(operator) {
             return self.operation_error("perform bitwise operation on", culprit);
         }
-        if let (Value::String(_), _) | (_, Value::String(_)) = (left, right) {
-            // The words of the string library, whose metamethods convert strings in PUC Lua.
-            let operation = &operator.name()[2..];
-            let (left, right) = (left.type_name(), right.type_name());
-            return self.runtime_error(format!("attempt to {operation} a '{left}' with a '{right}'").as_bytes());
-        }
         self.operation_error("perform arithmetic on", culprit)
-    }
-
-    /// Division by zero; for strings it happens inside the string library, where there is no position.
-    fn division_error(&self, message: &[u8], left: Value<'gc>, right: Value<'gc>) -> Error<'gc> {
-        if is_number(left) && is_number(right) {
-            return self.runtime_error(message);
-        }
-        Error::Thrown(Value::String(self.context.string(message)))
     }
 
     /// `left == right` when it is neither raw equality nor plainly false: the handler to call, if there is one.

@@ -2,12 +2,13 @@
 //!
 //! Short results are interned straight from a buffer on the Rust stack. Lengths stay below 2^31.
 
+mod arithmetic;
 mod find;
 mod format;
 mod pack;
 mod pieces;
 
-use super::{Functions, name_permanent, set_field};
+use super::{Functions, fill, name_permanent, set_field};
 use crate::bytecode::chunk;
 use crate::call::{Action, Call};
 use crate::context::Context;
@@ -42,8 +43,9 @@ pub(super) const LENGTH_MAX: usize = i32::MAX as usize;
 
 /// Gives strings their metatable, through which `s:upper()` works.
 pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
-    let metatable = Table::new(context, 0, 1);
+    let metatable = Table::new(context, 0, 1 + arithmetic::METAMETHODS.len());
     set_field(context, metatable, "__index", Value::Table(library));
+    fill(context, metatable, arithmetic::METAMETHODS);
     context.set_any_metatable(Value::String(context.string(b"")), Some(metatable));
     // The iterator of `gmatch`, so that saved state can refer to its code.
     name_permanent(context, find::GMATCH_STEP.name, Value::Native(Native::new(context, find::GMATCH_STEP, &[])));
