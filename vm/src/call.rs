@@ -152,6 +152,14 @@ impl<'a, 'gc> Call<'a, 'gc> {
         self.machine.fuel -= amount as i64;
     }
 
+    /// Adds a nil to the arguments, for complaints about a missing one to see.
+    pub(crate) fn append_nil(&mut self) -> Result<(), Error<'gc>> {
+        self.reserve(self.args + 2)?;
+        self.args += 1;
+        self.set_slot(self.args, Value::Nil);
+        Ok(())
+    }
+
     // Results
 
     #[inline(always)]
@@ -339,7 +347,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
         let value = self.arg(index);
         let actual = match (self.context().metamethod(value, Metamethod::Name), value) {
             _ if index > self.args => b"no value",
-            (Value::String(name), _) => name.as_bytes(),
+            (Value::String(name), _) => c_string(name.as_bytes()),
             (_, Value::LightUserdata(_)) => b"light userdata",
             _ => value.type_name().as_bytes(),
         };

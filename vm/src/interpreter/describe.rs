@@ -284,7 +284,7 @@ fn describe_name(name: Option<Name<'_>>) -> Vec<u8> {
         return Vec::new();
     };
     let mut text = format!(" ({kind} '").into_bytes();
-    text.extend_from_slice(name);
+    text.extend_from_slice(c_string(name));
     text.extend_from_slice(b"')");
     text
 }

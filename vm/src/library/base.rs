@@ -181,8 +181,9 @@ fn error<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn select<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let count = call.arg_count() as i64 - 1;
+    // PUC Lua looks at the first byte only.
     if let Value::String(text) = call.arg(1)
-        && text.as_bytes() == b"#"
+        && text.as_bytes().first() == Some(&b'#')
     {
         return call.return_value(Value::Integer(count));
     }

@@ -93,7 +93,7 @@ impl<'gc> Call<'_, 'gc> {
                 Ok(None)
             }
             (Value::Nil, _) => Err(self.machine.operation_error("get length of", object)),
-            _ => self.call_unyieldable(at, handler, &[object], 1, next).map(Some),
+            _ => self.call_unyieldable(at, handler, &[object, object], 1, next).map(Some),
         }
     }
 

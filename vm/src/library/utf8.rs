@@ -129,6 +129,9 @@ fn offset_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn codes<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let text = call.check_string(1)?;
+    if text.as_bytes().first().is_some_and(|byte| is_continuation(*byte)) {
+        return Err(call.arg_error(1, "invalid UTF-8 code"));
+    }
     let step = call.upvalue(usize::from(call.arg(2).is_truthy()));
     call.return_values(&[step, Value::String(text), Value::Integer(0)])
 }

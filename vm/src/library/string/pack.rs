@@ -30,6 +30,8 @@ pub(super) fn pack_size<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'
 pub(super) fn pack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let format = call.check_string(1)?.as_bytes();
     call.charge(format.len());
+    // PUC Lua keeps its buffer behind a nil.
+    call.append_nil()?;
     let mut items = Items::new(format);
     let mut out = Vec::new();
     let mut argument = 1;
