@@ -315,11 +315,10 @@ pub(crate) fn register_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) 
         }
         Opcode::GetField => Some((kind(table_name()), constant(instruction.c()))),
         Opcode::GetTable => {
-            let name = match plain_name(proto, setter, instruction.c()) {
-                Ok(("constant", name)) => name,
-                _ => b"?",
+            let Ok(("constant", name)) = plain_name(proto, setter, instruction.c()) else {
+                return Some((kind(table_name()), b"?"));
             };
-            // A method whose name does not fit into `SelfField`: only there the object is above its key.
+            // A method whose name does not fit into `SelfField`: only there the object is above a constant key.
             let is_method = instruction.b() == instruction.a() + 1 && instruction.c() == instruction.a();
             Some((if is_method { "method" } else { kind(table_name()) }, name))
         }
