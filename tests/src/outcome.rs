@@ -109,6 +109,12 @@ pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Ou
     Ok(Outcome { output, error, fuel })
 }
 
+/// What the compiler says against a program.
+pub(crate) fn compile_error(source: &[u8]) -> Option<Vec<u8>> {
+    let vm = Vm::new(Options { heap_limit: HEAP_LIMIT, ..Options::default() });
+    vm.load(source, "@p").err().map(|error| error.to_string().into_bytes())
+}
+
 fn finish(vm: &mut Vm, conditions: Conditions) -> Result<Step, String> {
     for _ in 0..conditions.steps_max {
         if conditions.collect {

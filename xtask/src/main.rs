@@ -5,9 +5,11 @@
 //! playground, [`server`] serves them, [`suites`] runs the tests. Nothing in here ships.
 
 mod browser;
+mod debian;
 mod error;
 mod package;
 mod process;
+mod reference;
 mod server;
 mod setup;
 mod suites;
@@ -27,6 +29,8 @@ cargo xtask COMMAND
   serve [--port N]                 build, then serve the playground on 127.0.0.1 (default port 8080; 0 takes a free one)
   test [native | web | browsers]   build what the suite needs and run it; without a name, all three
   bench vm                         compare speed with wasmoon under Node
+  differential [--programs N] [--seed S]
+                                   compare N generated programs (default 10000) with lua5.4, and show those that differ
 
   -h, --help                       print this";
 
@@ -36,6 +40,7 @@ enum Command {
     Serve { port: u16 },
     Test(Vec<Suite>),
     BenchVm,
+    Differential { programs: u64, seed: u64 },
 }
 
 fn main() -> ExitCode {
@@ -69,16 +74,20 @@ fn execute(command: Command) -> Result<()> {
             package::build(&root)?;
             process::run(process::node(&root.join("web")).args(["--expose-gc", "bench/vm.mjs"]))
         }
+        Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
 }
 
 fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
     let mut words: Vec<String> = Vec::new();
     let mut port = None;
+    let (mut programs, mut seed) = (None, None);
     while let Some(argument) = arguments.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("port") => port = Some(arguments.value()?.parse()?),
+            Long("programs") => programs = Some(arguments.value()?.parse()?),
+            Long("seed") => seed = Some(arguments.value()?.parse()?),
             Value(word) => words.push(word.string()?),
             _ => return Err(argument.unexpected().into()),
         }
@@ -94,14 +103,19 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["test"] => Command::Test(Suite::ALL.to_vec()),
         ["test", name] => Command::Test(vec![Suite::from_name(name)?]),
         ["bench", "vm"] => Command::BenchVm,
+        ["differential"] => {
+            Command::Differential { programs: programs.take().unwrap_or(10_000), seed: seed.take().unwrap_or(1) }
+        }
         _ => {
             let words = words.join(" ");
             return Err(Error::Usage(format!("no command '{words}'\n\n{HELP}")));
         }
     };
-    match port {
-        Some(_) => Err(Error::Usage("--port belongs to serve".into())),
-        None => Ok(command),
+    // What a command has not taken does not belong to it.
+    match (port, programs, seed) {
+        (Some(_), _, _) => Err(Error::Usage("--port belongs to serve".into())),
+        (None, None, None) => Ok(command),
+        _ => Err(Error::Usage("--programs and --seed belong to differential".into())),
     }
 }
 
@@ -126,14 +140,22 @@ mod tests {
         assert!(matches!(check(&["serve"]), Ok(Command::Serve { port: 8080 })));
         assert!(matches!(check(&["serve", "--port", "0"]), Ok(Command::Serve { port: 0 })));
         assert!(matches!(check(&["test"]), Ok(Command::Test(suites)) if suites.len() == 3));
+        assert!(matches!(check(&["differential"]), Ok(Command::Differential { programs: 10_000, seed: 1 })));
+        let one = check(&["differential", "--programs", "1", "--seed", "7"]);
+        assert!(matches!(one, Ok(Command::Differential { programs: 1, seed: 7 })));
         assert!(matches!(check(&["test", "web"]), Ok(Command::Test(suites)) if suites.len() == 1));
     }
 
     #[test]
     fn mistakes_are_named() {
-        for wrong in
-            [&["bild"][..], &["test", "nothing"], &["serve", "--port", "70000"], &["build", "--port", "1"], &["--fast"]]
-        {
+        for wrong in [
+            &["bild"][..],
+            &["test", "nothing"],
+            &["serve", "--port", "70000"],
+            &["test", "--seed", "1"],
+            &["build", "--port", "1"],
+            &["--fast"],
+        ] {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::setup::{self, WASM_TARGET};
-use crate::{browser, package, process, server};
+use crate::{browser, package, process, reference, server};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
@@ -70,7 +70,7 @@ fn native(root: &Path) -> Result<()> {
     let mut wasm_lints = process::cargo(root);
     wasm_lints.args(["clippy", "-p", "cu-web", "--target", WASM_TARGET]);
     process::run(wasm_lints.args(DENY_WARNINGS))?;
-    process::run(process::cargo(root).args(["test", "--workspace"]))
+    process::run(process::cargo(root).args(["test", "--workspace"]).env("LUA", reference::interpreter()?))
 }
 
 fn node_tests(root: &Path, script: &str) -> Result<()> {

@@ -1,0 +1,177 @@
+//! Programs broken on purpose, token by token, to compare what compilers say about them.
+
+use crate::random::Random;
+use crate::token::tokens;
+
+/// What takes the place of a token, or comes in between: everything that the lexer or the parser may stumble over.
+const REPLACEMENTS: &[&str] = &[
+    "and",
+    "break",
+    "do",
+    "else",
+    "elseif",
+    "end",
+    "false",
+    "for",
+    "function",
+    "goto",
+    "if",
+    "in",
+    "local",
+    "nil",
+    "not",
+    "or",
+    "repeat",
+    "return",
+    "then",
+    "true",
+    "until",
+    "while",
+    "+",
+    "-",
+    "*",
+    "/",
+    "//",
+    "%",
+    "^",
+    "#",
+    "&",
+    "~",
+    "|",
+    "<<",
+    ">>",
+    "==",
+    "~=",
+    "<=",
+    ">=",
+    "<",
+    ">",
+    "=",
+    "(",
+    ")",
+    "{",
+    "}",
+    "[",
+    "]",
+    "::",
+    ";",
+    ":",
+    ",",
+    ".",
+    "..",
+    "...",
+    "x",
+    "nothing",
+    "1",
+    "1.5",
+    "'text'",
+    "3x",
+    "0x",
+    "1e",
+    "1..2",
+    "0xg",
+    "08",
+    "1.2.3",
+    "0x1p",
+    "'",
+    "\"",
+    "\"abc\ndef\"",
+    "'\\q'",
+    "'\\400'",
+    "'\\xg'",
+    "'\\u{}'",
+    "'\\u{110000000000}'",
+    "'\\u41'",
+    "[[",
+    "[==[",
+    "[=",
+    "]]",
+    "--[[",
+    "--[==[",
+    "goto nowhere",
+    "::label::",
+    "::label:: ::label::",
+    "<const>",
+    "<close>",
+    "<other>",
+    "local x <const> = 1 x = 2",
+    "local a <close>, b <close> = 1",
+    "local function",
+    "function f.a:b.c() end",
+    "\\",
+    "!",
+    "@",
+    "$",
+    "`",
+    "?",
+    "\u{e9}",
+    "~~",
+    "!=",
+    "return return",
+    "break break",
+    "... = 1",
+    "(x) = 1",
+    "f() = 1",
+    "x + 1",
+    "x.1",
+    "x:y",
+    "for i = 1",
+    "for i, j = 1, 2",
+    "for 1 = 2",
+    "local 1",
+    "local x <",
+    "local x <const",
+    "local x = = 1",
+    "if x = 1 then",
+    "end end",
+    "goto continue",
+    "repeat local x until",
+    "function (",
+    "function f(a, ..., b) end",
+    "function f(1) end",
+    "{1, 2",
+    "x[",
+    "x[1",
+    "x.",
+    "x:",
+    "x.y:z",
+    "'\\z",
+    "'\\",
+    "'a\\\n",
+    "9e99999",
+    "0xfffffffffffffffffffff",
+    "#!shebang",
+    "\0",
+    "\u{feff}",
+];
+
+/// The program with a few tokens removed, repeated, swapped or replaced, or cut off somewhere.
+pub fn broken(source: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut parts: Vec<Vec<u8>> = tokens(source).into_iter().map(|token| source[token].to_vec()).collect();
+    for _ in 0..1 + random.below(2) {
+        let place = random.below(parts.len());
+        match random.below(8) {
+            0 | 1 => drop(parts.remove(place)),
+            2 => parts.insert(place, parts[place].clone()),
+            3 => {
+                let other = random.below(parts.len());
+                parts.swap(place, other);
+            }
+            4 if place > 0 => parts.truncate(place),
+            5 | 6 => parts[place] = random.pick(REPLACEMENTS).as_bytes().to_vec(),
+            _ => parts.insert(place, random.pick(REPLACEMENTS).as_bytes().to_vec()),
+        }
+        if parts.is_empty() {
+            break;
+        }
+    }
+    // A line end stays where it was, so that line numbers mean something; elsewhere a space keeps tokens apart.
+    let mut text = Vec::new();
+    for part in parts {
+        if part.iter().any(|byte| !byte.is_ascii_whitespace()) && text.last().is_some_and(|byte| *byte != b'\n') {
+            text.push(b' ');
+        }
+        text.extend_from_slice(&part);
+    }
+    text
+}

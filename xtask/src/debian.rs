@@ -1,0 +1,54 @@
+//! Debian's packages, where the system's package manager may be used without asking.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process;
+
+/// The path of a program, installed by its package first if it is missing and may be installed.
+pub fn program(names: &[&str], package: &str) -> Option<PathBuf> {
+    find(names).or_else(|| {
+        // Ubuntu's package of Chromium only starts snap, which containers lack; there a person has to choose.
+        if is_debian() && !(package == "chromium" && is_ubuntu()) {
+            install(package);
+        }
+        find(names)
+    })
+}
+
+pub fn is_debian() -> bool {
+    Path::new("/etc/debian_version").exists()
+}
+
+fn find(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let candidates = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    candidates.into_iter().find(|candidate| candidate.is_file())
+}
+
+fn install(package: &str) {
+    let Some(prefix) = root_prefix() else { return };
+    // A package list may be old or empty; a failing update still leaves the install to be tried.
+    for arguments in [&["update"][..], &["install", "-y", "--no-install-recommends", package]] {
+        let mut words = prefix.iter().chain(&["apt-get"]).chain(arguments);
+        let Some(program) = words.next() else { return };
+        let mut command = Command::new(program);
+        command.args(words).env("DEBIAN_FRONTEND", "noninteractive");
+        if let Err(error) = process::run(&mut command) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+/// The words that make a command run as root without a question, or `None`.
+fn root_prefix() -> Option<&'static [&'static str]> {
+    if process::output("id", &["-u"])? == "0" {
+        return Some(&[]);
+    }
+    process::output("sudo", &["-n", "true"]).map(|_| &["sudo", "-n"][..])
+}
+
+fn is_ubuntu() -> bool {
+    std::fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"))
+}

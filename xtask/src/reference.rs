@@ -1,0 +1,30 @@
+//! The reference interpreter, and what is compared with it: generated programs.
+
+use std::path::{Path, PathBuf};
+
+use crate::debian;
+use crate::error::{Error, Result};
+use crate::process;
+
+/// The path of PUC Lua 5.4: what the environment names in `LUA`, or else `lua5.4`.
+pub fn interpreter() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("LUA") {
+        return Ok(named.into());
+    }
+    debian::program(&["lua5.4"], "lua5.4").ok_or_else(|| {
+        Error::Missing(
+            "the native tests compare with PUC Lua; install it (Debian: `apt-get install lua5.4`), or name an interpreter \
+             of version 5.4 in the environment variable LUA, and run the command again"
+                .into(),
+        )
+    })
+}
+
+/// Compares generated programs, those with the seeds from `seed` on.
+pub fn differential(root: &Path, programs: u64, seed: u64) -> Result<()> {
+    let interpreter = interpreter()?;
+    let mut command = process::cargo(root);
+    command.args(["run", "--quiet", "-p", "cu-tests", "--bin", "differential", "--"]);
+    command.args(["--programs", &programs.to_string(), "--seed", &seed.to_string()]);
+    process::run(command.env("LUA", interpreter))
+}
