@@ -71,6 +71,14 @@ impl Catalog {
         Ok(())
     }
 
+    /// Makes the next checkpoint write every entry, into a new tree.
+    pub fn change_all(&mut self) {
+        self.dropped.clear();
+        for state in self.by_id.values_mut() {
+            Rc::make_mut(state).changed = true;
+        }
+    }
+
     /// Forgets a Collection.
     pub fn remove(&mut self, id: u32) {
         if let Some(state) = self.by_id.remove(&id) {

@@ -20,6 +20,7 @@ use crate::key::{decode_key, encode_key};
 use crate::operation::{Operation, Outcome};
 use crate::prepared::Prepared;
 use crate::query::{self, Query, QueryResult, Row};
+use crate::repair::{self, RepairReport};
 use crate::transaction::Transaction;
 
 /// An open database. Clones are handles to the same one.
@@ -136,6 +137,12 @@ impl Database {
             database.retry(true, async |transaction| transaction.build_missing_indexes().await).await?;
         }
         Ok(database)
+    }
+
+    /// Makes a sound database of what can still be read in a damaged store. Nobody else may have it open. Needs a root record
+    /// that can be read; everything after it may be damaged.
+    pub async fn repair(backend: impl Backend + 'static, options: Options) -> Result<RepairReport> {
+        repair::run(Rc::new(backend), options).await
     }
 
     /// Waits for the writer's turn and begins a transaction.

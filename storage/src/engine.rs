@@ -91,6 +91,8 @@ pub(crate) struct Core {
     pub closed: bool,
     /// The backend may have commits that are not in memory.
     pub stale: bool,
+    /// In a repair: damage that was passed over. Otherwise damage ends the loading.
+    problems: Option<Vec<Error>>,
     version: u64,
     generation: u64,
     loading: bool,
@@ -124,6 +126,20 @@ impl Drop for View {
 
 impl Engine {
     pub async fn open(backend: Rc<dyn Backend>, options: Options) -> Result<Engine> {
+        let engine = Engine::new(backend, options)?;
+        engine.reload().await?;
+        Ok(engine)
+    }
+
+    /// Opens as much as can be read, for a repair.
+    pub async fn open_damaged(backend: Rc<dyn Backend>, options: Options) -> Result<Engine> {
+        let engine = Engine::new(backend, options)?;
+        engine.core.borrow_mut().problems = Some(Vec::new());
+        engine.reload().await?;
+        Ok(engine)
+    }
+
+    fn new(backend: Rc<dyn Backend>, options: Options) -> Result<Engine> {
         if !(PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&options.page_size) {
             return Err(Error::invalid("pageSize", "must be 128 to 32768 bytes"));
         }
@@ -136,6 +152,7 @@ impl Engine {
             checkpoint_error: None,
             closed: false,
             stale: false,
+            problems: None,
             version: 0,
             generation: 0,
             loading: false,
@@ -153,7 +170,6 @@ impl Engine {
             results,
             commits: CommitQueue::default(),
         };
-        engine.reload().await?;
         Ok(engine)
     }
 
@@ -380,18 +396,42 @@ impl Engine {
     }
 
     async fn load_state(&self, root: &RootRecord, stored: &Stored) -> Result<()> {
-        self.load_free_list(root).await?;
+        let loaded = self.load_free_list(root).await;
+        self.pass_over(loaded)?;
         let mut catalog = Catalog::default();
         let mut cursor = Cursor::new(root.catalog, KeyRange::ALL, Direction::Forward);
-        while let Some(entry) = self.run(|core| cursor.next(&mut core.pager)).await? {
-            catalog.load_entry(entry.key(), &entry.value)?;
+        loop {
+            let entry = self.run(|core| cursor.next(&mut core.pager)).await;
+            let Some(entry) = self.pass_over(entry)?.flatten() else { break };
+            let loaded = catalog.load_entry(entry.key(), &entry.value);
+            self.pass_over(loaded)?;
         }
         {
             let mut core = self.core.borrow_mut();
             core.catalog = Rc::new(catalog);
             core.version += 1;
         }
-        self.replay(stored).await
+        let replayed = self.replay(stored).await;
+        if self.pass_over(replayed)?.is_none() {
+            // The repaired state takes the place of the damaged records.
+            self.core.borrow_mut().sequence = stored.sequence;
+        }
+        Ok(())
+    }
+
+    /// What was loaded; in a repair nothing in place of damage.
+    fn pass_over<T>(&self, loaded: Result<T>) -> Result<Option<T>> {
+        let error = match loaded {
+            Ok(loaded) => return Ok(Some(loaded)),
+            Err(error) => error,
+        };
+        match (&mut self.core.borrow_mut().problems, &error) {
+            (Some(problems), Error::Corrupt { .. } | Error::CorruptRecord(_) | Error::InvalidInput { .. }) => {
+                problems.push(error);
+                Ok(None)
+            }
+            _ => Err(error),
+        }
     }
 
     async fn load_free_list(&self, root: &RootRecord) -> Result<()> {
@@ -473,6 +513,11 @@ impl Engine {
         let result = self.write_checkpoint().await;
         self.core.borrow_mut().checkpoint_error = result.clone().err();
         result
+    }
+
+    /// Writes a checkpoint whether or not one seems to be needed.
+    pub async fn force_checkpoint(&self, _turn: &Turn) -> Result<()> {
+        self.write_checkpoint().await
     }
 
     async fn write_checkpoint(&self) -> Result<()> {
@@ -557,6 +602,20 @@ impl Core {
             return Err(Error::Closed);
         }
         Ok(())
+    }
+
+    /// The damage that was passed over.
+    pub fn take_problems(&mut self) -> Vec<Error> {
+        self.problems.take().unwrap_or_default()
+    }
+
+    /// Takes over a repaired catalog, to be stored in a new tree.
+    pub fn rebuild_catalog(&mut self, mut catalog: Catalog) {
+        catalog.change_all();
+        self.catalog_root = PageId::NONE;
+        self.free_chain.clear();
+        let sequence = self.sequence;
+        self.commit(1, Rc::new(catalog), sequence, 0);
     }
 
     /// Views of the states so far are worth nothing any more.

@@ -303,6 +303,19 @@ impl Pager {
         }
     }
 
+    /// Uses no number again that was free.
+    pub fn forget_free(&mut self) {
+        self.free.clear();
+        self.pending.clear();
+    }
+
+    /// Makes every number free that is not used.
+    pub fn free_all_but(&mut self, used: &BTreeSet<PageId>) {
+        self.pending.clear();
+        let unused = (1..self.next).map(PageId).filter(|id| !used.contains(id)).collect::<Vec<_>>();
+        self.add_free(unused);
+    }
+
     /// Every number that is free once all snapshots are gone.
     pub fn free_numbers(&self) -> Vec<PageId> {
         let pending = self.pending.iter().flat_map(|(_, ids)| ids);
