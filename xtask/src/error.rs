@@ -22,6 +22,8 @@ pub enum Error {
     Bindgen(String),
     #[error("port {port} cannot be used: {source}; choose another with --port N, or --port 0 for any free one")]
     Port { port: u16, source: std::io::Error },
+    #[error("{failed} files of the official test suite fail; what they wrote is in {}", output.display())]
+    Conformance { failed: usize, output: PathBuf },
     #[error("{}", failed_suites(.0))]
     Suites(Vec<(&'static str, Error)>),
 }

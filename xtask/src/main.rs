@@ -2,9 +2,10 @@
 //!
 //! Each command does its own set-up, so it works on a fresh clone with only rustup, Node and Python:
 //! [`setup`] checks the machine and installs npm packages, [`package`] makes the npm package and the
-//! playground, [`server`] serves them, [`suites`] runs the tests. Nothing in here ships.
+//! playground, [`server`] serves them, [`suites`] runs the tests, [`conformance`] those that come with Lua. Nothing in here ships.
 
 mod browser;
+mod conformance;
 mod debian;
 mod error;
 mod package;
@@ -28,6 +29,9 @@ cargo xtask COMMAND
   build                            make the npm package (web/dist) and the playground
   serve [--port N]                 build, then serve the playground on 127.0.0.1 (default port 8080; 0 takes a free one)
   test [native | web | browsers]   build what the suite needs and run it; without a name, all three
+  conformance [FILE...]            run the official test suite of Lua 5.4, or some of its files, with the program cu
+    --against PROGRAM              compare time and memory with another Lua, such as lua5.4
+    --heavy                        run heavy.lua too: many minutes, and all the memory there is
   bench vm                         compare speed with wasmoon under Node
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
@@ -39,6 +43,7 @@ enum Command {
     Build,
     Serve { port: u16 },
     Test(Vec<Suite>),
+    Conformance(conformance::Options),
     BenchVm,
     Differential { programs: u64, seed: u64 },
 }
@@ -70,6 +75,7 @@ fn execute(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Test(suites) => suites::run(&root, &suites),
+        Command::Conformance(options) => conformance::run(&root, &options),
         Command::BenchVm => {
             package::build(&root)?;
             process::run(process::node(&root.join("web")).args(["--expose-gc", "bench/vm.mjs"]))
@@ -80,14 +86,15 @@ fn execute(command: Command) -> Result<()> {
 
 fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
     let mut words: Vec<String> = Vec::new();
-    let mut port = None;
-    let (mut programs, mut seed) = (None, None);
+    let mut given = Given::default();
     while let Some(argument) = arguments.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
-            Long("port") => port = Some(arguments.value()?.parse()?),
-            Long("programs") => programs = Some(arguments.value()?.parse()?),
-            Long("seed") => seed = Some(arguments.value()?.parse()?),
+            Long("port") => given.port = Some(arguments.value()?.parse()?),
+            Long("programs") => given.programs = Some(arguments.value()?.parse()?),
+            Long("seed") => given.seed = Some(arguments.value()?.parse()?),
+            Long("heavy") => given.heavy = true,
+            Long("against") => given.against = Some(arguments.value()?.into()),
             Value(word) => words.push(word.string()?),
             _ => return Err(argument.unexpected().into()),
         }
@@ -96,26 +103,50 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
     let command = match words.as_slice() {
         [] => Command::Help,
         ["build"] => Command::Build,
-        ["serve"] => {
-            let port = port.take().unwrap_or(8080);
-            Command::Serve { port }
-        }
+        ["serve"] => Command::Serve { port: given.port.take().unwrap_or(8080) },
         ["test"] => Command::Test(Suite::ALL.to_vec()),
         ["test", name] => Command::Test(vec![Suite::from_name(name)?]),
+        ["conformance", files @ ..] => Command::Conformance(conformance::Options {
+            files: files.iter().map(|file| (*file).to_owned()).collect(),
+            heavy: std::mem::take(&mut given.heavy),
+            against: given.against.take(),
+        }),
         ["bench", "vm"] => Command::BenchVm,
-        ["differential"] => {
-            Command::Differential { programs: programs.take().unwrap_or(10_000), seed: seed.take().unwrap_or(1) }
-        }
+        ["differential"] => Command::Differential {
+            programs: given.programs.take().unwrap_or(10_000),
+            seed: given.seed.take().unwrap_or(1),
+        },
         _ => {
             let words = words.join(" ");
             return Err(Error::Usage(format!("no command '{words}'\n\n{HELP}")));
         }
     };
-    // What a command has not taken does not belong to it.
-    match (port, programs, seed) {
-        (Some(_), _, _) => Err(Error::Usage("--port belongs to serve".into())),
-        (None, None, None) => Ok(command),
-        _ => Err(Error::Usage("--programs and --seed belong to differential".into())),
+    given.check_taken()?;
+    Ok(command)
+}
+
+/// The options of all commands; each takes its own.
+#[derive(Default)]
+struct Given {
+    port: Option<u16>,
+    programs: Option<u64>,
+    seed: Option<u64>,
+    heavy: bool,
+    against: Option<PathBuf>,
+}
+
+impl Given {
+    /// What a command has not taken does not belong to it.
+    fn check_taken(&self) -> Result<()> {
+        let left = [
+            (self.port.is_some(), "--port belongs to serve"),
+            (self.programs.is_some() || self.seed.is_some(), "--programs and --seed belong to differential"),
+            (self.heavy || self.against.is_some(), "--heavy and --against belong to conformance"),
+        ];
+        match left.iter().find(|(given, _)| *given) {
+            Some((_, message)) => Err(Error::Usage((*message).into())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -144,6 +175,11 @@ mod tests {
         let one = check(&["differential", "--programs", "1", "--seed", "7"]);
         assert!(matches!(one, Ok(Command::Differential { programs: 1, seed: 7 })));
         assert!(matches!(check(&["test", "web"]), Ok(Command::Test(suites)) if suites.len() == 1));
+        assert!(matches!(check(&["conformance"]), Ok(Command::Conformance(options)) if options.files.is_empty()));
+        let command = check(&["conformance", "pm.lua", "--against", "lua5.4"]);
+        assert!(
+            matches!(command, Ok(Command::Conformance(options)) if options.files == ["pm.lua"] && options.against.is_some())
+        );
     }
 
     #[test]
@@ -155,6 +191,7 @@ mod tests {
             &["test", "--seed", "1"],
             &["build", "--port", "1"],
             &["--fast"],
+            &["build", "--heavy"],
         ] {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }
