@@ -84,7 +84,13 @@ impl Differential {
             prelude = 0;
         }
         let mode = if is_broken { Mode::Load } else { Mode::Run };
-        let mut conditions = Conditions { heap_limit: HEAP_LIMIT, slice: 3_000_000, collect: false, steps_max: 1 };
+        let mut conditions = Conditions {
+            heap_limit: HEAP_LIMIT,
+            slice: 3_000_000,
+            collect: false,
+            steps_max: 1,
+            ..Conditions::default()
+        };
         if random.chance(30) {
             conditions.slice = 1 + random.below(200) as u64;
             conditions.steps_max = 3_000_000 / conditions.slice;

@@ -22,5 +22,5 @@ mod token;
 
 pub use differential::{Difference, Differential, Program, Progress, Report};
 pub use fixture::{Fixture, check_all, fixtures, repository};
-pub use outcome::{Conditions, HEAP_LIMIT, Outcome, run};
+pub use outcome::{Conditions, HEAP_LIMIT, Outcome, Replace, run};
 pub use reference::{Behaviour, Mode};

@@ -1,6 +1,6 @@
 //! Running a program under given conditions, and comparing what came out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use cu_vm::{Files, Host, MemoryFiles, Options, RunError, Step, Value, Vm};
@@ -18,12 +18,26 @@ pub struct Conditions {
     pub collect: bool,
     /// More steps than this are a failure.
     pub steps_max: u64,
+    /// Replaces the VM between two steps.
+    pub replace: Option<Replace>,
+    /// After so many steps the run goes on undisturbed.
+    pub disturbed_steps: u64,
 }
+
+/// Makes a VM that is to go on in the place of the given one.
+pub type Replace = fn(&Vm, Options) -> Result<Vm, String>;
 
 impl Default for Conditions {
     /// Uninterrupted, with more fuel than any fixture takes.
     fn default() -> Self {
-        Conditions { heap_limit: HEAP_LIMIT, slice: 100_000_000, collect: false, steps_max: 1 }
+        Conditions {
+            heap_limit: HEAP_LIMIT,
+            slice: 100_000_000,
+            collect: false,
+            steps_max: 1,
+            replace: None,
+            disturbed_steps: u64::MAX,
+        }
     }
 }
 
@@ -85,12 +99,14 @@ fn first_difference(expected: &[u8], actual: &[u8]) -> String {
 pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Outcome, String> {
     let output = Rc::new(RefCell::new(Vec::new()));
     let files = MemoryFiles::new().with_output(output.clone());
-    let host = Box::new(Collector { output: output.clone(), files, clock: 0.0 });
-    let mut vm = Vm::new(Options { heap_limit: conditions.heap_limit, seed: 42, host, ..Options::default() });
+    let host = Collector { output: output.clone(), files, clock: Rc::default() };
+    let options =
+        || Options { heap_limit: conditions.heap_limit, seed: 42, host: Box::new(host.clone()), ..Options::default() };
+    let mut vm = Vm::new(options());
     let (error, fuel) = match vm.load(source, chunk_name) {
         Ok(function) => {
             vm.start(|context| (context.fetch(&function), Vec::new())).map_err(|error| error.to_string())?;
-            let step = finish(&mut vm, conditions)?;
+            let step = finish(&mut vm, conditions, &options)?;
             let fuel = vm.fuel_used();
             let error = match step {
                 Step::Failed => Some(error_of(&vm)),
@@ -102,7 +118,7 @@ pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Ou
         Err(error) => (Some(error.to_string().into_bytes()), 0),
     };
     vm.start_close().map_err(|error| error.to_string())?;
-    if finish(&mut vm, conditions)? == Step::Failed {
+    if finish(&mut vm, conditions, &options)? == Step::Failed {
         return Err(format!("the end of the VM failed: {}", vm.take_error()));
     }
     let output = output.take();
@@ -115,14 +131,19 @@ pub(crate) fn compile_error(source: &[u8]) -> Option<Vec<u8>> {
     vm.load(source, "@p").err().map(|error| error.to_string().into_bytes())
 }
 
-fn finish(vm: &mut Vm, conditions: Conditions) -> Result<Step, String> {
-    for _ in 0..conditions.steps_max {
+fn finish(vm: &mut Vm, conditions: Conditions, options: &dyn Fn() -> Options) -> Result<Step, String> {
+    for number in 0..conditions.steps_max {
+        let is_disturbed = number < conditions.disturbed_steps;
         if conditions.collect {
             vm.collect();
         }
-        match vm.step(conditions.slice).map_err(|error| error.to_string())? {
-            Step::OutOfFuel => {}
-            ended => return Ok(ended),
+        let slice = if is_disturbed { conditions.slice } else { Conditions::default().slice };
+        let step = vm.step(slice).map_err(|error| error.to_string())?;
+        if let Some(replace) = conditions.replace.filter(|_| is_disturbed) {
+            *vm = replace(vm, options())?;
+        }
+        if step != Step::OutOfFuel {
+            return Ok(step);
         }
     }
     Err(format!("not at its end after {} steps of {} fuel", conditions.steps_max, conditions.slice))
@@ -141,10 +162,11 @@ fn error_of(vm: &Vm) -> Vec<u8> {
 }
 
 /// A host that keeps the output, has files in memory and a clock, which advances by a millisecond each time it is read.
+#[derive(Clone)]
 struct Collector {
     output: Rc<RefCell<Vec<u8>>>,
     files: MemoryFiles,
-    clock: f64,
+    clock: Rc<Cell<f64>>,
 }
 
 impl Host for Collector {
@@ -161,7 +183,7 @@ impl Host for Collector {
     }
 
     fn clock(&mut self) -> Option<f64> {
-        self.clock += 0.001;
-        Some(self.clock)
+        self.clock.set(self.clock.get() + 0.001);
+        Some(self.clock.get())
     }
 }

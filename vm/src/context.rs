@@ -30,7 +30,7 @@ pub(crate) struct Root<'gc> {
     pub names: OnceCell<[LuaString<'gc>; Metamethod::ALL.len()]>,
     pub registered: Cell<Option<Registered<'gc>>>,
     /// The metatables that all values of a basic type share (manual §2.4).
-    pub type_metatables: [Cell<Option<Table<'gc>>>; BasicType::COUNT],
+    pub type_metatables: [Cell<Option<Table<'gc>>>; BASIC_TYPES],
     pub next_serial: Cell<u32>,
     /// Values the host keeps alive, by number.
     pub handles: UnsafeCell<Vec<Value<'gc>>>,
@@ -65,9 +65,9 @@ pub(crate) enum BasicType {
     LightUserdata,
 }
 
-impl BasicType {
-    const COUNT: usize = BasicType::LightUserdata as usize + 1;
+pub(crate) const BASIC_TYPES: usize = BasicType::LightUserdata as usize + 1;
 
+impl BasicType {
     /// The type of a value that is neither a table nor a full userdata.
     fn of(value: Value<'_>) -> Option<BasicType> {
         Some(match value {
@@ -381,6 +381,13 @@ pub(crate) fn has_finalizer<'gc>(object: Value<'gc>) -> Option<&'gc Cell<bool>> 
 /// A value that the host keeps alive in a VM; made by [`Context::stash`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Handle(u32);
+
+impl Handle {
+    /// The handle with this number, once per VM that an image was made into.
+    pub(crate) fn of_image(number: u32) -> Handle {
+        Handle(number)
+    }
+}
 
 fn weakness(mode: Value<'_>) -> Weakness {
     match mode {

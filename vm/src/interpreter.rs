@@ -23,10 +23,21 @@ mod unwind;
 use crate::context::Context;
 use crate::error::Error;
 use crate::heap::coroutine::{Callee, Coroutine, Frame, STACK_SLOTS_MAX, STACK_SLOTS_RESERVE, State};
+use crate::heap::native::{NativeDefinition, Role};
 use crate::heap::value::Value;
 
 pub(crate) use access::{Assigned, Indexed};
 pub(crate) use activation::Activation;
+pub(crate) use calls::{NATIVE_CALLS_HANDLING_MAX, NATIVE_SLOTS};
+pub(crate) use switch::FAILED_CLOSER;
+
+/// The native functions that only frames refer to.
+pub(crate) const SPECIAL: &[(NativeDefinition, Role)] = &[
+    (unwind::HANDLER, Role::Plain),
+    (finalize::FINALIZERS, Role::Protected),
+    (finalize::CLOSE, Role::Protected),
+    (switch::CLOSER, Role::Protected),
+];
 
 /// What the dispatch loop does after a slow operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,6 +25,7 @@ mod context;
 mod error;
 mod heap;
 mod host;
+pub mod image;
 mod interpreter;
 mod library;
 mod metamethod;

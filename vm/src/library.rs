@@ -19,15 +19,63 @@ mod table;
 mod utf8;
 
 use crate::context::Context;
-use crate::heap::native::{Native, NativeCode, NativeDefinition};
+use crate::heap::native::{Native, NativeCode, NativeDefinition, Role};
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 
-pub(crate) use io::Stream;
+pub(crate) use io::{FileHandle, Stream};
 pub(crate) use protected::{HOST, error_report, host_call, read_report};
 
 /// Native functions of one library, each with its full registered name.
 type Functions = &'static [(&'static str, NativeCode)];
+
+/// A native function with what the interpreter knows about it.
+type Special = (NativeDefinition, Role);
+
+/// Functions with values of their own.
+const SPECIAL: &[Special] = &[
+    (coroutine::WRAPPED, Role::Plain),
+    (string::GMATCH_STEP, Role::Plain),
+    (utf8::CODES, Role::Plain),
+    (utf8::STEPS[0], Role::Plain),
+    (utf8::STEPS[1], Role::Plain),
+    (io::LINES_STEP, Role::Plain),
+    (debug::COMMAND, Role::Protected),
+];
+
+/// All lists of plain functions.
+const LISTS: &[Functions] = &[
+    base::FUNCTIONS,
+    coroutine::FUNCTIONS,
+    table::FUNCTIONS,
+    string::FUNCTIONS,
+    string::METAMETHODS,
+    math::FUNCTIONS,
+    utf8::FUNCTIONS,
+    os::FUNCTIONS,
+    os::EXIT,
+    os::FILES,
+    io::FUNCTIONS,
+    io::METHODS,
+    io::METAMETHODS,
+    load::FILES,
+    debug::FUNCTIONS,
+    package::FUNCTIONS,
+    package::FILES,
+    package::SEARCHER_FUNCTIONS,
+    package::REQUIRE,
+];
+
+/// The native function with this name: of the library, whatever the host has, or one of the VM's own that only frames
+/// refer to.
+pub(crate) fn find(name: &str) -> Option<Special> {
+    let special = [base::SPECIAL, protected::SPECIAL, SPECIAL, crate::interpreter::SPECIAL];
+    if let Some(found) = special.into_iter().flatten().find(|(definition, _)| definition.name == name) {
+        return Some(*found);
+    }
+    let listed = LISTS.iter().copied().flatten().find(|(listed, _)| *listed == name);
+    listed.map(|&(name, code)| (NativeDefinition { name, code }, Role::Plain))
+}
 
 /// Puts the standard library into the global table.
 pub(crate) fn open(context: Context<'_>, seed: u64, has_debug: bool) {

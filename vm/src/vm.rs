@@ -12,6 +12,7 @@ use crate::heap::proto::Proto;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 use crate::host::{Host, SilentHost};
+use crate::image::RunImage;
 use crate::interpreter::{Flow, Machine, Stop};
 use crate::library;
 use crate::metamethod::Metamethod;
@@ -96,6 +97,18 @@ impl Vm {
             context.accounting().set_limit(heap_limit);
         });
         Vm { arena, running: false, memory_retry: false, interruption: None, fuel_used: 0, results: 0, cycles: 0 }
+    }
+
+    /// A VM around a heap that an image was made into.
+    pub(crate) fn of_image(arena: Heap, run: RunImage) -> Vm {
+        let RunImage { running, memory_retry, interruption, fuel_used, results, cycles } = run;
+        Vm { arena, running, memory_retry, interruption, fuel_used, results: results as usize, cycles }
+    }
+
+    pub(crate) fn run_image(&self) -> RunImage {
+        let Vm { running, memory_retry, fuel_used, results, cycles, .. } = *self;
+        let interruption = self.interruption.clone();
+        RunImage { running, memory_retry, interruption, fuel_used, results: results as u32, cycles }
     }
 
     /// Runs `work` with access to the heap. No Lua code runs and nothing is collected meanwhile.

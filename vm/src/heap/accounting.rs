@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 
+use crate::image::HeapImage;
+
 /// The nominal size of an object's header: two words on wasm32.
 pub(crate) const HEADER_BYTES: usize = 8;
 
@@ -43,6 +45,8 @@ pub struct Accounting {
     stepped: Cell<usize>,
     generational: Cell<bool>,
     running: Cell<bool>,
+    /// Part of `used`: garbage that an image left out. The next cycle frees it.
+    left_out: Cell<usize>,
 }
 
 /// A percentage as PUC Lua keeps it: a quarter of it in a byte, so that what is set and what is answered agree with it.
@@ -79,7 +83,44 @@ impl Accounting {
             stepped: Cell::new(0),
             generational: Cell::new(false),
             running: Cell::new(true),
+            left_out: Cell::new(0),
         }
+    }
+
+    pub(crate) fn image(&self) -> HeapImage {
+        HeapImage {
+            used: self.used.get() as u64,
+            peak: self.peak() as u64,
+            limit: self.limit.get() as u64,
+            trigger: self.trigger.get() as u64,
+            pause: self.pause.get().0,
+            step_multiplier: self.step_multiplier.get().0,
+            stepped: self.stepped.get() as u64,
+            generational: self.generational.get(),
+            collecting: self.running.get(),
+            ..HeapImage::default()
+        }
+    }
+
+    /// Takes over the counters of the heap that was just rebuilt. False if they cannot be its counters.
+    pub(crate) fn restore(&self, image: &HeapImage) -> bool {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (used, rebuilt) = (size(image.used), self.used.get());
+        // An attacker's figure would keep a heap from being collected, or from being used.
+        let used_max = self.limit.get().saturating_mul(2);
+        if used < rebuilt || used > used_max {
+            return false;
+        }
+        self.left_out.set(used - rebuilt);
+        self.used.set(used);
+        self.peak.set(size(image.peak).max(used));
+        self.pause.set(Parameter(image.pause));
+        self.step_multiplier.set(Parameter(image.step_multiplier));
+        self.stepped.set(size(image.stepped).min(used_max));
+        self.generational.set(image.generational);
+        self.running.set(image.collecting);
+        self.trigger.set(size(image.trigger).clamp(1, self.limit.get().max(used.saturating_add(1))));
+        true
     }
 
     /// What is in use.
@@ -133,7 +174,7 @@ impl Accounting {
     /// Ends a cycle that freed `freed` bytes and sets when the next one starts.
     pub(crate) fn finish_cycle(&self, freed: usize) {
         self.peak.set(self.peak());
-        self.release(freed);
+        self.release(freed + self.left_out.take());
         self.reset_trigger();
     }
 

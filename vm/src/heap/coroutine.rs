@@ -32,7 +32,7 @@ pub(crate) const STACK_SLOTS_MAX: usize = 1_000_000;
 pub(crate) const STACK_SLOTS_RESERVE: usize = 1_000;
 /// More than any frame has room for above the frame that it called.
 const FRAME_SLOTS_MAX: usize = 300;
-const INITIAL_SLOTS: usize = 64;
+pub(crate) const INITIAL_SLOTS: usize = 64;
 
 /// A coroutine.
 #[derive(Clone, Copy, Collect)]
@@ -229,10 +229,20 @@ impl<'gc> State<'gc> {
 impl<'gc> Coroutine<'gc> {
     /// A suspended coroutine with an empty stack.
     pub(crate) fn new(context: Context<'gc>) -> Self {
-        context.accounting().charge(OBJECT_BYTES + INITIAL_SLOTS * 16);
+        Self::with_room(context, INITIAL_SLOTS, 0)
+    }
+
+    /// Nominal bytes of a coroutine with this room; `u64`, as the numbers may be anything.
+    pub(crate) fn nominal_bytes_for(slots: u32, frames: u32) -> u64 {
+        OBJECT_BYTES as u64 + u64::from(slots) * 16 + u64::from(frames) * FRAME_BYTES as u64
+    }
+
+    /// Likewise with this many slots and room for this many frames.
+    pub(crate) fn with_room(context: Context<'gc>, slots: usize, frames: usize) -> Self {
+        context.accounting().charge(OBJECT_BYTES + slots * 16 + frames * FRAME_BYTES);
         let state = State {
-            stack: vec![Value::Nil; INITIAL_SLOTS],
-            frames: Vec::new(),
+            stack: vec![Value::Nil; slots],
+            frames: Vec::with_capacity(frames),
             open: Vec::new(),
             to_close: Vec::new(),
             status: Status::Suspended,

@@ -63,7 +63,24 @@ fn shared<'gc>(string: LuaString<'gc>, strings: &mut HashTable<LuaString<'gc>>) 
     *entry.or_insert(string).get()
 }
 
-fn nominal_bytes(parts: &FunctionParts) -> usize {
+/// Empties the inline caches in code, and gives the words that were in those that were not empty. Stops at a word that is no
+/// instruction, which the verifier will find.
+pub(crate) fn take_caches(code: &mut [u32]) -> Vec<(u32, u32)> {
+    let mut caches = Vec::new();
+    let mut pc = 0;
+    while let Some(opcode) = code.get(pc).and_then(|word| Instruction(*word).opcode()) {
+        if opcode.layout().trailing == Trailing::Cache
+            && let Some(cache) = code.get_mut(pc + 1)
+            && *cache != 0
+        {
+            caches.push((pc as u32 + 1, std::mem::take(cache)));
+        }
+        pc += opcode.words();
+    }
+    caches
+}
+
+pub(crate) fn nominal_bytes(parts: &FunctionParts) -> usize {
     HEADER_BYTES
         + 80
         + parts.code.len() * 4
@@ -77,15 +94,9 @@ fn nominal_bytes(parts: &FunctionParts) -> usize {
 impl<'gc> Proto<'gc> {
     /// Puts a verified function and everything inside it on the heap.
     pub fn new(context: Context<'gc>, function: Verified) -> Self {
-        Self::from_parts(context, function.into_parts(), &mut HashTable::new())
-    }
-
-    /// `parts` come from a `Verified`. Recursion is bounded by the verifier's nesting limit. Equal long strings of a chunk are one
-    /// object: `long_strings` has those so far.
-    fn from_parts(context: Context<'gc>, parts: FunctionParts, long_strings: &mut HashTable<LuaString<'gc>>) -> Self {
-        let bytes = nominal_bytes(&parts);
-        context.accounting().charge(bytes);
-        let constants = parts.constants.into_iter().map(|constant| match constant {
+        // Equal long strings of a chunk are one object.
+        let long_strings = &mut HashTable::new();
+        let constant = &mut |constant: Constant| match constant {
             Constant::Nil => Value::Nil,
             Constant::Boolean(boolean) => Value::Boolean(boolean),
             Constant::Integer(integer) => Value::Integer(integer),
@@ -94,13 +105,33 @@ impl<'gc> Proto<'gc> {
                 let string = context.string(&bytes);
                 Value::String(if string.is_short() { string } else { shared(string, long_strings) })
             }
-        });
-        let constants = constants.collect();
-        let mut child = |child| Self::from_parts(context, child, long_strings);
+        };
+        Self::with_constants(context, function, constant)
+    }
+
+    /// As [`Self::new`], with values made of the constants by `constant`, which must keep their types: a function's constants
+    /// in order, then those of the functions inside it.
+    pub(crate) fn with_constants(
+        context: Context<'gc>,
+        function: Verified,
+        constant: &mut dyn FnMut(Constant) -> Value<'gc>,
+    ) -> Self {
+        Self::from_parts(context, function.into_parts(), constant)
+    }
+
+    /// `parts` come from a `Verified`. Recursion is bounded by the verifier's nesting limit.
+    fn from_parts(
+        context: Context<'gc>,
+        parts: FunctionParts,
+        constant: &mut dyn FnMut(Constant) -> Value<'gc>,
+    ) -> Self {
+        let bytes = nominal_bytes(&parts);
+        context.accounting().charge(bytes);
+        let constants = parts.constants.into_iter().map(&mut *constant).collect();
         let object = ProtoObject {
             code: parts.code.into_iter().map(Cell::new).collect(),
             constants,
-            children: parts.functions.into_iter().map(&mut child).collect(),
+            children: parts.functions.into_iter().map(|child| Self::from_parts(context, child, constant)).collect(),
             upvalues: parts.upvalues.into(),
             register_count: parts.register_count,
             parameter_count: parts.parameter_count,
@@ -152,15 +183,34 @@ impl<'gc> Proto<'gc> {
 
     fn code_without_caches(self) -> Vec<u32> {
         let mut code: Vec<u32> = self.0.code.iter().map(Cell::get).collect();
-        let mut pc = 0;
-        while pc < code.len() {
-            let opcode = Instruction(code[pc]).opcode().expect("verified code holds opcodes only");
-            if opcode.layout().trailing == Trailing::Cache {
-                code[pc + 1] = 0;
-            }
-            pc += opcode.words();
-        }
+        take_caches(&mut code);
         code
+    }
+
+    /// The function without constants and inner functions, and with its caches.
+    pub(crate) fn own_parts(self) -> FunctionParts {
+        let object = self.0.as_ref();
+        FunctionParts {
+            chunk_name: object.chunk_name.clone(),
+            line_defined: object.line_defined,
+            last_line_defined: object.last_line_defined,
+            parameter_count: object.parameter_count,
+            is_vararg: object.is_vararg,
+            register_count: object.register_count,
+            code: object.code.iter().map(Cell::get).collect(),
+            constants: Vec::new(),
+            upvalues: object.upvalues.to_vec(),
+            functions: Vec::new(),
+            lines: object.lines.to_vec(),
+            locals: object.locals.to_vec(),
+        }
+    }
+
+    /// Sets inline caches: positions in the code and what stands there. Any content will do for a cache.
+    pub(crate) fn restore_caches(self, caches: &[(u32, u32)]) {
+        for (position, word) in caches {
+            self.0.code[*position as usize].set(*word);
+        }
     }
 
     /// The line of the instruction at `pc`; 0 if unknown.

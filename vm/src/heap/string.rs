@@ -128,6 +128,11 @@ impl<'gc> LuaString<'gc> {
         Gc::erase(self.0)
     }
 
+    /// The nominal size of a string with this length.
+    pub(crate) fn nominal_bytes_for(length: usize) -> usize {
+        if length <= SHORT_STRING_MAX { short_bytes(length.max(1).next_multiple_of(8)) } else { long_bytes(length) }
+    }
+
     /// The text, with invalid UTF-8 replaced.
     pub fn to_string_lossy(self) -> std::borrow::Cow<'gc, str> {
         String::from_utf8_lossy(self.as_bytes())
@@ -204,9 +209,22 @@ impl Interned {
         // SAFETY: the only reference to the table; nothing called below reaches it again.
         let serials = unsafe { &mut *self.serials.get() };
         let pointer = Gc::as_ptr(string.0);
-        let hash = |pointer: *const Header| (pointer as usize as u64 >> 3).wrapping_mul(HASH_MULTIPLIER);
-        let entry = serials.entry(hash(pointer), |entry| entry.0 == pointer, |entry| hash(entry.0));
+        let entry = serials.entry(serial_hash(pointer), |entry| entry.0 == pointer, |entry| serial_hash(entry.0));
         entry.or_insert_with(|| (pointer, new())).get().1
+    }
+
+    /// The serial number of a string that has one.
+    pub(crate) fn known_serial(&self, string: LuaString<'_>) -> Option<u32> {
+        // SAFETY: as in `serial`.
+        let serials = unsafe { &*self.serials.get() };
+        let pointer = Gc::as_ptr(string.0);
+        serials.find(serial_hash(pointer), |entry| entry.0 == pointer).map(|entry| entry.1)
+    }
+
+    /// Calls `visit` with every interned string, in no particular order.
+    pub(crate) fn for_each<'gc>(&self, _: &Mutation<'gc>, mut visit: impl FnMut(LuaString<'gc>)) {
+        // SAFETY: `visit` cannot reach the table; the pointers are to live strings of this arena, see the invariant.
+        unsafe { (*self.table.get()).iter().for_each(|entry| visit(LuaString(Gc::from_ptr(*entry)))) }
     }
 
     /// Forgets the strings that this cycle is about to free.
@@ -218,6 +236,10 @@ impl Interned {
             (*self.serials.get()).retain(|entry| is_alive(entry.0));
         }
     }
+}
+
+fn serial_hash(pointer: *const Header) -> u64 {
+    (pointer as usize as u64 >> 3).wrapping_mul(HASH_MULTIPLIER)
 }
 
 /// A long string that takes over `bytes`; they must be longer than [`SHORT_STRING_MAX`].

@@ -15,6 +15,7 @@
 //!
 //! Mutation goes through `UnsafeCell`: no reference into a table outlives the method that took it, and no method calls back.
 
+mod content;
 mod parts;
 
 use std::cell::{Cell, UnsafeCell};

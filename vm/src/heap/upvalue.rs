@@ -113,6 +113,13 @@ impl<'gc> Upvalue<'gc> {
         self.0.location.set(location);
     }
 
+    /// Makes a closed upvalue the variable at `position` of `owner`'s stack, which is at `location` now.
+    pub(crate) fn reopen(self, owner: Coroutine<'gc>, position: u32, location: *mut Value<'gc>) {
+        self.0.owner.set(Some(owner));
+        self.0.position.set(position);
+        self.0.location.set(location);
+    }
+
     /// Makes the upvalue hold its current value itself.
     pub(crate) fn close(self) {
         self.close_with(self.get());

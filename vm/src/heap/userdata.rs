@@ -69,6 +69,11 @@ impl<'gc> Userdata<'gc> {
         self.0.as_ref().data.downcast_ref()
     }
 
+    /// The host's value, whatever it is.
+    pub(crate) fn data(self) -> &'gc dyn Any {
+        &*self.0.as_ref().data
+    }
+
     pub fn metatable(self) -> Option<Table<'gc>> {
         self.0.metatable.get()
     }

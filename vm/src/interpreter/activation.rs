@@ -88,7 +88,9 @@ impl<'gc> Activation<'gc> {
             && let Some(proto) = proto
         {
             let argument = number.unsigned_abs();
-            let is_there = proto.0.is_vararg && argument <= frame.extra;
+            // A function that has not begun has all its arguments above its base.
+            let is_prepared = frame.extra < frame.base - frame.function;
+            let is_there = proto.0.is_vararg && argument <= frame.extra && is_prepared;
             return is_there.then(|| (&b"(vararg)"[..], base - (frame.extra - argument + 1) as usize));
         }
         let index = usize::try_from(number).ok()?.checked_sub(1)?;

@@ -9,7 +9,7 @@ use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
 
 /// Takes queued objects one by one and calls their finalizers; an error is a warning.
-const FINALIZERS: NativeDefinition = NativeDefinition { name: "(finalizers)", code: run_finalizers };
+pub(super) const FINALIZERS: NativeDefinition = NativeDefinition { name: "(finalizers)", code: run_finalizers };
 
 impl Native<'_> {
     /// Whether what it calls are finalizers.
@@ -81,7 +81,7 @@ impl<'gc> Machine<'gc> {
 
 /// The end of a VM: closes what is pending in the main coroutine, queues every object with a finalizer, as if all had died, and
 /// runs the queue.
-const CLOSE: NativeDefinition = NativeDefinition { name: "(close)", code: run_close };
+pub(super) const CLOSE: NativeDefinition = NativeDefinition { name: "(close)", code: run_close };
 
 /// The state of [`CLOSE`] after the finalizers.
 const FINALIZED: u32 = 2;

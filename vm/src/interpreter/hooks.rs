@@ -53,7 +53,7 @@ impl<'gc> Frame<'gc> {
 
     /// Whether a script's hooks hear of the frame's call and return: not of the VM's own functions.
     fn causes_events(&self) -> bool {
-        !matches!(self.callee, Callee::Native(native) if native.is_hidden() || native.name() == HOST)
+        !matches!(self.callee, Callee::Native(native) if native.is_hidden() || native.name() == HOST.name)
     }
 
     /// In a return hook, the first result's number among the locals and the number of results; likewise of parameters in a call
@@ -100,7 +100,9 @@ impl<'gc> Machine<'gc> {
             unreachable!("only Lua functions have instructions");
         };
         let instruction = Instruction(proto.0.code[pc as usize].get());
+        // Only in an image can a function that has not begun be elsewhere than at its first instruction.
         if frame.flags & FLAG_STARTED == 0
+            && pc == 0
             && let Some(flow) = self.begin_function(proto, instruction)?
         {
             return Ok(Some(flow));

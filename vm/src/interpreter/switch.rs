@@ -9,7 +9,7 @@ use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
 
 /// The bottom frame of a coroutine that is being closed: closes its pending variables.
-const CLOSER: NativeDefinition = NativeDefinition { name: "(closer)", code: run_closer };
+pub(super) const CLOSER: NativeDefinition = NativeDefinition { name: "(closer)", code: run_closer };
 
 fn run_closer<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     // Slot 0 holds the error, if there is one: of the coroutine, or of the last `__close` that failed.
@@ -28,7 +28,7 @@ fn run_closer<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     Ok(Action::Return { first: 1, count: 2 })
 }
 
-const FAILED_CLOSER: u32 = 1 << 16;
+pub(crate) const FAILED_CLOSER: u32 = 1 << 16;
 
 impl<'gc> Machine<'gc> {
     /// Runs the coroutine in slot `at` with the `count` values after it. The top frame is the native function that waits.

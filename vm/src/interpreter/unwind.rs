@@ -15,7 +15,7 @@ use crate::library::HOST;
 use crate::metamethod::Metamethod;
 
 /// Calls a message handler above the failed function, then unwinds with what it returned.
-const HANDLER: NativeDefinition = NativeDefinition { name: "(message handler)", code: run_handler };
+pub(super) const HANDLER: NativeDefinition = NativeDefinition { name: "(message handler)", code: run_handler };
 
 fn run_handler<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if call.state() == 0 {
@@ -74,7 +74,7 @@ impl<'gc> Machine<'gc> {
         for (frame, native) in protecting {
             match native.role() {
                 Role::Loading => from_load = true,
-                Role::Handled if from_load && native.name() == HOST => return None,
+                Role::Handled if from_load && native.name() == HOST.name => return None,
                 Role::Handled if matches!(frame.state, 1 | STATE_FAILED) => {
                     return Some(self.slot(frame.function as usize + 1));
                 }

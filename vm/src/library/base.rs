@@ -1,6 +1,6 @@
 //! Basic functions (manual §6.1), except the protected calls and loading.
 
-use super::{Functions, collect_garbage, name_permanent, set_field};
+use super::{Functions, Special, collect_garbage, name_permanent, set_field};
 use crate::call::{Action, Call, append_number, c_string, number_to_string};
 use crate::context::Context;
 use crate::error::Error;
@@ -32,16 +32,19 @@ pub(super) const FUNCTIONS: Functions = &[
 ];
 
 /// `next` and `ipairs`, which the interpreter's loops know.
+pub(super) const SPECIAL: &[Special] = &[(NEXT, Role::Next), (STEP, Role::SequenceStep), (IPAIRS, Role::Plain)];
+
+const NEXT: NativeDefinition = NativeDefinition { name: "next", code: next };
+const STEP: NativeDefinition = NativeDefinition { name: "ipairs.step", code: sequence_step };
+const IPAIRS: NativeDefinition = NativeDefinition { name: "ipairs", code: ipairs };
+
 pub(super) fn open(context: Context<'_>) {
     let globals = context.globals();
-    let definition = NativeDefinition { name: "next", code: next };
-    let next = Native::with_role(context, definition, &[], Role::Next);
+    let next = Native::with_role(context, NEXT, &[], Role::Next);
     set_field(context, globals, "next", Value::Native(next));
     name_permanent(context, "next", Value::Native(next));
-    let definition = NativeDefinition { name: "ipairs.step", code: sequence_step };
-    let step = Native::with_role(context, definition, &[], Role::SequenceStep);
-    let definition = NativeDefinition { name: "ipairs", code: ipairs };
-    let ipairs = Native::new(context, definition, &[Value::Native(step)]);
+    let step = Native::with_role(context, STEP, &[], Role::SequenceStep);
+    let ipairs = Native::new(context, IPAIRS, &[Value::Native(step)]);
     set_field(context, globals, "ipairs", Value::Native(ipairs));
     name_permanent(context, "ipairs", Value::Native(ipairs));
     name_permanent(context, "ipairs.step", Value::Native(step));

@@ -65,12 +65,14 @@ fn yield_values<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 fn wrap<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let function = call.check_function(1)?;
     let coroutine = new_coroutine(call, function);
-    let definition = NativeDefinition { name: "coroutine.wrap.resume", code: resume_wrapped };
-    let native = Native::new(call.context(), definition, &[Value::Coroutine(coroutine)]);
+    let native = Native::new(call.context(), WRAPPED, &[Value::Coroutine(coroutine)]);
     call.return_value(Value::Native(native))
 }
 
-/// What `coroutine.wrap` returns: errors propagate, with a position added to text (as PUC's `auxwrap` does).
+/// What `coroutine.wrap` returns, with the coroutine as its value.
+pub(super) const WRAPPED: NativeDefinition = NativeDefinition { name: "coroutine.wrap.resume", code: resume_wrapped };
+
+/// Errors propagate, with a position added to text (as PUC's `auxwrap` does).
 fn resume_wrapped<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let Value::Coroutine(coroutine) = call.upvalue(0) else { return Err(call.state_error()) };
     let count = call.arg_count();

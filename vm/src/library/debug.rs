@@ -6,6 +6,8 @@ mod command;
 mod hook;
 mod info;
 
+pub(super) use command::DEFINITION as COMMAND;
+
 use super::{Functions, name_permanent, set_field};
 use crate::call::{Action, Call, c_string};
 use crate::context::Context;

@@ -17,8 +17,11 @@ use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
 use crate::host::files::{File, FileError, Files, OpenMode, StandardStream};
 
-use handle::{FileHandle, METAMETHODS, METHODS, check_open, close_handle, new_handle, with_stream, write_arguments};
+pub(crate) use handle::FileHandle;
+pub(super) use handle::{METAMETHODS, METHODS};
+use handle::{check_open, close_handle, new_handle, with_stream, write_arguments};
 pub(super) use handle::{check_path, return_failure, return_process_end, return_result};
+pub(super) use lines::STEP as LINES_STEP;
 use read::{Formats, read_and_return};
 pub(crate) use stream::Stream;
 
@@ -46,20 +49,20 @@ pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
     set_field(context, metatable, "__name", Value::String(context.string(b"FILE*")));
     name_permanent(context, "io.file", Value::Table(metatable));
     name_permanent(context, "io.file.__index", Value::Table(methods));
-    let standard = |name: &str, stream: Stream| {
-        let file = new_handle(context, stream, true);
+    let standard = |name: &str, kind: StandardStream| {
+        let stream = {
+            let mut host = context.root().host.borrow_mut();
+            host.files().expect("the library is opened only for a host with files").standard(kind)
+        };
+        let file = new_handle(context, Stream::standard(kind, stream), Some(kind));
         context.set_userdata_metatable(file, Some(metatable));
         set_field(context, library, name, Value::Userdata(file));
         name_permanent(context, &format!("io.{name}"), Value::Userdata(file));
         file
     };
-    let file = |stream| {
-        let mut host = context.root().host.borrow_mut();
-        host.files().expect("the library is opened only for a host with files").standard(stream)
-    };
-    let input = standard("stdin", Stream::new(file(StandardStream::Input), true, false));
-    let output = standard("stdout", Stream::standard_output(file(StandardStream::Output)));
-    standard("stderr", Stream::standard_error(file(StandardStream::Error)));
+    let input = standard("stdin", StandardStream::Input);
+    let output = standard("stdout", StandardStream::Output);
+    standard("stderr", StandardStream::Error);
     context.update_registered(|registered| registered.files = Some(SharedFiles { metatable, input, output }));
 }
 
@@ -80,7 +83,7 @@ pub(super) fn with_files<T>(
 
 /// A file handle for a file just opened.
 fn make_file<'gc>(call: &Call<'_, 'gc>, file: Box<dyn File>, mode: OpenMode) -> Value<'gc> {
-    let userdata = new_handle(call.context(), Stream::new(file, mode.reads(), mode.writes()), false);
+    let userdata = new_handle(call.context(), Stream::new(file, mode.reads(), mode.writes()), None);
     call.context().set_userdata_metatable(userdata, Some(shared(call).metatable));
     Value::Userdata(userdata)
 }

@@ -65,6 +65,10 @@ fn set_locale<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 }
 
 fn exit<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    // An image may come from a host that can.
+    if !call.context().root().host.borrow_mut().can_exit() {
+        return Err(call.error("'exit' not supported"));
+    }
     let code = match call.arg(1) {
         Value::Boolean(success) => i32::from(!success),
         // C's `exit` takes an `int`: the rest is cut off.

@@ -14,10 +14,19 @@ use crate::heap::native::{Native, NativeCode, NativeDefinition};
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 
-const FUNCTIONS: Functions = &[("package.loadlib", load_library)];
+pub(super) const FUNCTIONS: Functions = &[("package.loadlib", load_library)];
 
 /// What needs a host with files.
-const FILES: Functions = &[("package.searchpath", search_path)];
+pub(super) const FILES: Functions = &[("package.searchpath", search_path)];
+
+/// The searchers, of which only the first needs no files, each with a table of its own; and `require`.
+pub(super) const SEARCHER_FUNCTIONS: Functions = &[
+    ("package.searchers.preload", search_preloaded),
+    ("package.searchers.lua", search_lua),
+    ("package.searchers.c", search_c),
+    ("package.searchers.croot", search_c_root),
+];
+pub(super) const REQUIRE: Functions = &[("require", require)];
 
 /// Separators of directories and of a path's templates, the mark for the name, and two that only other systems use.
 const CONFIGURATION: &[u8] = b"/\n;\n?\n!\n-\n";
@@ -40,24 +49,23 @@ pub(super) fn open<'gc>(context: Context<'gc>, package: Table<'gc>, has_files: b
     table("preload", preload);
     let searchers = context.table();
     table("searchers", searchers);
-    let searcher = |name: &'static str, code: NativeCode, own: Table<'gc>| {
+    let searcher = |(name, code): (&'static str, NativeCode), own: Table<'gc>| {
         let native = Value::Native(Native::new(context, NativeDefinition { name, code }, &[Value::Table(own)]));
         let index = Value::Integer(searchers.length() + 1);
         searchers.set(context, index, native).expect("the standard library fits into any heap");
         name_permanent(context, name, native);
     };
-    searcher("package.searchers.preload", search_preloaded, preload);
+    searcher(SEARCHER_FUNCTIONS[0], preload);
     if has_files {
         fill(context, package, FILES);
-        searcher("package.searchers.lua", search_lua, package);
-        searcher("package.searchers.c", search_c, package);
-        searcher("package.searchers.croot", search_c_root, package);
+        SEARCHER_FUNCTIONS[1..].iter().for_each(|found| searcher(*found, package));
     }
     let text = |name: &str, text: &[u8]| set_field(context, package, name, Value::String(context.string(text)));
     text("config", CONFIGURATION);
     text("path", &path_from_environment(context, "LUA_PATH", PATH));
     text("cpath", &path_from_environment(context, "LUA_CPATH", C_PATH));
-    let definition = NativeDefinition { name: "require", code: require };
+    let (name, code) = REQUIRE[0];
+    let definition = NativeDefinition { name, code };
     let require = Value::Native(Native::new(context, definition, &[Value::Table(package)]));
     set_field(context, context.globals(), "require", require);
     name_permanent(context, "require", require);

@@ -1,7 +1,7 @@
 //! `pcall`, `xpcall`, and the protected call under which a host runs everything.
 
 use super::load::load;
-use super::{name_permanent, set_field};
+use super::{Special, name_permanent, set_field};
 use crate::call::{Action, Call, STATE_FAILED, append_number};
 use crate::context::Context;
 use crate::error::{Error, RunError};
@@ -10,13 +10,23 @@ use crate::heap::table::Table;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
 
+/// The functions that errors come back to, and what a run of the host stands on.
+pub(super) const SPECIAL: &[Special] = &[
+    (NativeDefinition { name: "pcall", code: pcall }, Role::ProtectedCall),
+    (NativeDefinition { name: "xpcall", code: xpcall }, Role::Handled),
+    (NativeDefinition { name: "load", code: load }, Role::Loading),
+    (HOST, Role::Handled),
+    (REPORT, Role::Plain),
+];
+/// How many of them scripts have.
+const PUBLIC: usize = 3;
+
+/// The function at the bottom of every run: an `xpcall` by another name, which tracebacks show as the host.
+pub(crate) const HOST: NativeDefinition = NativeDefinition { name: "host", code: xpcall };
+const REPORT: NativeDefinition = NativeDefinition { name: "report", code: report };
+
 pub(super) fn open(context: Context<'_>) {
-    let functions = [
-        (NativeDefinition { name: "pcall", code: pcall }, Role::ProtectedCall),
-        (NativeDefinition { name: "xpcall", code: xpcall }, Role::Handled),
-        (NativeDefinition { name: "load", code: load }, Role::Loading),
-    ];
-    for (definition, role) in functions {
+    for &(definition, role) in &SPECIAL[..PUBLIC] {
         let name = definition.name;
         let native = Native::with_role(context, definition, &[], role);
         set_field(context, context.globals(), name, Value::Native(native));
@@ -66,20 +76,14 @@ fn xpcall<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     }
 }
 
-/// The name of the function at the bottom of every run.
-pub(crate) const HOST: &str = "host";
-
-/// The function at the bottom of every run: an `xpcall` by another name, which tracebacks show as the host.
 pub(crate) fn host_call<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition { name: HOST, code: xpcall };
-    Value::Native(Native::with_role(context, definition, &[], Role::Handled))
+    Value::Native(Native::with_role(context, HOST, &[], Role::Handled))
 }
 
 /// The message handler of a run: keeps the error value, its message and the traceback for the host, and turns the error
 /// into its message.
 pub(crate) fn error_report<'gc>(context: Context<'gc>) -> Value<'gc> {
-    let definition = NativeDefinition { name: "report", code: report };
-    Value::Native(Native::new(context, definition, &[]))
+    Value::Native(Native::new(context, REPORT, &[]))
 }
 
 fn report<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {

@@ -8,6 +8,9 @@ mod format;
 mod pack;
 mod pieces;
 
+pub(super) use arithmetic::METAMETHODS;
+pub(super) use find::GMATCH_STEP;
+
 use super::{Functions, fill, name_permanent, set_field};
 use crate::bytecode::chunk;
 use crate::call::{Action, Call};
@@ -43,12 +46,12 @@ pub(super) const LENGTH_MAX: usize = i32::MAX as usize;
 
 /// Gives strings their metatable, through which `s:upper()` works.
 pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
-    let metatable = Table::new(context, 0, 1 + arithmetic::METAMETHODS.len());
+    let metatable = Table::new(context, 0, 1 + METAMETHODS.len());
     set_field(context, metatable, "__index", Value::Table(library));
-    fill(context, metatable, arithmetic::METAMETHODS);
+    fill(context, metatable, METAMETHODS);
     context.set_any_metatable(Value::String(context.string(b"")), Some(metatable));
     // The iterator of `gmatch`, so that saved state can refer to its code.
-    name_permanent(context, find::GMATCH_STEP.name, Value::Native(Native::new(context, find::GMATCH_STEP, &[])));
+    name_permanent(context, GMATCH_STEP.name, Value::Native(Native::new(context, GMATCH_STEP, &[])));
 }
 
 /// A start position as an offset from 1 up; `length + 2` stands for all positions beyond the one behind the end.

@@ -14,10 +14,12 @@ pub(super) const FUNCTIONS: Functions =
     &[("utf8.char", char), ("utf8.codepoint", code_point), ("utf8.len", len), ("utf8.offset", offset_)];
 
 /// The iterators that `utf8.codes` returns, for strict and lax decoding.
-const STEPS: [NativeDefinition; 2] = [
+pub(super) const STEPS: [NativeDefinition; 2] = [
     NativeDefinition { name: "utf8.codes.step", code: step_strict },
     NativeDefinition { name: "utf8.codes.lax_step", code: step_lax },
 ];
+
+pub(super) const CODES: NativeDefinition = NativeDefinition { name: "utf8.codes", code: codes };
 
 pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
     let pattern = context.string(b"[\0-\x7F\xC2-\xFD][\x80-\xBF]*");
@@ -29,7 +31,7 @@ pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
         }
         step
     });
-    let codes = Native::new(context, NativeDefinition { name: "utf8.codes", code: codes }, &steps);
+    let codes = Native::new(context, CODES, &steps);
     set_field(context, library, "codes", Value::Native(codes));
     super::name_permanent(context, "utf8.codes", Value::Native(codes));
 }

@@ -237,7 +237,7 @@ pub(super) fn hash_of<'gc>(context: Context<'gc>, key: Value<'gc>) -> u32 {
 }
 
 /// The hash of a key; `None` for an object that has no serial number yet.
-fn hash_if_known(key: Value<'_>) -> Option<u32> {
+pub(super) fn hash_if_known(key: Value<'_>) -> Option<u32> {
     let mix = |bits: u64| {
         let product = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (product >> 32) as u32

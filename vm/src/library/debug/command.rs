@@ -9,7 +9,7 @@ use crate::heap::native::NativeDefinition;
 use crate::heap::value::Value;
 use crate::library::base::append_text;
 
-pub(super) const DEFINITION: NativeDefinition = NativeDefinition { name: "debug.debug", code: run };
+pub(in crate::library) const DEFINITION: NativeDefinition = NativeDefinition { name: "debug.debug", code: run };
 
 /// The prompt is to be shown.
 const PROMPT: u32 = 0;

@@ -11,12 +11,12 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
-use crate::host::files::{Buffering, FileError, ProcessEnd, Whence};
+use crate::host::files::{Buffering, File, FileError, ProcessEnd, StandardStream, Whence};
 use crate::library::base::append_identity;
 use crate::text::number::{write_float_as_c, write_integer};
 
 /// The methods, in `__index`.
-pub(super) const METHODS: Functions = &[
+pub(in crate::library) const METHODS: Functions = &[
     ("io.file.close", close),
     ("io.file.flush", flush),
     ("io.file.lines", file_lines),
@@ -27,14 +27,14 @@ pub(super) const METHODS: Functions = &[
 ];
 
 /// The metamethods.
-pub(super) const METAMETHODS: Functions =
+pub(in crate::library) const METAMETHODS: Functions =
     &[("io.file.__gc", finalize), ("io.file.__close", finalize), ("io.file.__tostring", to_string)];
 
 /// What a file handle's userdata holds. There is no stream in a closed one.
 pub(crate) struct FileHandle {
     pub stream: Rc<RefCell<Option<Stream>>>,
-    /// Whether it is one of the three standard streams, which stay open.
-    is_standard: bool,
+    /// Which of the standard streams it is; those stay open.
+    standard: Option<StandardStream>,
 }
 
 impl Drop for FileHandle {
@@ -50,20 +50,89 @@ impl Drop for FileHandle {
 }
 
 impl FileHandle {
+    fn new(context: Context<'_>, stream: Option<Stream>, standard: Option<StandardStream>) -> FileHandle {
+        let is_open = stream.is_some();
+        let stream = Rc::new(RefCell::new(stream));
+        if is_open {
+            let mut streams = context.root().streams.borrow_mut();
+            if streams.len() == streams.capacity() {
+                streams.retain(|stream| stream.strong_count() > 0);
+            }
+            streams.push(Rc::downgrade(&stream));
+        }
+        FileHandle { stream, standard }
+    }
+
+    /// What an image keeps of it: nothing of a closed one; of a standard stream its kind and what is in its buffers. Other files are the
+    /// system's.
+    pub(crate) fn image(&self) -> Option<Vec<u8>> {
+        match (&*self.stream.borrow(), self.standard) {
+            (None, _) => Some(Vec::new()),
+            (Some(stream), Some(standard)) => {
+                let mut bytes = vec![standard as u8];
+                stream.append_image(&mut bytes);
+                Some(bytes)
+            }
+            (Some(_), None) => None,
+        }
+    }
+
+    /// The file of an image, with the host's stream of that kind. A host without files has none: reading finds the end, and
+    /// writing fails.
+    pub(crate) fn restore(context: Context<'_>, bytes: &[u8]) -> Option<FileHandle> {
+        let Some((kind, rest)) = bytes.split_first() else {
+            return Some(FileHandle::new(context, None, None));
+        };
+        let kinds = [StandardStream::Input, StandardStream::Output, StandardStream::Error];
+        let standard = *kinds.get(usize::from(*kind))?;
+        let mut stream = match context.root().host.borrow_mut().files() {
+            Some(files) => Stream::standard(standard, files.standard(standard)),
+            None => Stream::standard(standard, Box::new(NoFile)),
+        };
+        stream.restore(rest).then(|| FileHandle::new(context, Some(stream), Some(standard)))
+    }
+
+    fn is_standard(&self) -> bool {
+        self.standard.is_some()
+    }
+
     fn is_closed(&self) -> bool {
         self.stream.borrow().is_none()
     }
 }
 
-/// A file handle for a stream. The metatable is set by the caller, which has it.
-pub(super) fn new_handle<'gc>(context: Context<'gc>, stream: Stream, is_standard: bool) -> Userdata<'gc> {
-    let stream = Rc::new(RefCell::new(Some(stream)));
-    let mut streams = context.root().streams.borrow_mut();
-    if streams.len() == streams.capacity() {
-        streams.retain(|stream| stream.strong_count() > 0);
+/// A standard stream of a host that has none.
+struct NoFile;
+
+impl File for NoFile {
+    fn read(&mut self, _: &mut [u8]) -> Result<usize, FileError> {
+        Ok(0)
     }
-    streams.push(Rc::downgrade(&stream));
-    Userdata::new(context, Box::new(FileHandle { stream, is_standard }))
+
+    fn write(&mut self, _: &[u8]) -> Result<(), FileError> {
+        Err(FileError::not_supported())
+    }
+
+    fn seek(&mut self, _: Whence, _: i64) -> Result<u64, FileError> {
+        Err(FileError::not_supported())
+    }
+
+    fn flush(&mut self) -> Result<(), FileError> {
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<Option<ProcessEnd>, FileError> {
+        Ok(None)
+    }
+}
+
+/// A file handle for a stream. The metatable is set by the caller, which has it.
+pub(super) fn new_handle<'gc>(
+    context: Context<'gc>,
+    stream: Stream,
+    standard: Option<StandardStream>,
+) -> Userdata<'gc> {
+    Userdata::new(context, Box::new(FileHandle::new(context, Some(stream), standard)))
 }
 
 /// Whether a value is a file handle, and whether that is closed.
@@ -129,7 +198,7 @@ pub(in crate::library) fn return_process_end<'gc>(
 
 /// Closes a handle that is open.
 pub(super) fn close_handle<'gc>(call: &mut Call<'_, 'gc>, handle: &FileHandle) -> Result<Action, Error<'gc>> {
-    if handle.is_standard {
+    if handle.is_standard() {
         let message = Value::String(call.context().string(b"cannot close standard file"));
         return call.return_values(&[Value::Nil, message]);
     }
@@ -156,7 +225,7 @@ fn close<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 /// `__gc` and `__close`.
 fn finalize<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let handle = check_handle(call, 1)?;
-    if !handle.is_standard
+    if !handle.is_standard()
         && let Some(stream) = handle.stream.take()
     {
         // There is nobody to be told.

@@ -13,7 +13,7 @@ use crate::host::files::OpenMode;
 const FORMATS_MAX: usize = 250;
 
 /// Its own values: the file, whether it closes the file at the end, and the formats.
-const STEP: NativeDefinition = NativeDefinition { name: "io.lines.step", code: step };
+pub(in crate::library) const STEP: NativeDefinition = NativeDefinition { name: "io.lines.step", code: step };
 const FIRST_FORMAT: usize = 2;
 
 /// An iterator over `file` by the formats from argument 2 on.

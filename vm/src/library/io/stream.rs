@@ -4,7 +4,7 @@
 //! written but not given to the host. Only one of the two buffers holds something at a time: reading gives away what was
 //! written first, writing goes back over what was read ahead.
 
-use crate::host::files::{Buffering, File, FileError, Whence};
+use crate::host::files::{Buffering, File, FileError, StandardStream, Whence};
 
 /// What is read or written at once.
 const BLOCK_BYTES: usize = 8192;
@@ -42,14 +42,40 @@ impl Stream {
         }
     }
 
-    /// The standard output stream.
-    pub(crate) fn standard_output(file: Box<dyn File>) -> Stream {
-        Stream { buffering: Buffering::No, buffered_by_host: true, ..Stream::new(file, false, true) }
+    /// A standard stream.
+    pub(crate) fn standard(kind: StandardStream, file: Box<dyn File>) -> Stream {
+        if kind == StandardStream::Input {
+            return Stream::new(file, true, false);
+        }
+        let buffered_by_host = kind == StandardStream::Output;
+        Stream { buffering: Buffering::No, buffered_by_host, ..Stream::new(file, false, true) }
     }
 
-    /// The standard error stream.
-    pub(crate) fn standard_error(file: Box<dyn File>) -> Stream {
-        Stream { buffering: Buffering::No, ..Stream::new(file, false, true) }
+    /// Appends what [`Self::restore`] takes: how it is buffered, whether the end was seen, and what is in the buffers.
+    pub(crate) fn append_image(&self, bytes: &mut Vec<u8>) {
+        bytes.push(self.buffering as u8);
+        bytes.push(u8::from(self.at_end));
+        bytes.extend_from_slice(&(self.unread().len() as u32).to_le_bytes());
+        bytes.extend_from_slice(self.unread());
+        bytes.extend_from_slice(&self.output);
+    }
+
+    /// False if the bytes are not from [`Self::append_image`].
+    pub(crate) fn restore(&mut self, bytes: &[u8]) -> bool {
+        let [buffering, at_end, l0, l1, l2, l3, buffers @ ..] = bytes else { return false };
+        let kinds = [Buffering::No, Buffering::Line, Buffering::Full];
+        let Some(buffering) = kinds.get(usize::from(*buffering)) else { return false };
+        let Some((input, output)) = buffers.split_at_checked(u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize) else {
+            return false;
+        };
+        if (!input.is_empty() && !self.readable) || (!output.is_empty() && !self.writable) || *at_end > 1 {
+            return false;
+        }
+        self.buffering = *buffering;
+        self.at_end = *at_end == 1;
+        self.input = input.to_vec();
+        self.output = output.to_vec();
+        true
     }
 
     // Reading

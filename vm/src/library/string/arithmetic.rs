@@ -6,7 +6,7 @@ use crate::heap::value::Value;
 use crate::library::Functions;
 use crate::metamethod::Metamethod;
 
-pub(super) const METAMETHODS: Functions = &[
+pub(in crate::library) const METAMETHODS: Functions = &[
     ("string.__add", |call| arithmetic(call, Metamethod::Add)),
     ("string.__sub", |call| arithmetic(call, Metamethod::Sub)),
     ("string.__mul", |call| arithmetic(call, Metamethod::Mul)),

@@ -125,7 +125,8 @@ fn find_or_match<'gc>(call: &mut Call<'_, 'gc>, find: bool) -> Result<Action, Er
 }
 
 /// What `gmatch` returns. Its values: source, pattern, and where its cursor stands.
-pub(super) const GMATCH_STEP: NativeDefinition = NativeDefinition { name: "string.gmatch.step", code: gmatch_step };
+pub(in crate::library) const GMATCH_STEP: NativeDefinition =
+    NativeDefinition { name: "string.gmatch.step", code: gmatch_step };
 
 pub(super) fn gmatch<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let source = call.check_string(1)?;

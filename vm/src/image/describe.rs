@@ -1,0 +1,604 @@
+//! From a heap to its description.
+//!
+//! The walk is breadth-first over an explicit list: an object gets its number when it is first met and its description when its turn
+//! comes, so those of one kind stand in the order of their numbers. Nothing is allocated on the Lua heap.
+
+use hashbrown::HashTable;
+
+use super::path::{described, push_key, push_upvalue};
+use super::{
+    ClosureImage, CoroutineImage, Datum, FrameImage, FunctionImage, HeapImage, HookImage, Image, ImageError,
+    NativeImage, RootsImage, RunImage, TableImage, UpvalueImage, UserdataCodec, UserdataImage,
+};
+use crate::context::Context;
+use crate::heap::closure::Closure;
+use crate::heap::coroutine::{Callee, Coroutine, Frame};
+use crate::heap::native::Native;
+use crate::heap::proto::Proto;
+use crate::heap::string::{Interned, LuaString};
+use crate::heap::table::Table;
+use crate::heap::upvalue::Upvalue;
+use crate::heap::userdata::Userdata;
+use crate::heap::value::Value;
+use crate::library::{self, FileHandle};
+
+/// The kind of a userdata that is a file.
+pub(super) const FILE_KIND: &str = "io.file";
+
+/// The canonical NaN: other bits of one are nowhere to be seen.
+const NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0000);
+
+pub(super) fn describe<'gc>(
+    context: Context<'gc>,
+    codec: &dyn UserdataCodec,
+    run: RunImage,
+) -> Result<Image<'gc>, ImageError> {
+    let mut walk = Walk {
+        codec,
+        interned: &context.root().interned,
+        numbers: Numbers::default(),
+        found: Vec::new(),
+        done: 0,
+        protos: Vec::new(),
+        host_natives: host_natives(context),
+        image: Image { run, ..Image::default() },
+        counts: [0; KINDS],
+    };
+    walk.roots(context)?;
+    walk.objects()?;
+    // Last, so that paths tell how the program comes to an object where it can.
+    walk.finalizers(context)?;
+    walk.objects()?;
+    walk.functions();
+    walk.idle_strings(context);
+    walk.image.heap = heap_image(context);
+    Ok(walk.image)
+}
+
+fn heap_image(context: Context<'_>) -> HeapImage {
+    let root = context.root();
+    HeapImage {
+        next_serial: root.next_serial.get(),
+        finalizing: root.finalizing.get(),
+        warnings_on: root.warnings_on.get(),
+        random: root.random.get(),
+        ..root.accounting.image()
+    }
+}
+
+/// The names of native functions that the host gave the VM as permanents.
+fn host_natives(context: Context<'_>) -> Vec<&'static str> {
+    let name = |(_, value): (Value<'_>, Value<'_>)| match value {
+        Value::Native(native) if library::find(native.name()).is_none() => Some(native.name()),
+        _ => None,
+    };
+    context.registered().permanents.entries().filter_map(name).collect()
+}
+
+/// Numbers of objects by address; nothing moves or is freed while the walk lasts.
+#[derive(Default)]
+struct Numbers(HashTable<(usize, u32)>);
+
+impl Numbers {
+    /// The number at this address, or `new` from now on.
+    fn get_or_insert(&mut self, address: usize, new: u32) -> Result<u32, u32> {
+        let hash = |address: usize| (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+        match self.0.find(hash(address), |entry| entry.0 == address) {
+            Some(entry) => Ok(entry.1),
+            None => {
+                self.0.insert_unique(hash(address), (address, new), |entry| hash(entry.0));
+                Err(new)
+            }
+        }
+    }
+}
+
+/// An object that has a number.
+#[derive(Clone, Copy)]
+enum Object<'gc> {
+    Table(Table<'gc>),
+    Upvalue(Upvalue<'gc>),
+    Closure(Closure<'gc>),
+    Native(Native<'gc>),
+    Userdata(Userdata<'gc>),
+    Coroutine(Coroutine<'gc>),
+}
+
+const KINDS: usize = 6;
+
+/// An object and the last step on the way to it.
+struct Found<'gc> {
+    object: Object<'gc>,
+    step: Step,
+}
+
+/// The step to a value: the place in the walk of the object it starts from, and which of its values it is.
+#[derive(Clone, Copy)]
+struct Step {
+    from: u32,
+    part: Part,
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Root(&'static str),
+    /// A number for a root of which there are several.
+    Numbered(&'static str, u32),
+    Metatable,
+    Item(u32),
+    Key(u32),
+    Entry(u32),
+    Upvalue(u32),
+    Value(u32),
+    Slot(u32),
+    Other(&'static str),
+}
+
+struct Walk<'gc, 'c> {
+    codec: &'c dyn UserdataCodec,
+    interned: &'gc Interned,
+    numbers: Numbers,
+    found: Vec<Found<'gc>>,
+    /// How many of those found have been described.
+    done: usize,
+    /// Prototypes in the order they were met, each with whether it is inside another one of them.
+    protos: Vec<(Proto<'gc>, bool)>,
+    host_natives: Vec<&'static str>,
+    image: Image<'gc>,
+    /// Objects met so far, by kind.
+    counts: [u32; KINDS],
+}
+
+impl<'gc> Walk<'gc, '_> {
+    fn roots(&mut self, context: Context<'gc>) -> Result<(), ImageError> {
+        let registered = context.registered();
+        let root = context.root();
+        let at = |name| Step { from: 0, part: Part::Root(name) };
+        let mut roots = RootsImage {
+            globals: self.table(registered.globals, at("_G")),
+            loaded: self.table(registered.loaded, at("package.loaded")),
+            permanents: self.table(registered.permanents, at("permanents")),
+            permanent_names: self.table(registered.permanent_names, at("permanent names")),
+            registry: registered.registry.map(|table| self.table(table, at("debug.getregistry()"))),
+            report: registered.report.map(|table| self.table(table, at("error report"))),
+            main: self.coroutine_number(registered.main, at("main")),
+            current: self.coroutine_number(registered.current, at("current")),
+            ..RootsImage::default()
+        };
+        for (number, metatable) in roots.type_metatables.iter_mut().zip(&root.type_metatables) {
+            *number = metatable.get().map(|table| self.table(table, at("metatable of a type")));
+        }
+        if let Some(files) = registered.files {
+            let metatable = self.table(files.metatable, at("file metatable"));
+            let input = self.userdata_number(files.input, at("default input"));
+            roots.files = Some([metatable, input, self.userdata_number(files.output, at("default output"))]);
+        }
+        // SAFETY: the list is only read, and nothing below changes it.
+        roots.handles = self.list(unsafe { &*root.handles.get() }, "host value")?;
+        roots.free_handles = root.free_handles.borrow().clone();
+        self.image.roots = roots;
+        Ok(())
+    }
+
+    fn finalizers(&mut self, context: Context<'gc>) -> Result<(), ImageError> {
+        let root = context.root();
+        // SAFETY: as for the handles.
+        let (finalizable, doomed) = unsafe { (&*root.finalizable.get(), &*root.doomed.get()) };
+        self.image.roots.finalizable = self.list(finalizable, "object with a finalizer")?;
+        self.image.roots.doomed = self.list(doomed, "object to be finalized")?;
+        Ok(())
+    }
+
+    /// Describes what was found and all that it leads to.
+    fn objects(&mut self) -> Result<(), ImageError> {
+        while let Some(found) = self.found.get(self.done) {
+            let object = found.object;
+            self.object(object, self.done as u32)?;
+            self.done += 1;
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, values: &[Value<'gc>], name: &'static str) -> Result<Vec<Datum>, ImageError> {
+        let step = |index: usize| Step { from: 0, part: Part::Numbered(name, index as u32 + 1) };
+        values.iter().enumerate().map(|(index, value)| self.value(*value, step(index))).collect()
+    }
+
+    // Numbers
+
+    fn number(&mut self, address: usize, kind: usize, object: Object<'gc>, step: Step) -> u32 {
+        match self.numbers.get_or_insert(address, self.counts[kind]) {
+            Ok(known) => known,
+            Err(new) => {
+                self.counts[kind] += 1;
+                self.found.push(Found { object, step });
+                new
+            }
+        }
+    }
+
+    fn table(&mut self, table: Table<'gc>, step: Step) -> u32 {
+        self.number(gc_arena::Gc::as_ptr(table.gc()) as usize, 0, Object::Table(table), step)
+    }
+
+    fn upvalue_number(&mut self, upvalue: Upvalue<'gc>, step: Step) -> u32 {
+        self.number(upvalue.address(), 1, Object::Upvalue(upvalue), step)
+    }
+
+    fn userdata_number(&mut self, userdata: Userdata<'gc>, step: Step) -> u32 {
+        self.number(gc_arena::Gc::as_ptr(userdata.gc()) as usize, 4, Object::Userdata(userdata), step)
+    }
+
+    fn coroutine_number(&mut self, coroutine: Coroutine<'gc>, step: Step) -> u32 {
+        self.number(gc_arena::Gc::as_ptr(coroutine.gc()) as usize, 5, Object::Coroutine(coroutine), step)
+    }
+
+    fn string(&mut self, string: LuaString<'gc>) -> u32 {
+        let next = self.image.strings.len() as u32;
+        match self.numbers.get_or_insert(gc_arena::Gc::as_ptr(string.gc()) as usize, next) {
+            Ok(known) => known,
+            Err(new) => {
+                self.image.strings.push(string.as_bytes());
+                if let Some(serial) = self.interned.known_serial(string) {
+                    self.image.string_serials.push((new, serial));
+                }
+                new
+            }
+        }
+    }
+
+    fn value(&mut self, value: Value<'gc>, step: Step) -> Result<Datum, ImageError> {
+        Ok(match value {
+            Value::Nil => Datum::Nil,
+            Value::Boolean(boolean) => Datum::Boolean(boolean),
+            Value::Integer(integer) => Datum::Integer(integer),
+            Value::Float(float) => Datum::Float(if float.is_nan() { NAN } else { float }),
+            Value::LightUserdata(number) => Datum::LightUserdata(number),
+            Value::String(string) => Datum::String(self.string(string)),
+            Value::Table(table) => Datum::Table(self.table(table, step)),
+            Value::Closure(closure) => {
+                let address = gc_arena::Gc::as_ptr(closure.gc()) as usize;
+                Datum::Closure(self.number(address, 2, Object::Closure(closure), step))
+            }
+            Value::Native(native) => Datum::Native(self.native_number(native, step)?),
+            Value::Userdata(userdata) => Datum::Userdata(self.userdata_number(userdata, step)),
+            Value::Coroutine(coroutine) => Datum::Coroutine(self.coroutine_number(coroutine, step)),
+        })
+    }
+
+    fn native_number(&mut self, native: Native<'gc>, step: Step) -> Result<u32, ImageError> {
+        if library::find(native.name()).is_none() && !self.host_natives.contains(&native.name()) {
+            return Err(self.unsaveable(Value::Native(native), step));
+        }
+        Ok(self.number(gc_arena::Gc::as_ptr(native.gc()) as usize, 3, Object::Native(native), step))
+    }
+
+    fn push(&mut self, value: Value<'gc>, from: u32, part: Part) -> Result<(), ImageError> {
+        let datum = self.value(value, Step { from, part })?;
+        self.image.values.push(datum);
+        Ok(())
+    }
+
+    // Descriptions; `from` is the object's place in the walk
+
+    fn object(&mut self, object: Object<'gc>, from: u32) -> Result<(), ImageError> {
+        match object {
+            Object::Table(table) => self.describe_table(table, from),
+            Object::Upvalue(upvalue) => self.describe_upvalue(upvalue, from),
+            Object::Closure(closure) => {
+                self.describe_closure(closure, from);
+                Ok(())
+            }
+            Object::Native(native) => self.describe_native(native, from),
+            Object::Userdata(userdata) => self.describe_userdata(userdata, from),
+            Object::Coroutine(coroutine) => self.describe_coroutine(coroutine, from),
+        }
+    }
+
+    fn describe_table(&mut self, table: Table<'gc>, from: u32) -> Result<(), ImageError> {
+        let values = self.image.values.len() as u32;
+        let metatable = table.metatable().map(|metatable| self.table(metatable, Step { from, part: Part::Metatable }));
+        for (index, item) in table.array().iter().enumerate() {
+            self.push(*item, from, Part::Item(index as u32 + 1))?;
+        }
+        let mut entries = 0;
+        for (key, value) in table.entries() {
+            self.push(key, from, Part::Key(entries))?;
+            self.push(value, from, Part::Entry(entries))?;
+            entries += 1;
+        }
+        let (array_capacity, entries_capacity) = table.room();
+        let weak = table.weakness();
+        self.image.tables.push(TableImage {
+            serial: table.serial().get(),
+            metatable,
+            weak_keys: weak.keys,
+            weak_values: weak.values,
+            border: table.last_border(),
+            array_length: table.array().len() as u32,
+            array_capacity: array_capacity as u32,
+            entries,
+            entries_capacity: entries_capacity as u32,
+            values,
+        });
+        Ok(())
+    }
+
+    fn describe_upvalue(&mut self, upvalue: Upvalue<'gc>, from: u32) -> Result<(), ImageError> {
+        let step = Step { from, part: Part::Other("") };
+        let value = match upvalue.open_at() {
+            Some((owner, _)) => {
+                self.coroutine_number(owner, step);
+                None
+            }
+            None => Some(self.value(upvalue.get(), step)?),
+        };
+        self.image.upvalues.push(UpvalueImage { serial: upvalue.serial().get(), value });
+        Ok(())
+    }
+
+    fn describe_closure(&mut self, closure: Closure<'gc>, from: u32) {
+        let function = self.proto_place(closure.proto());
+        let step = |index| Step { from, part: Part::Upvalue(index) };
+        let upvalues = (0..closure.upvalue_count())
+            .map(|index| self.upvalue_number(closure.upvalue(index), step(index as u32)))
+            .collect();
+        self.image.closures.push(ClosureImage { serial: closure.serial().get(), function, upvalues });
+    }
+
+    /// Where a prototype stands among those met; the ones inside it are met with it.
+    fn proto_place(&mut self, proto: Proto<'gc>) -> u32 {
+        let mut unvisited = self.protos.len();
+        let place = match self.numbers.get_or_insert(proto.address(), unvisited as u32) {
+            Ok(known) => return known,
+            Err(new) => new,
+        };
+        self.protos.push((proto, false));
+        while let Some((proto, _)) = self.protos.get(unvisited).copied() {
+            unvisited += 1;
+            for child in &proto.0.as_ref().children {
+                match self.numbers.get_or_insert(child.address(), self.protos.len() as u32) {
+                    Ok(known) => self.protos[known as usize].1 = true,
+                    Err(_) => self.protos.push((*child, true)),
+                }
+            }
+        }
+        place
+    }
+
+    fn describe_native(&mut self, native: Native<'gc>, from: u32) -> Result<(), ImageError> {
+        let values = self.image.values.len() as u32;
+        for (index, value) in native.values().iter().enumerate() {
+            self.push(value.get(), from, Part::Value(index as u32 + 1))?;
+        }
+        let count = native.values().len() as u32;
+        self.image.natives.push(NativeImage { serial: native.serial().get(), name: native.name(), count, values });
+        Ok(())
+    }
+
+    fn describe_userdata(&mut self, userdata: Userdata<'gc>, from: u32) -> Result<(), ImageError> {
+        let Some((kind, bytes)) = saved_data(self.codec, userdata) else {
+            let step = self.found[from as usize].step;
+            return Err(self.unsaveable(Value::Userdata(userdata), step));
+        };
+        let values = self.image.values.len() as u32;
+        let metatable =
+            userdata.metatable().map(|metatable| self.table(metatable, Step { from, part: Part::Metatable }));
+        for (index, value) in userdata.user_values().iter().enumerate() {
+            self.push(value.get(), from, Part::Value(index as u32 + 1))?;
+        }
+        let (serial, count) = (userdata.serial().get(), userdata.user_values().len() as u32);
+        self.image.userdata.push(UserdataImage { serial, metatable, kind, bytes, count, values });
+        Ok(())
+    }
+
+    fn describe_coroutine(&mut self, coroutine: Coroutine<'gc>, from: u32) -> Result<(), ImageError> {
+        // SAFETY: the state is only read, and nothing below changes it.
+        let state = unsafe { &*coroutine.state_ptr() };
+        let values = self.image.values.len() as u32;
+        let live = state.live_top();
+        let slots = state.stack.iter().rposition(|slot| !slot.is_nil()).map_or(0, |last| last + 1);
+        for (position, slot) in state.stack[..slots].iter().enumerate() {
+            // No code can come by a value in a free slot; only collections see it. So what cannot be saved is let go.
+            let value = match *slot {
+                Value::Userdata(userdata) if position >= live && saved_data(self.codec, userdata).is_none() => {
+                    Value::Nil
+                }
+                value => value,
+            };
+            self.push(value, from, Part::Slot(position as u32))?;
+        }
+        self.push(state.failure, from, Part::Other(".error"))?;
+        let hook = state.hook;
+        self.push(hook.function, from, Part::Other(".hook"))?;
+        let mut frames = Vec::with_capacity(state.frames.len());
+        for frame in &state.frames {
+            frames.push(self.frame(frame, state.stack.len(), from)?);
+        }
+        let other = |name| Step { from, part: Part::Other(name) };
+        let open = state.open.iter().map(|upvalue| (self.upvalue_number(*upvalue, other("")), upvalue.position()));
+        let open = open.collect();
+        let resumer = state.resumer.map(|resumer| self.coroutine_number(resumer, other(".resumer")));
+        self.image.coroutines.push(CoroutineImage {
+            serial: coroutine.serial().get(),
+            status: state.status,
+            resumer,
+            stack_length: state.stack.len() as u32,
+            slots: slots as u32,
+            values,
+            transfer: state.transfer,
+            native_calls_below: state.native_calls_below,
+            hook: HookImage {
+                mask: hook.mask,
+                count: hook.count,
+                count_left: hook.count_left,
+                traced_pc: hook.traced_pc,
+                suspensions: hook.suspensions,
+            },
+            frames,
+            frames_capacity: state.frames.capacity() as u32,
+            open,
+            to_close: state.to_close.clone(),
+        });
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &Frame<'gc>, stack_length: usize, from: u32) -> Result<FrameImage, ImageError> {
+        let step = Step { from, part: Part::Other(".call") };
+        let (is_native, callee, pc) = match frame.callee {
+            Callee::Lua(closure) => {
+                let callee = match self.value(Value::Closure(closure), step)? {
+                    Datum::Closure(number) => number,
+                    _ => unreachable!("a closure is described as one"),
+                };
+                let start = closure.proto().0.as_ref().code.as_ptr();
+                (false, callee, (frame.pc as usize - start as usize) / size_of::<u32>())
+            }
+            Callee::Native(native) => (true, self.native_number(native, step)?, 0),
+        };
+        Ok(FrameImage {
+            is_native,
+            callee,
+            pc: pc as u32,
+            function: frame.function,
+            base: frame.base,
+            // After an overflow the stack was cut; the end of a list that lay there is not looked at again.
+            top: frame.top.min(stack_length as u32),
+            want: frame.want,
+            state: frame.state,
+            extra: frame.extra,
+            results: frame.results,
+            flags: frame.flags,
+        })
+    }
+
+    /// Lists the prototypes, inner ones first, and turns the closures' places into numbers.
+    fn functions(&mut self) {
+        let mut numbers = vec![0; self.protos.len()];
+        for place in 0..self.protos.len() {
+            if !self.protos[place].1 {
+                self.function(place as u32, &mut numbers);
+            }
+        }
+        for closure in &mut self.image.closures {
+            closure.function = numbers[closure.function as usize];
+        }
+    }
+
+    /// Recursion is bounded by the verifier's nesting limit.
+    fn function(&mut self, place: u32, numbers: &mut [u32]) -> u32 {
+        let proto = self.protos[place as usize].0;
+        let object = proto.0.as_ref();
+        let mut children = Vec::with_capacity(object.children.len());
+        for child in &object.children {
+            let place = self.proto_place(*child);
+            children.push(self.function(place, numbers));
+        }
+        let values = self.image.values.len() as u32;
+        for constant in &object.constants {
+            let datum = match *constant {
+                Value::String(string) => Datum::String(self.string(string)),
+                Value::Boolean(boolean) => Datum::Boolean(boolean),
+                Value::Integer(integer) => Datum::Integer(integer),
+                Value::Float(float) => Datum::Float(float),
+                _ => Datum::Nil,
+            };
+            self.image.values.push(datum);
+        }
+        let constants = object.constants.len() as u32;
+        let number = self.image.functions.len() as u32;
+        self.image.functions.push(FunctionImage { parts: proto.own_parts(), constants, values, children });
+        numbers[place as usize] = number;
+        number
+    }
+
+    fn idle_strings(&mut self, context: Context<'gc>) {
+        let numbers = &mut self.numbers;
+        let mut idle = Vec::new();
+        context.root().interned.for_each(context.mutation(), |string| {
+            if numbers.get_or_insert(gc_arena::Gc::as_ptr(string.gc()) as usize, 0).is_err() {
+                idle.push(string);
+            }
+        });
+        idle.sort_unstable_by_key(|string| string.as_bytes());
+        for string in idle {
+            if let Some(serial) = self.interned.known_serial(string) {
+                let number = self.image.strings.len() + self.image.idle_strings.len();
+                self.image.string_serials.push((number as u32, serial));
+            }
+            self.image.idle_strings.push(string.as_bytes());
+        }
+    }
+
+    // Paths
+
+    fn unsaveable(&self, value: Value<'gc>, step: Step) -> ImageError {
+        let what = match value {
+            Value::Userdata(userdata) if userdata.downcast::<FileHandle>().is_some() => "an open file".to_owned(),
+            _ => described(value),
+        };
+        ImageError::Unsaveable { path: self.path(step), what }
+    }
+
+    /// The way from a root to the end of `last`.
+    fn path(&self, last: Step) -> String {
+        let mut steps = vec![last];
+        let mut step = last;
+        while !matches!(step.part, Part::Root(_) | Part::Numbered(..)) {
+            step = self.found[step.from as usize].step;
+            steps.push(step);
+        }
+        let mut path = String::new();
+        for step in steps.iter().rev() {
+            let entry = |number: u32| match self.found[step.from as usize].object {
+                Object::Table(table) => table.entries().nth(number as usize).map_or(Value::Nil, |entry| entry.0),
+                _ => Value::Nil,
+            };
+            match step.part {
+                Part::Root(name) | Part::Other(name) => path.push_str(name),
+                Part::Numbered(name, number) => path.push_str(&format!("{name} {number}")),
+                Part::Metatable => path.push_str(".metatable"),
+                Part::Item(index) | Part::Value(index) => push_key(&mut path, Value::Integer(i64::from(index))),
+                Part::Key(number) => {
+                    push_key(&mut path, entry(number));
+                    path.push_str(".key");
+                }
+                Part::Entry(number) => push_key(&mut path, entry(number)),
+                Part::Upvalue(index) => {
+                    if let Object::Closure(closure) = self.found[step.from as usize].object {
+                        push_upvalue(&mut path, closure.proto(), index as usize);
+                    }
+                }
+                Part::Slot(position) => self.push_slot(&mut path, step.from, position),
+            }
+        }
+        path
+    }
+
+    /// Appends the step to a stack slot: by the local variable's name, if there is one.
+    fn push_slot(&self, path: &mut String, from: u32, position: u32) {
+        let Object::Coroutine(coroutine) = self.found[from as usize].object else { return };
+        // SAFETY: the state is only read.
+        let frames = unsafe { &(*coroutine.state_ptr()).frames };
+        let frame = frames.iter().rev().find(|frame| frame.base <= position);
+        let name = frame.and_then(|frame| match frame.callee {
+            Callee::Lua(closure) => {
+                let pc = frame.current_pc().map_or(0, |pc| pc + 1);
+                closure.proto().local_name((position - frame.base) as usize, pc)
+            }
+            Callee::Native(_) => None,
+        });
+        match name {
+            Some(name) => path.push_str(&format!(".local '{}'", String::from_utf8_lossy(name))),
+            None => path.push_str(&format!(".slot {position}")),
+        }
+    }
+}
+
+/// The kind and bytes of the host's value in a userdata.
+fn saved_data(codec: &dyn UserdataCodec, userdata: Userdata<'_>) -> Option<(String, Vec<u8>)> {
+    match userdata.downcast::<FileHandle>() {
+        Some(file) => file.image().map(|bytes| (FILE_KIND.to_owned(), bytes)),
+        None => codec.save(userdata.data()),
+    }
+}

@@ -1,0 +1,650 @@
+//! From a description to a VM.
+//!
+//! First every object is made empty, then filled, so references in any direction need no care. No collection and no Lua code
+//! can come between, and the heap is told of metatables, weakness and finalizers as they were found, not as they would be now.
+
+use std::cell::Cell;
+
+use gc_arena::Arena;
+
+use super::describe::FILE_KIND;
+use super::frames::{self, Placed, Starts, instruction_starts};
+use super::{CoroutineImage, Damage, Datum, HookImage, HostParts, Image, ImageError, TableImage, UserdataImage};
+use crate::bytecode::function::{Constant, FunctionParts};
+use crate::bytecode::verify::{SHORT_STRING_BYTES_MAX, verify};
+use crate::context::{Context, Handle, Registered, Root, SharedFiles, has_finalizer};
+use crate::heap::closure::Closure;
+use crate::heap::coroutine::{
+    Callee, Coroutine, FLAG_HANDLER, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Frame, INITIAL_SLOTS, STACK_SLOTS_MAX,
+    STACK_SLOTS_RESERVE, State, Status, WANT_HOOK,
+};
+use crate::heap::hook::Hook;
+use crate::heap::native::{Native, NativeDefinition, Role};
+use crate::heap::proto::{Proto, nominal_bytes, take_caches};
+use crate::heap::string::LuaString;
+use crate::heap::table::{Table, Weakness};
+use crate::heap::upvalue::Upvalue;
+use crate::heap::userdata::Userdata;
+use crate::heap::value::Value;
+use crate::interpreter::NATIVE_CALLS_HANDLING_MAX;
+use crate::library::{self, FileHandle};
+use crate::metamethod::Metamethod;
+use crate::vm::{Options, Vm};
+
+/// Steps of looking for keys, per entry and altogether, before a table's keys are taken for an attack by equal hashes.
+const STEPS_PER_ENTRY: u64 = 64;
+const STEPS_MIN: u64 = 1 << 16;
+
+/// The highest serial number of an image.
+const SERIAL_MAX: u32 = i32::MAX as u32;
+
+pub(super) fn rebuild(
+    options: Options,
+    image: &Image<'_>,
+    parts: &HostParts<'_>,
+) -> Result<(Vm, Vec<Handle>), ImageError> {
+    let Options { heap_limit, seed, host, has_debug } = options;
+    let limit = heap_limit.min(usize::try_from(image.heap.limit).unwrap_or(usize::MAX));
+    let arena = Arena::new(|_| Root::new(limit, seed, host));
+    let handles = arena.mutate(|mutation, root| {
+        let context = Context::new(mutation, root);
+        let names = std::array::from_fn(|index| context.string(Metamethod::ALL[index].name().as_bytes()));
+        assert!(root.names.set(names).is_ok(), "the names are set once");
+        Builder::new(context, image).build(parts, has_debug)
+    })?;
+    Ok((Vm::of_image(arena, image.run.clone()), handles))
+}
+
+struct Builder<'gc, 'a> {
+    context: Context<'gc>,
+    image: &'a Image<'a>,
+    /// The most that may be charged.
+    bytes_max: usize,
+    strings: Vec<LuaString<'gc>>,
+    protos: Vec<Option<Proto<'gc>>>,
+    tables: Vec<Table<'gc>>,
+    upvalues: Vec<Upvalue<'gc>>,
+    closures: Vec<Closure<'gc>>,
+    natives: Vec<Native<'gc>>,
+    userdata: Vec<Userdata<'gc>>,
+    coroutines: Vec<Coroutine<'gc>>,
+    starts: Vec<Option<Starts>>,
+}
+
+fn damaged<T>(kind: &'static str, number: usize, problem: &'static str) -> Result<T, ImageError> {
+    Err(ImageError::Damaged { part: Damage { kind, number, problem } })
+}
+
+fn or_damaged<T>(found: Option<T>, kind: &'static str, number: usize, problem: &'static str) -> Result<T, ImageError> {
+    match found {
+        Some(found) => Ok(found),
+        None => damaged(kind, number, problem),
+    }
+}
+
+impl<'gc, 'a> Builder<'gc, 'a> {
+    fn new(context: Context<'gc>, image: &'a Image<'a>) -> Self {
+        let limit = context.accounting().limit();
+        Builder {
+            context,
+            image,
+            // Between two safe points a heap may be over its limit.
+            bytes_max: limit.saturating_add(limit / 4),
+            strings: Vec::new(),
+            protos: Vec::new(),
+            tables: Vec::new(),
+            upvalues: Vec::new(),
+            closures: Vec::new(),
+            natives: Vec::new(),
+            userdata: Vec::new(),
+            coroutines: Vec::new(),
+            starts: vec![None; image.functions.len()],
+        }
+    }
+
+    fn build(mut self, parts: &HostParts<'_>, has_debug: bool) -> Result<Vec<Handle>, ImageError> {
+        self.check_serials()?;
+        self.make_strings()?;
+        self.make_functions()?;
+        self.make_tables()?;
+        self.make_closures()?;
+        self.make_natives(parts.natives, has_debug)?;
+        self.make_userdata(parts)?;
+        self.make_coroutines()?;
+        for number in 0..self.tables.len() {
+            self.fill_table(number)?;
+        }
+        self.fill_others()?;
+        for number in 0..self.coroutines.len() {
+            self.fill_coroutine(number)?;
+        }
+        self.set_roots()?;
+        self.check_current()?;
+        self.set_heap()
+    }
+
+    /// Asks for room before it is taken.
+    fn reserve(&self, bytes: u64) -> Result<(), ImageError> {
+        let left = self.bytes_max.saturating_sub(self.context.accounting().used());
+        if bytes <= left as u64 { Ok(()) } else { Err(ImageError::HeapLimit) }
+    }
+
+    // Objects without content
+
+    /// Numbers shown for objects differ; they are hashed too.
+    fn check_serials(&self) -> Result<(), ImageError> {
+        let image = self.image;
+        let mut serials: Vec<u32> = image.tables.iter().map(|table| table.serial).collect();
+        serials.extend(image.closures.iter().map(|closure| closure.serial));
+        serials.extend(image.upvalues.iter().map(|upvalue| upvalue.serial));
+        serials.extend(image.string_serials.iter().map(|string| string.1));
+        serials.extend(image.natives.iter().map(|native| native.serial));
+        serials.extend(image.userdata.iter().map(|userdata| userdata.serial));
+        serials.extend(image.coroutines.iter().map(|coroutine| coroutine.serial));
+        serials.retain(|serial| *serial != 0);
+        serials.sort_unstable();
+        let next = image.heap.next_serial;
+        let are_right = (1..=SERIAL_MAX).contains(&next) && serials.last().is_none_or(|last| *last < next);
+        if are_right && serials.windows(2).all(|pair| pair[0] < pair[1]) {
+            Ok(())
+        } else {
+            damaged("heap", 0, "serial numbers")
+        }
+    }
+
+    fn make_strings(&mut self) -> Result<(), ImageError> {
+        for bytes in self.image.strings.iter().chain(&self.image.idle_strings) {
+            self.reserve(LuaString::nominal_bytes_for(bytes.len()) as u64)?;
+            self.strings.push(self.context.string(bytes));
+        }
+        for (number, serial) in &self.image.string_serials {
+            let string = self.strings.get(*number as usize).copied();
+            let string = or_damaged(string, "string", *number as usize, "serial number")?;
+            if *serial == 0 || self.context.root().interned.serial(string, || *serial) != *serial {
+                return damaged("string", *number as usize, "serial number");
+            }
+        }
+        self.strings.truncate(self.image.strings.len());
+        Ok(())
+    }
+
+    /// Puts prototypes together, verifies each outermost one with all inside it, and makes them.
+    fn make_functions(&mut self) -> Result<(), ImageError> {
+        let image = self.image;
+        self.protos = vec![None; image.functions.len()];
+        let mut trees: Vec<Option<FunctionParts>> = Vec::with_capacity(image.functions.len());
+        let mut caches = Vec::with_capacity(image.functions.len());
+        let mut depths: Vec<usize> = Vec::with_capacity(image.functions.len());
+        for (number, function) in image.functions.iter().enumerate() {
+            let mut parts = function.parts.clone();
+            caches.push(take_caches(&mut parts.code));
+            for index in 0..function.constants {
+                parts.constants.push(self.constant(number, function.values.checked_add(index))?);
+            }
+            let mut depth = 1;
+            for child in &function.children {
+                let child = *child as usize;
+                let tree = trees.get_mut(child).and_then(Option::take);
+                parts.functions.push(or_damaged(tree, "function", number, "inner function")?);
+                depth = depth.max(depths[child] + 1);
+            }
+            // The bound keeps what walks trees by recursion, such as dropping them, from going deep.
+            if depth > NESTING_MAX {
+                return damaged("function", number, "nesting");
+            }
+            depths.push(depth);
+            trees.push(Some(parts));
+        }
+        for (number, tree) in trees.into_iter().enumerate() {
+            let Some(tree) = tree else { continue };
+            let verified = verify(tree).map_err(|source| ImageError::Verify { function: number, source })?;
+            self.reserve(tree_bytes(verified.parts()))?;
+            let mut constants = Vec::new();
+            self.collect_constants(number, &mut constants);
+            let mut constants = constants.into_iter();
+            let constant = &mut |_: Constant| constants.next().unwrap_or(Value::Nil);
+            let proto = Proto::with_constants(self.context, verified, constant);
+            self.number_protos(number, proto, &caches);
+        }
+        Ok(())
+    }
+
+    /// A constant as the verifier wants to see it: of a string it looks at no more than whether it is short.
+    fn constant(&self, function: usize, place: Option<u32>) -> Result<Constant, ImageError> {
+        let datum = place.and_then(|place| self.image.values.get(place as usize)).copied();
+        let constant = match datum {
+            Some(Datum::Nil) => Some(Constant::Nil),
+            Some(Datum::Boolean(boolean)) => Some(Constant::Boolean(boolean)),
+            Some(Datum::Integer(integer)) => Some(Constant::Integer(integer)),
+            Some(Datum::Float(float)) => Some(Constant::Float(float)),
+            Some(Datum::String(number)) => self.strings.get(number as usize).map(|string| {
+                let bytes = string.as_bytes();
+                Constant::String(bytes[..bytes.len().min(SHORT_STRING_BYTES_MAX + 1)].into())
+            }),
+            _ => None,
+        };
+        or_damaged(constant, "function", function, "constant")
+    }
+
+    /// The constants of a function, then those of the functions inside it.
+    fn collect_constants(&self, number: usize, constants: &mut Vec<Value<'gc>>) {
+        let function = &self.image.functions[number];
+        let first = function.values as usize;
+        let data = &self.image.values[first..first + function.constants as usize];
+        constants.extend(data.iter().map(|datum| self.value(*datum).unwrap_or(Value::Nil)));
+        for child in &function.children {
+            self.collect_constants(*child as usize, constants);
+        }
+    }
+
+    fn number_protos(&mut self, number: usize, proto: Proto<'gc>, caches: &[Vec<(u32, u32)>]) {
+        proto.restore_caches(&caches[number]);
+        self.protos[number] = Some(proto);
+        for (child, proto) in self.image.functions[number].children.iter().zip(&proto.0.as_ref().children) {
+            self.number_protos(*child as usize, *proto, caches);
+        }
+    }
+
+    fn make_tables(&mut self) -> Result<(), ImageError> {
+        for (number, table) in self.image.tables.iter().enumerate() {
+            let TableImage { array_length, array_capacity, entries, entries_capacity, .. } = *table;
+            if array_length > array_capacity || entries > entries_capacity {
+                return damaged("table", number, "room");
+            }
+            self.reserve(Table::nominal_bytes_for(array_capacity, entries_capacity))?;
+            let made = Table::new(self.context, array_capacity as usize, entries_capacity as usize);
+            made.serial().set(table.serial);
+            self.tables.push(made);
+        }
+        Ok(())
+    }
+
+    fn make_closures(&mut self) -> Result<(), ImageError> {
+        for upvalue in &self.image.upvalues {
+            self.reserve(64)?;
+            let made = Upvalue::new(self.context, Value::Nil);
+            made.serial().set(upvalue.serial);
+            self.upvalues.push(made);
+        }
+        for (number, closure) in self.image.closures.iter().enumerate() {
+            let proto = self.protos.get(closure.function as usize).copied().flatten();
+            let proto = or_damaged(proto, "closure", number, "function")?;
+            let upvalues: Option<Vec<Upvalue<'gc>>> =
+                closure.upvalues.iter().map(|upvalue| self.upvalues.get(*upvalue as usize).copied()).collect();
+            let upvalues = upvalues.filter(|upvalues| upvalues.len() == proto.upvalue_descriptions().len());
+            let upvalues = or_damaged(upvalues, "closure", number, "upvalues")?;
+            self.reserve(32 + upvalues.len() as u64 * 4)?;
+            let made = Closure::new(self.context, proto, &upvalues);
+            made.serial().set(closure.serial);
+            self.closures.push(made);
+        }
+        Ok(())
+    }
+
+    /// Of the library all functions are there, whatever the host has; they say themselves what they cannot do. Only the debug
+    /// library is a matter of trust.
+    fn make_natives(&mut self, host: &[NativeDefinition], has_debug: bool) -> Result<(), ImageError> {
+        for native in &self.image.natives {
+            let of_host = || host.iter().find(|known| known.name == native.name).map(|known| (*known, Role::Plain));
+            let is_allowed = has_debug || !native.name.starts_with("debug.");
+            let found = library::find(native.name).filter(|_| is_allowed).or_else(of_host);
+            let (definition, role) = found.ok_or_else(|| ImageError::UnknownNative { name: native.name.to_owned() })?;
+            self.reserve(u64::from(native.count) * 16 + 32)?;
+            let values = vec![Value::Nil; native.count as usize];
+            let made = Native::with_role(self.context, definition, &values, role);
+            made.serial().set(native.serial);
+            self.natives.push(made);
+        }
+        Ok(())
+    }
+
+    fn make_userdata(&mut self, parts: &HostParts<'_>) -> Result<(), ImageError> {
+        for userdata in &self.image.userdata {
+            let UserdataImage { kind, bytes, count, .. } = userdata;
+            let data = if kind == FILE_KIND {
+                FileHandle::restore(self.context, bytes).map(|file| Box::new(file) as Box<dyn std::any::Any>)
+            } else {
+                parts.userdata.load(kind, bytes)
+            };
+            let data = data.ok_or_else(|| ImageError::UnknownUserdata { kind: kind.clone() })?;
+            self.reserve(u64::from(*count) * 16 + 32)?;
+            let made = Userdata::with_user_values(self.context, data, *count as usize);
+            made.serial().set(userdata.serial);
+            self.userdata.push(made);
+        }
+        Ok(())
+    }
+
+    fn make_coroutines(&mut self) -> Result<(), ImageError> {
+        for (number, coroutine) in self.image.coroutines.iter().enumerate() {
+            let CoroutineImage { stack_length, slots, frames, frames_capacity, transfer, native_calls_below, .. } =
+                coroutine;
+            let length = *stack_length as usize;
+            let is_right = (INITIAL_SLOTS..=STACK_SLOTS_MAX + STACK_SLOTS_RESERVE).contains(&length)
+                && slots <= stack_length
+                && transfer <= stack_length
+                && *native_calls_below <= NATIVE_CALLS_HANDLING_MAX
+                && frames.len() <= *frames_capacity as usize;
+            if !is_right {
+                return damaged("coroutine", number, "room");
+            }
+            self.reserve(Coroutine::nominal_bytes_for(*stack_length, *frames_capacity))?;
+            let made = Coroutine::with_room(self.context, length, *frames_capacity as usize);
+            made.serial().set(coroutine.serial);
+            self.coroutines.push(made);
+        }
+        Ok(())
+    }
+
+    // Content
+
+    fn value(&self, datum: Datum) -> Option<Value<'gc>> {
+        fn pick<T: Copy>(objects: &[T], number: u32) -> Option<T> {
+            objects.get(number as usize).copied()
+        }
+        Some(match datum {
+            Datum::Nil => Value::Nil,
+            Datum::Boolean(boolean) => Value::Boolean(boolean),
+            Datum::Integer(integer) => Value::Integer(integer),
+            Datum::Float(float) => Value::Float(float),
+            Datum::LightUserdata(number) => Value::LightUserdata(number),
+            Datum::String(number) => Value::String(pick(&self.strings, number)?),
+            Datum::Table(number) => Value::Table(pick(&self.tables, number)?),
+            Datum::Closure(number) => Value::Closure(pick(&self.closures, number)?),
+            Datum::Native(number) => Value::Native(pick(&self.natives, number)?),
+            Datum::Userdata(number) => Value::Userdata(pick(&self.userdata, number)?),
+            Datum::Coroutine(number) => Value::Coroutine(pick(&self.coroutines, number)?),
+        })
+    }
+
+    /// The values of an object, which start at `first`.
+    fn values(&self, first: u32, count: usize) -> Option<impl Iterator<Item = Option<Value<'gc>>> + use<'gc, '_, 'a>> {
+        let data = self.image.values.get(first as usize..)?.get(..count)?;
+        Some(data.iter().map(|datum| self.value(*datum)))
+    }
+
+    fn fill_cells(&self, first: u32, cells: &[Cell<Value<'gc>>]) -> Option<()> {
+        for (cell, value) in cells.iter().zip(self.values(first, cells.len())?) {
+            cell.set(value?);
+        }
+        Some(())
+    }
+
+    fn metatable(&self, number: Option<u32>) -> Option<Option<Table<'gc>>> {
+        match number {
+            None => Some(None),
+            Some(number) => self.tables.get(number as usize).copied().map(Some),
+        }
+    }
+
+    fn fill_table(&self, number: usize) -> Result<(), ImageError> {
+        let image = &self.image.tables[number];
+        let table = self.tables[number];
+        let filled = || {
+            let count = image.array_length as usize + image.entries as usize * 2;
+            let mut values = self.values(image.values, count)?;
+            let mut complete = true;
+            let items = values.by_ref().take(image.array_length as usize);
+            table.restore_array(
+                items.map(|item| {
+                    item.unwrap_or_else(|| {
+                        complete = false;
+                        Value::Nil
+                    })
+                }),
+                image.border,
+            );
+            if !complete {
+                return None;
+            }
+            let mut steps = STEPS_MIN + u64::from(image.entries) * STEPS_PER_ENTRY;
+            for _ in 0..image.entries {
+                let (key, value) = (values.next()??, values.next()??);
+                table.restore_entry(key, value, &mut steps).then_some(())?;
+            }
+            table.set_metatable_raw(self.metatable(image.metatable)?);
+            Some(())
+        };
+        or_damaged(filled(), "table", number, "content")?;
+        table.restore_weakness(self.context, Weakness { keys: image.weak_keys, values: image.weak_values });
+        Ok(())
+    }
+
+    fn fill_others(&self) -> Result<(), ImageError> {
+        for (number, upvalue) in self.image.upvalues.iter().enumerate() {
+            if let Some(datum) = upvalue.value {
+                self.upvalues[number].set(or_damaged(self.value(datum), "upvalue", number, "value")?);
+            }
+        }
+        for (number, native) in self.image.natives.iter().enumerate() {
+            let filled = self.fill_cells(native.values, self.natives[number].values());
+            or_damaged(filled, "native function", number, "values")?;
+        }
+        for (number, image) in self.image.userdata.iter().enumerate() {
+            let userdata = self.userdata[number];
+            let filled = self.fill_cells(image.values, userdata.user_values());
+            or_damaged(filled, "userdata", number, "user values")?;
+            let metatable = self.metatable(image.metatable);
+            userdata.set_metatable_raw(or_damaged(metatable, "userdata", number, "metatable")?);
+        }
+        Ok(())
+    }
+
+    fn fill_coroutine(&mut self, number: usize) -> Result<(), ImageError> {
+        let image = &self.image.coroutines[number];
+        let frames = or_damaged(self.frames(image), "coroutine", number, "frame")?;
+        let coroutine = self.coroutines[number];
+        let filled = self.fill_state(image, coroutine, &frames);
+        or_damaged(filled, "coroutine", number, "content")?;
+        // SAFETY: nothing else refers to the state here.
+        let state = unsafe { &mut *coroutine.state_ptr() };
+        let is_main = number == self.image.roots.main as usize;
+        if let Err(problem) = check_state(state, is_main).and_then(|()| frames::check(state, &frames)) {
+            return damaged("coroutine", number, problem);
+        }
+        Ok(())
+    }
+
+    fn fill_state(&mut self, image: &CoroutineImage, coroutine: Coroutine<'gc>, frames: &[Placed<'gc>]) -> Option<()> {
+        // SAFETY: nothing else refers to the state here.
+        let state = unsafe { &mut *coroutine.state_ptr() };
+        let slots = image.slots as usize;
+        let mut values = self.values(image.values, slots + 2)?;
+        for slot in &mut state.stack[..slots] {
+            *slot = values.next()??;
+        }
+        state.failure = values.next()??;
+        let HookImage { mask, count, count_left, traced_pc, suspensions } = image.hook;
+        state.hook = Hook { function: values.next()??, mask, count, count_left, traced_pc, suspensions };
+        state.is_traced = state.hook.is_active();
+        state.status = image.status;
+        state.transfer = image.transfer;
+        state.native_calls_below = image.native_calls_below;
+        state.resumer = match image.resumer {
+            None => None,
+            Some(resumer) => Some(*self.coroutines.get(resumer as usize)?),
+        };
+        state.to_close.clone_from(&image.to_close);
+        for placed in frames {
+            state.frames.push(placed.frame);
+            state.unyieldable += u32::from(placed.frame.flags & FLAG_UNYIELDABLE != 0);
+            state.unyieldable += u32::from(placed.frame.want == WANT_HOOK);
+            state.handlers += u32::from(placed.frame.flags & FLAG_HANDLER != 0);
+            state.native_calls += u32::from(placed.frame.flags & FLAG_NATIVE_CALL != 0);
+        }
+        let mut next = 0;
+        for (number, position) in &image.open {
+            let is_open = self.image.upvalues.get(*number as usize)?.value.is_none();
+            let upvalue = self.upvalues[*number as usize];
+            if !is_open || upvalue.open_at().is_some() || *position < next || *position >= image.stack_length {
+                return None;
+            }
+            next = *position + 1;
+            upvalue.reopen(coroutine, *position, &raw mut state.stack[*position as usize]);
+            state.open.push(upvalue);
+        }
+        Some(())
+    }
+
+    /// The frames with their callees; what else is in them is not looked at yet.
+    fn frames(&mut self, image: &CoroutineImage) -> Option<Vec<Placed<'gc>>> {
+        let mut frames = Vec::with_capacity(image.frames.len());
+        for frame in &image.frames {
+            let (callee, starts) = if frame.is_native {
+                (Callee::Native(*self.natives.get(frame.callee as usize)?), None)
+            } else {
+                let closure = *self.closures.get(frame.callee as usize)?;
+                let function = self.image.closures[frame.callee as usize].function as usize;
+                let starts = self.starts[function].get_or_insert_with(|| instruction_starts(closure.proto()));
+                (Callee::Lua(closure), Some(starts.clone()))
+            };
+            let pc = frame.pc as usize;
+            let start = Frame::new(callee, 0, 0, 0).pc;
+            let in_code = starts.as_ref().is_none_or(|starts| pc <= starts.len());
+            let placed = Frame {
+                callee,
+                // Checked to lie in the code, or one word behind it.
+                pc: if in_code { start.wrapping_add(pc) } else { return None },
+                function: frame.function,
+                base: frame.base,
+                top: frame.top,
+                want: frame.want,
+                state: frame.state,
+                extra: frame.extra,
+                results: frame.results,
+                flags: frame.flags,
+            };
+            frames.push(Placed { frame: placed, pc, starts });
+        }
+        Some(frames)
+    }
+
+    // The whole
+
+    fn set_roots(&self) -> Result<(), ImageError> {
+        let roots = &self.image.roots;
+        let table = |number: u32| self.tables.get(number as usize).copied();
+        let coroutine = |number: u32| self.coroutines.get(number as usize).copied();
+        // A file, or what uses it would not find one.
+        let file = |number: u32| {
+            let userdata = self.userdata.get(number as usize).copied();
+            userdata.filter(|userdata| userdata.downcast::<FileHandle>().is_some())
+        };
+        let registered = || {
+            let files = match roots.files {
+                None => None,
+                Some([metatable, input, output]) => {
+                    Some(SharedFiles { metatable: table(metatable)?, input: file(input)?, output: file(output)? })
+                }
+            };
+            Some(Registered {
+                globals: table(roots.globals)?,
+                loaded: table(roots.loaded)?,
+                permanents: table(roots.permanents)?,
+                permanent_names: table(roots.permanent_names)?,
+                registry: self.metatable(roots.registry)?,
+                files,
+                report: self.metatable(roots.report)?,
+                main: coroutine(roots.main)?,
+                current: coroutine(roots.current)?,
+            })
+        };
+        let registered = or_damaged(registered(), "root", 0, "object")?;
+        let uses_files = self.image.natives.iter().any(|native| native.name.starts_with("io."));
+        if uses_files && registered.files.is_none() {
+            return damaged("root", 0, "files");
+        }
+        for (place, number) in self.context.root().type_metatables.iter().zip(roots.type_metatables) {
+            place.set(or_damaged(self.metatable(number), "root", 0, "metatable of a type")?);
+        }
+        self.context.root().registered.set(Some(registered));
+        Ok(())
+    }
+
+    /// What runs, and who waits for it, up to the main coroutine.
+    fn check_current(&self) -> Result<(), ImageError> {
+        let Registered { main, current, .. } = self.context.registered();
+        // SAFETY: nothing changes a state meanwhile.
+        let state = |coroutine: Coroutine<'gc>| unsafe { &*coroutine.state_ptr() };
+        let mut coroutine = current;
+        let mut left = self.coroutines.len();
+        while let Some(resumer) = state(coroutine).resumer {
+            left = or_damaged(left.checked_sub(1), "coroutine", 0, "circle of coroutines")?;
+            if state(resumer).status != Status::Normal {
+                return damaged("coroutine", 0, "waiting coroutine");
+            }
+            coroutine = resumer;
+        }
+        let runs = state(current).status == Status::Running && !state(current).frames.is_empty();
+        if !coroutine.ptr_eq(main) || (self.image.run.running && !runs) {
+            return damaged("coroutine", 0, "running coroutine");
+        }
+        Ok(())
+    }
+
+    /// Lists of the heap and its counters.
+    fn set_heap(&self) -> Result<Vec<Handle>, ImageError> {
+        let roots = &self.image.roots;
+        let list = |data: &[Datum], kind| -> Result<Vec<Value<'gc>>, ImageError> {
+            data.iter()
+                .enumerate()
+                .map(|(number, datum)| or_damaged(self.value(*datum), kind, number, "value"))
+                .collect()
+        };
+        let finalizable = list(&roots.finalizable, "object with a finalizer")?;
+        for (number, object) in finalizable.iter().enumerate() {
+            let is_new = has_finalizer(*object).is_some_and(|has_finalizer| !has_finalizer.replace(true));
+            or_damaged(is_new.then_some(()), "object with a finalizer", number, "value")?;
+        }
+        let doomed = list(&roots.doomed, "object to be finalized")?;
+        let handles = list(&roots.handles, "host value")?;
+        let mut is_free = vec![false; handles.len()];
+        for free in &roots.free_handles {
+            let place = is_free.get_mut(*free as usize).filter(|is_free| !**is_free);
+            *or_damaged(place, "host value", *free as usize, "free")? = true;
+        }
+        let root = self.context.root();
+        let used =
+            (0..handles.len() as u32).filter(|number| !is_free[*number as usize]).map(Handle::of_image).collect();
+        // SAFETY: the only references to the lists.
+        unsafe {
+            *root.finalizable.get() = finalizable;
+            *root.doomed.get() = doomed;
+            *root.handles.get() = handles;
+        }
+        root.free_handles.replace(roots.free_handles.clone());
+        let heap = &self.image.heap;
+        root.next_serial.set(heap.next_serial);
+        root.finalizing.set(heap.finalizing);
+        root.warnings_on.set(heap.warnings_on);
+        root.random.set(heap.random);
+        if root.accounting.restore(heap) { Ok(used) } else { damaged("heap", 0, "counters") }
+    }
+}
+
+/// How deeply functions nest, at most; the verifier's limit too.
+const NESTING_MAX: usize = 200;
+
+fn tree_bytes(parts: &FunctionParts) -> u64 {
+    nominal_bytes(parts) as u64 + parts.functions.iter().map(tree_bytes).sum::<u64>()
+}
+
+/// What a coroutine's status promises, apart from its frames.
+fn check_state(state: &State<'_>, is_main: bool) -> Result<(), &'static str> {
+    let in_order = state.to_close.windows(2).all(|pair| pair[0] < pair[1]);
+    if !in_order || state.to_close.last().is_some_and(|last| *last as usize >= state.stack.len()) {
+        return Err("variables to be closed");
+    }
+    let top = state.frames.last().map(|frame| frame.callee);
+    match (state.status, top) {
+        // The main one is given its function by the host, a new one has it.
+        (Status::Suspended, None) => match state.stack[0] {
+            Value::Closure(_) | Value::Native(_) => Ok(()),
+            _ if is_main => Ok(()),
+            _ => Err("function to run"),
+        },
+        (Status::Suspended | Status::Normal, Some(Callee::Native(_))) => Ok(()),
+        (Status::Running, Some(_)) | (Status::Failed, _) | (Status::Dead, None) => Ok(()),
+        _ => Err("status"),
+    }
+}
