@@ -15,6 +15,9 @@ use crate::reader::Reader;
 use crate::save::{Save, save_values};
 use crate::wire::{self, Counts, NativeHead, TableHead};
 
+/// What a blob starts with.
+pub(crate) const MAGIC: [u8; 4] = *b"\x1bCuF";
+
 /// Saves one function with everything it reaches. Paths in errors begin with `function`; use [`save_functions`] to give it a name.
 ///
 /// # Errors
@@ -127,7 +130,7 @@ impl Blob {
     ///
     /// [`Error::Corrupt`], [`Error::Version`], [`Error::Verify`], [`Error::Limit`].
     pub fn read(bytes: &[u8], limits: &Limits) -> Result<Blob> {
-        let payload = envelope::open(bytes, limits)?;
+        let payload = envelope::open(MAGIC, bytes, limits)?;
         let mut reader = Reader::at(&payload, 0);
         let counts = read_counts(&mut reader, limits)?;
         let (layout, functions) = Scan::new(&payload, counts, limits).run(&mut reader)?;
@@ -284,6 +287,9 @@ impl<'a> Scan<'a> {
             wire::Value::Closure(number) => (number, self.counts.closures),
             wire::Value::Native(number) => (number, self.counts.natives),
             wire::Value::Permanent(number) => (number, self.counts.permanents),
+            wire::Value::Userdata(_) | wire::Value::Coroutine(_) | wire::Value::LightUserdata(_) => {
+                return Err(reader.corrupt(CorruptKind::Kind));
+            }
             _ => return Ok(value),
         };
         reader.check_number(reference.0, reference.1)?;

@@ -242,6 +242,9 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             wire::Value::Closure(number) => Value::Closure(pick(&self.closures, number, reader)?),
             wire::Value::Native(number) => Value::Native(pick(&self.natives, number, reader)?),
             wire::Value::Permanent(number) => pick(&self.permanents, number, reader)?,
+            wire::Value::Userdata(_) | wire::Value::Coroutine(_) | wire::Value::LightUserdata(_) => {
+                return Err(reader.corrupt(CorruptKind::Kind));
+            }
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The envelope around a payload, version 1. Integers are little endian.
 //!
 //! ```text
-//!   0  4  magic: 1B 43 75 46 (ESC "CuF")
+//!   0  4  magic: ESC "CuF" for a function blob, ESC "CuI" for an image
 //!   4  1  format version: 1
 //!   5  1  flags: bit 0 = the payload is deflated; the others are zero
 //!   6  4  length of the payload before compression
@@ -11,7 +11,11 @@
 //!
 //! Inflating stops at the declared length, which is checked against the limit first, so a small blob cannot take much memory.
 
-use miniz_oxide::deflate::compress_to_vec;
+use std::cell::RefCell;
+
+use miniz_oxide::deflate::core::{
+    CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
+};
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use xxhash_rust::xxh64::xxh64;
 
@@ -21,7 +25,6 @@ use crate::limits::Limits;
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u8 = 1;
 
-const MAGIC: [u8; 4] = *b"\x1bCuF";
 const FLAG_DEFLATED: u8 = 1;
 const HEADER_BYTES: usize = 10;
 const CHECKSUM_BYTES: usize = 8;
@@ -30,27 +33,23 @@ const CHECKSUM_BYTES: usize = 8;
 const UNCOMPRESSED_MAX: usize = 1024;
 
 /// 1 is miniz_oxide's fastest level that still finds matches: a function is saved often and read rarely.
-const COMPRESSION_LEVEL: u8 = 1;
+const COMPRESSION_LEVEL: i32 = 1;
 
 /// Wraps a payload; deflates it if it is over 1 KiB and that saves at least a tenth.
-pub(crate) fn seal(payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+pub(crate) fn seal(magic: [u8; 4], payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let length = match u32::try_from(payload.len()) {
         Ok(length) if payload.len() <= limits.payload_bytes => length,
         _ => {
             return Err(Error::Limit { what: "payload size" });
         }
     };
-    let deflated = if payload.len() > UNCOMPRESSED_MAX {
-        Some(compress_to_vec(payload, COMPRESSION_LEVEL)).filter(|deflated| deflated.len() <= payload.len() / 10 * 9)
-    } else {
-        None
-    };
+    let deflated = if payload.len() > UNCOMPRESSED_MAX { deflate(payload, payload.len() / 10 * 9) } else { None };
     let (flags, body) = match &deflated {
         Some(deflated) => (FLAG_DEFLATED, &deflated[..]),
         None => (0, payload),
     };
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len() + CHECKSUM_BYTES);
-    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&magic);
     out.extend_from_slice(&[FORMAT_VERSION, flags]);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(body);
@@ -59,11 +58,31 @@ pub(crate) fn seal(payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+thread_local! {
+    /// Making a compressor takes longer than compressing a function with it.
+    static COMPRESSOR: RefCell<Option<Box<CompressorOxide>>> = const { RefCell::new(None) };
+}
+
+/// The payload deflated, if that takes no more than `length_max` bytes. What was deflated before makes no difference.
+fn deflate(payload: &[u8], length_max: usize) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        let compressor = compressor.get_or_insert_with(|| {
+            let flags = create_comp_flags_from_zip_params(COMPRESSION_LEVEL, 0, 0);
+            Box::new(CompressorOxide::new(flags))
+        });
+        compressor.reset();
+        let mut out = vec![0; length_max];
+        let (status, _, length) = compress(compressor, payload, &mut out, TDEFLFlush::Finish);
+        out.truncate(length);
+        (status == TDEFLStatus::Done).then_some(out)
+    })
+}
+
 /// Checks an envelope and returns its payload.
-pub(crate) fn open(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+pub(crate) fn open(magic: [u8; 4], bytes: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let corrupt = |kind, offset| Err(Error::corrupt(kind, offset));
-    if !bytes.starts_with(&MAGIC) {
-        let is_prefix = bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes);
+    if !bytes.starts_with(&magic) {
+        let is_prefix = bytes.len() < magic.len() && magic.starts_with(bytes);
         return corrupt(if is_prefix { CorruptKind::Truncated } else { CorruptKind::Magic }, 0);
     }
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
@@ -98,21 +117,36 @@ pub(crate) fn open(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use miniz_oxide::deflate::compress_to_vec;
+
     use super::*;
+    use crate::blob::MAGIC;
+
+    #[test]
+    fn what_was_deflated_before_makes_no_difference() {
+        let payloads: Vec<Vec<u8>> =
+            (1..20u32).map(|n| (0..n * 700).map(|byte| (byte * n % 97 ^ byte / 50) as u8).collect()).collect();
+        for payload in payloads.iter().chain(payloads.iter().rev()) {
+            let expected = compress_to_vec(payload, COMPRESSION_LEVEL as u8);
+            assert_eq!(deflate(payload, payload.len() + 100), Some(expected.clone()));
+            assert_eq!(deflate(payload, expected.len()), Some(expected.clone()));
+            assert_eq!(deflate(payload, expected.len() - 1), None);
+        }
+    }
 
     #[test]
     fn short_payloads_stay_as_they_are() {
-        let sealed = seal(b"payload", &Limits::default()).unwrap();
+        let sealed = seal(MAGIC, b"payload", &Limits::default()).unwrap();
         assert_eq!(sealed.len(), HEADER_BYTES + 7 + CHECKSUM_BYTES);
-        assert_eq!(open(&sealed, &Limits::default()).unwrap(), b"payload");
+        assert_eq!(open(MAGIC, &sealed, &Limits::default()).unwrap(), b"payload");
     }
 
     #[test]
     fn long_payloads_are_deflated_when_that_pays() {
         let repetitive = vec![7; 100_000];
-        let sealed = seal(&repetitive, &Limits::default()).unwrap();
+        let sealed = seal(MAGIC, &repetitive, &Limits::default()).unwrap();
         assert!(sealed.len() < 1_000);
-        assert_eq!(open(&sealed, &Limits::default()).unwrap(), repetitive);
+        assert_eq!(open(MAGIC, &sealed, &Limits::default()).unwrap(), repetitive);
         let mut state = 1u64;
         let noise: Vec<u8> = (0..5_000)
             .map(|_| {
@@ -120,7 +154,7 @@ mod tests {
                 (state >> 56) as u8
             })
             .collect();
-        assert_eq!(seal(&noise, &Limits::default()).unwrap().len(), HEADER_BYTES + 5_000 + CHECKSUM_BYTES);
+        assert_eq!(seal(MAGIC, &noise, &Limits::default()).unwrap().len(), HEADER_BYTES + 5_000 + CHECKSUM_BYTES);
     }
 
     /// A stream that inflates to more than it declares stops at the declared length.
@@ -135,21 +169,24 @@ mod tests {
             out.extend_from_slice(&bomb);
             out.extend_from_slice(&xxh64(&out, 0).to_le_bytes());
             let limits = Limits { payload_bytes: limit, ..Limits::default() };
-            let error = open(&out, &limits).unwrap_err();
+            let error = open(MAGIC, &out, &limits).unwrap_err();
             assert_eq!(error.code(), if declared as usize > limit { "limit" } else { "corrupt" });
         }
     }
 
     #[test]
     fn versions_and_flags_of_the_future_are_refused() {
-        let mut sealed = seal(b"payload", &Limits::default()).unwrap();
+        let mut sealed = seal(MAGIC, b"payload", &Limits::default()).unwrap();
         sealed[4] = 2;
-        assert_eq!(open(&sealed, &Limits::default()), Err(Error::Version { found: 2 }));
+        assert_eq!(open(MAGIC, &sealed, &Limits::default()), Err(Error::Version { found: 2 }));
         sealed[4] = 1;
         sealed[5] = 2;
         let covered = sealed.len() - CHECKSUM_BYTES;
         let checksum = xxh64(&sealed[..covered], 0).to_le_bytes();
         sealed[covered..].copy_from_slice(&checksum);
-        assert!(matches!(open(&sealed, &Limits::default()), Err(Error::Corrupt { kind: CorruptKind::Flags, .. })));
+        assert!(matches!(
+            open(MAGIC, &sealed, &Limits::default()),
+            Err(Error::Corrupt { kind: CorruptKind::Flags, .. })
+        ));
     }
 }

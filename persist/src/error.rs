@@ -38,6 +38,12 @@ pub enum Error {
         /// Which part refers to it; empty when only the name is known.
         path: String,
     },
+    /// An image holds a userdata of a kind that no codec of this host knows. Register the codec before loading.
+    #[error("unknown userdata '{kind}'")]
+    UnknownUserdata {
+        /// The kind.
+        kind: String,
+    },
     /// The format version is not one this code reads. Use a newer version of the program.
     #[error("format version {found} is not supported")]
     Version {
@@ -114,6 +120,9 @@ pub enum CorruptKind {
     /// A value where it may not be: a nil key, a metatable that is no table.
     #[error("value of the wrong kind")]
     Kind,
+    /// Parts that do not belong together: an image of a VM that cannot have been.
+    #[error("inconsistent")]
+    Inconsistent,
     /// A document that holds a blob of a kind other than a function.
     #[error("unknown blob kind")]
     BlobKind,
@@ -139,6 +148,7 @@ impl Error {
             Error::NotPersistable { .. } => "notPersistable",
             Error::Corrupt { .. } => "corrupt",
             Error::UnknownPermanent { .. } => "unknownPermanent",
+            Error::UnknownUserdata { .. } => "unknownUserdata",
             Error::Version { .. } => "newerVersion",
             Error::Limit { .. } => "limit",
             Error::Verify { .. } => "verify",

@@ -1,4 +1,4 @@
-//! What joins the Lua VM and the storage engine: functions saved as bytes, and Lua values as documents.
+//! What joins the Lua VM and the storage engine: functions and whole VMs saved as bytes, and Lua values as documents.
 //!
 //! A *function blob* holds one closure, or several saved together, with everything they reach: prototypes, upvalues, tables with
 //! their metatables, other closures. Library functions and the global table are *permanents*: written by name,
@@ -21,6 +21,9 @@
 //! assert_eq!(count, Some(2));
 //! ```
 //!
+//! An *image* ([`save_image`]) holds a whole VM in the middle of a run, coroutines with their frames, upvalues that are open and all; the VM loaded
+//! from it goes on as if nothing had happened.
+//!
 //! Loading trusts nothing: bytes are bounds-checked and validated as a whole, code goes through the verifier, and only
 //! then is anything made in the VM.
 
@@ -32,6 +35,7 @@ mod build;
 mod envelope;
 mod error;
 mod identity;
+mod image;
 mod limits;
 mod path;
 mod reader;
@@ -44,6 +48,7 @@ mod wire;
 pub use blob::{Blob, load_function, load_functions, save_function, save_functions};
 pub use envelope::FORMAT_VERSION;
 pub use error::{CorruptKind, Error, Result};
+pub use image::{ImageFile, Loaded, load_image, save_image};
 pub use limits::Limits;
 pub use registry::{Functions, compile_function};
 pub use save::{Save, save_values};

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use cu_vm::bytecode::encoding::{FunctionTable, StringTable};
 use cu_vm::{Closure, Context, Native, Table, Upvalue, Value};
 
+use crate::blob::MAGIC;
 use crate::envelope;
 use crate::error::{Error, Result};
 
@@ -36,7 +37,7 @@ pub struct Save {
 ///
 /// [`Error::NotPersistable`] with the path to what cannot be saved; [`Error::Limit`].
 pub fn save_values<'gc>(context: Context<'gc>, values: &[(&str, Value<'gc>)], save: &Save) -> Result<Vec<u8>> {
-    envelope::seal(&payload(context, values, save)?, &save.limits)
+    envelope::seal(MAGIC, &payload(context, values, save)?, &save.limits)
 }
 
 fn payload<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save) -> Result<Vec<u8>> {

@@ -43,7 +43,12 @@ pub(crate) enum Value {
     Table(u32),
     Closure(u32),
     Native(u32),
+    /// In blobs only.
     Permanent(u32),
+    /// From here on in images only.
+    Userdata(u32),
+    Coroutine(u32),
+    LightUserdata(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -105,8 +105,8 @@ impl FunctionList {
     }
 }
 
-/// `number` gives the number of a string.
-fn write_function(
+/// Writes one function without those inside it, which `children` numbers. `number` gives the number of a string.
+pub fn write_function(
     parts: &FunctionParts,
     chunk_name: u32,
     children: &[u32],
@@ -169,7 +169,9 @@ pub struct FunctionEntry {
     /// Levels of functions, itself included.
     depth: u32,
     chunk_name: u32,
-    /// Bytes that it takes with all functions inside it.
+    /// Bytes that it takes.
+    pub own_bytes: u64,
+    /// Likewise with all functions inside it.
     pub expanded_bytes: u64,
 }
 
@@ -181,7 +183,7 @@ enum Part<'a> {
     /// A string constant.
     Text(&'a [u8]),
     Upvalue(wire::UpvalueDescription, &'a [u8]),
-    Child(&'a FunctionEntry),
+    Child(u32, &'a FunctionEntry),
     Line(LineEntry),
     Local(u8, Range<u32>, &'a [u8]),
 }
@@ -202,7 +204,8 @@ impl<'a> FunctionSource<'a> {
     /// Checks the function at `offset`; `self` holds the ones before it. Gives the offset behind it too.
     pub fn scan(&self, offset: usize) -> Result<(FunctionEntry, usize), WireError> {
         let reader = &mut Reader::at(self.payload, offset);
-        let mut bytes = 128u64;
+        let mut own_bytes = 128u64;
+        let mut inner_bytes = 0u64;
         let mut depth = 1;
         let mut child_name = None;
         let mut is_one_chunk = true;
@@ -212,15 +215,16 @@ impl<'a> FunctionSource<'a> {
                 Part::Text(text) => 72 + text.len() as u64,
                 Part::Constant(_) => 24,
                 Part::Upvalue(_, name) => 24 + name.len() as u64,
-                Part::Child(child) => {
+                Part::Child(_, child) => {
                     depth = depth.max(child.depth + 1);
                     is_one_chunk &= *child_name.get_or_insert(child.chunk_name) == child.chunk_name;
-                    child.expanded_bytes
+                    inner_bytes = inner_bytes.saturating_add(child.expanded_bytes);
+                    0
                 }
                 Part::Line(_) => 8,
                 Part::Local(_, _, name) => 32 + name.len() as u64,
             };
-            bytes = bytes.saturating_add(more);
+            own_bytes += more;
         })?;
         if depth > NESTING_MAX {
             return Err(reader.fail(Fault::Count));
@@ -229,7 +233,8 @@ impl<'a> FunctionSource<'a> {
             return Err(reader.fail(Fault::Reference));
         }
         let (upvalues, chunk_name) = (head.upvalues, head.chunk_name);
-        let entry = FunctionEntry { offset, upvalues, depth, chunk_name, expanded_bytes: bytes };
+        let expanded_bytes = own_bytes.saturating_add(inner_bytes);
+        let entry = FunctionEntry { offset, upvalues, depth, chunk_name, own_bytes, expanded_bytes };
         Ok((entry, reader.offset()))
     }
 
@@ -264,7 +269,7 @@ impl<'a> FunctionSource<'a> {
             let number: u32 = reader.take()?;
             // While functions are scanned only the ones before are known, which keeps the list free of cycles.
             let child = self.functions.get(number as usize).ok_or_else(|| reader.fail(Fault::Reference))?;
-            visit(Part::Child(child));
+            visit(Part::Child(number, child));
         }
         reader.check_count(head.lines, 2)?;
         let mut previous = LineEntry { pc: 0, line: head.line_defined };
@@ -286,6 +291,15 @@ impl<'a> FunctionSource<'a> {
         Ok(head)
     }
 
+    /// Function `number` without those inside it, whose numbers come with it, and without its chunk's name, whose number does.
+    pub fn own_parts(&self, number: u32) -> Result<(FunctionParts, Vec<u32>, u32), WireError> {
+        let no_function = WireError { fault: Fault::Reference, offset: 0 };
+        let entry = self.functions.get(number as usize).ok_or(no_function)?;
+        let mut children = Vec::new();
+        let parts = self.parts(entry, &mut |number, _| children.push(number))?;
+        Ok((parts, children, entry.chunk_name))
+    }
+
     /// The whole tree of function `number`. Recursion is bounded by [`NESTING_MAX`], size by what the caller allows for
     /// `expanded_bytes`.
     pub fn expand(&self, number: u32) -> Result<FunctionParts, WireError> {
@@ -297,8 +311,22 @@ impl<'a> FunctionSource<'a> {
 
     /// All functions of a tree share their chunk's name.
     fn expand_entry(&self, entry: &FunctionEntry, chunk_name: &Rc<[u8]>) -> Result<FunctionParts, WireError> {
-        let mut parts = FunctionParts { chunk_name: chunk_name.clone(), ..FunctionParts::default() };
         let mut children = Vec::new();
+        let mut parts = self.parts(entry, &mut |_, child| children.push(*child))?;
+        parts.chunk_name = chunk_name.clone();
+        for child in &children {
+            parts.functions.push(self.expand_entry(child, chunk_name)?);
+        }
+        Ok(parts)
+    }
+
+    /// A function without its chunk's name and the functions inside it, of which `child` is told.
+    fn parts(
+        &self,
+        entry: &FunctionEntry,
+        child: &mut dyn FnMut(u32, &FunctionEntry),
+    ) -> Result<FunctionParts, WireError> {
+        let mut parts = FunctionParts::default();
         let head = self.read(&mut Reader::at(self.payload, entry.offset), |part| match part {
             Part::Code(bytes) => {
                 let (words, _) = bytes.as_chunks::<4>();
@@ -311,7 +339,7 @@ impl<'a> FunctionSource<'a> {
                 index: upvalue.index,
                 name: name.into(),
             }),
-            Part::Child(child) => children.push(*child),
+            Part::Child(number, entry) => child(number, entry),
             Part::Line(entry) => parts.lines.push(entry),
             Part::Local(register, range, name) => parts.locals.push(LocalVariable {
                 name: name.into(),
@@ -325,9 +353,6 @@ impl<'a> FunctionSource<'a> {
         parts.parameter_count = head.parameter_count;
         parts.is_vararg = head.is_vararg;
         parts.register_count = head.register_count;
-        for child in &children {
-            parts.functions.push(self.expand_entry(child, chunk_name)?);
-        }
         Ok(parts)
     }
 }

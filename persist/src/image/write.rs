@@ -1,0 +1,270 @@
+//! From the description of a VM to a payload.
+
+use cu_vm::Status;
+use cu_vm::bytecode::encoding::{StringTable, write_function};
+use cu_vm::bytecode::wire::Bytes;
+use cu_vm::image::{CoroutineImage, Datum, Image, TableImage};
+
+use super::wire::{self, Counts};
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::wire::{Value, Writer};
+
+pub(super) fn payload(image: &Image<'_>, attachment: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+    let mut encoder = Encoder { image, texts: StringTable::default(), out: Writer::default(), limits };
+    encoder.functions()?;
+    encoder.objects()?;
+    encoder.coroutines()?;
+    encoder.rest(attachment);
+    encoder.finish()
+}
+
+struct Encoder<'i, 'a> {
+    image: &'i Image<'a>,
+    texts: StringTable,
+    /// What follows the strings and texts.
+    out: Writer,
+    limits: &'i Limits,
+}
+
+fn value(datum: Datum) -> Value {
+    match datum {
+        Datum::Nil => Value::Nil,
+        Datum::Boolean(false) => Value::False,
+        Datum::Boolean(true) => Value::True,
+        Datum::Integer(integer) => Value::Integer(integer),
+        Datum::Float(float) => Value::Float(float),
+        Datum::LightUserdata(number) => Value::LightUserdata(number),
+        Datum::String(number) => Value::String(number),
+        Datum::Table(number) => Value::Table(number),
+        Datum::Closure(number) => Value::Closure(number),
+        Datum::Native(number) => Value::Native(number),
+        Datum::Userdata(number) => Value::Userdata(number),
+        Datum::Coroutine(number) => Value::Coroutine(number),
+    }
+}
+
+impl Encoder<'_, '_> {
+    /// The `count` values from `first` on.
+    fn values(&mut self, first: u32, count: u32) {
+        let first = first as usize;
+        for datum in &self.image.values[first..first + count as usize] {
+            self.out.put(&value(*datum));
+        }
+    }
+
+    fn list(&mut self, data: &[Datum]) {
+        for datum in data {
+            self.out.put(&value(*datum));
+        }
+    }
+
+    /// Stops before the output grows far beyond what sealing it would allow.
+    fn check_size(&self) -> Result<()> {
+        let is_too_long = self.out.as_bytes().len() > self.limits.payload_bytes;
+        if is_too_long { Err(Error::Limit { what: "payload size" }) } else { Ok(()) }
+    }
+
+    fn functions(&mut self) -> Result<()> {
+        for function in &self.image.functions {
+            let texts = &mut self.texts;
+            let name = texts.number(&function.parts.chunk_name);
+            write_function(&function.parts, name, &function.children, &mut |text| texts.number(text), &mut self.out);
+            self.out.put(&function.constants);
+            self.values(function.values, function.constants);
+            self.check_size()?;
+        }
+        Ok(())
+    }
+
+    fn objects(&mut self) -> Result<()> {
+        let image = self.image;
+        for table in &image.tables {
+            self.table(table);
+            self.check_size()?;
+        }
+        for upvalue in &image.upvalues {
+            self.out.put(&wire::Upvalue { serial: upvalue.serial, value: upvalue.value.map(value) });
+        }
+        for closure in &image.closures {
+            self.out.put(&closure.serial);
+            self.out.put(&closure.function);
+            closure.upvalues.iter().for_each(|upvalue| self.out.put(upvalue));
+        }
+        for native in &image.natives {
+            let name = self.texts.number(native.name.as_bytes());
+            self.out.put(&wire::NativeHead { serial: native.serial, name, values: native.count });
+            self.values(native.values, native.count);
+        }
+        for userdata in &image.userdata {
+            let kind = self.texts.number(userdata.kind.as_bytes());
+            let (serial, metatable) = (userdata.serial, userdata.metatable);
+            self.out.put(&wire::UserdataHead { serial, metatable, kind, values: userdata.count });
+            self.out.put(&Bytes(&userdata.bytes));
+            self.values(userdata.values, userdata.count);
+        }
+        self.check_size()
+    }
+
+    fn table(&mut self, table: &TableImage) {
+        let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+        let flags = flag(wire::TABLE_WEAK_KEYS, table.weak_keys)
+            | flag(wire::TABLE_WEAK_VALUES, table.weak_values)
+            | flag(wire::TABLE_SERIAL, table.serial != 0)
+            | flag(wire::TABLE_METATABLE, table.metatable.is_some())
+            | flag(wire::TABLE_BORDER, table.border != 0);
+        self.out.put(&wire::TableHead {
+            flags,
+            items: table.array_length,
+            items_room: table.array_capacity - table.array_length,
+            entries: table.entries,
+            entries_room: table.entries_capacity - table.entries,
+        });
+        if table.serial != 0 {
+            self.out.put(&table.serial);
+        }
+        if let Some(metatable) = table.metatable {
+            self.out.put(&metatable);
+        }
+        if table.border != 0 {
+            self.out.put(&table.border);
+        }
+        self.values(table.values, table.array_length + table.entries * 2);
+    }
+
+    fn coroutines(&mut self) -> Result<()> {
+        for coroutine in &self.image.coroutines {
+            self.coroutine(coroutine);
+            self.check_size()?;
+        }
+        Ok(())
+    }
+
+    fn coroutine(&mut self, coroutine: &CoroutineImage) {
+        self.out.put(&wire::CoroutineHead {
+            serial: coroutine.serial,
+            status: match coroutine.status {
+                Status::Suspended => wire::Status::Suspended,
+                Status::Running => wire::Status::Running,
+                Status::Normal => wire::Status::Normal,
+                Status::Dead => wire::Status::Dead,
+                Status::Failed => wire::Status::Failed,
+            },
+            resumer: coroutine.resumer,
+            stack_length: coroutine.stack_length,
+            slots: coroutine.slots,
+            transfer: coroutine.transfer,
+            native_calls_below: coroutine.native_calls_below,
+            hook: wire::Hook {
+                mask: coroutine.hook.mask,
+                count: coroutine.hook.count,
+                count_left: coroutine.hook.count_left,
+                traced_pc: coroutine.hook.traced_pc,
+                suspensions: coroutine.hook.suspensions,
+            },
+            frames: coroutine.frames.len() as u32,
+            frames_capacity: coroutine.frames_capacity,
+            open: coroutine.open.len() as u32,
+            to_close: coroutine.to_close.len() as u32,
+        });
+        self.values(coroutine.values, coroutine.slots + 2);
+        for frame in &coroutine.frames {
+            self.out.put(&wire::Frame {
+                is_native: frame.is_native,
+                callee: frame.callee,
+                pc: frame.pc,
+                function: frame.function,
+                base: frame.base,
+                top: frame.top,
+                want: frame.want,
+                state: frame.state,
+                extra: frame.extra,
+                results: frame.results,
+                flags: frame.flags,
+            });
+        }
+        for (upvalue, position) in &coroutine.open {
+            self.out.put(&wire::Open { upvalue: *upvalue, position: *position });
+        }
+        coroutine.to_close.iter().for_each(|position| self.out.put(position));
+    }
+
+    fn rest(&mut self, attachment: &[u8]) {
+        let Image { roots, heap, run, .. } = self.image;
+        self.out.put(&wire::Roots {
+            globals: roots.globals,
+            loaded: roots.loaded,
+            permanents: roots.permanents,
+            permanent_names: roots.permanent_names,
+            type_metatables: roots.type_metatables,
+            registry: roots.registry,
+            files: roots.files,
+            report: roots.report,
+            main: roots.main,
+            current: roots.current,
+            handles: roots.handles.len() as u32,
+            free_handles: roots.free_handles.len() as u32,
+            finalizable: roots.finalizable.len() as u32,
+            doomed: roots.doomed.len() as u32,
+        });
+        self.list(&roots.handles);
+        roots.free_handles.iter().for_each(|free| self.out.put(free));
+        self.list(&roots.finalizable);
+        self.list(&roots.doomed);
+        self.out.put(&wire::Heap {
+            used: heap.used,
+            peak: heap.peak,
+            limit: heap.limit,
+            trigger: heap.trigger,
+            pause: heap.pause,
+            step_multiplier: heap.step_multiplier,
+            stepped: heap.stepped,
+            generational: heap.generational,
+            collecting: heap.collecting,
+            next_serial: heap.next_serial,
+            finalizing: heap.finalizing,
+            warnings_on: heap.warnings_on,
+            random: heap.random,
+        });
+        self.out.put(&wire::Run {
+            running: run.running,
+            memory_retry: run.memory_retry,
+            interruption: run.interruption.clone(),
+            fuel_used: run.fuel_used,
+            results: run.results,
+            cycles: run.cycles,
+        });
+        self.out.put(&Bytes(attachment));
+    }
+
+    /// Puts the counts, strings and texts in front.
+    fn finish(self) -> Result<Vec<u8>> {
+        let image = self.image;
+        let mut out = Writer::default();
+        out.put(&Counts {
+            strings: image.strings.len() as u32,
+            idle_strings: image.idle_strings.len() as u32,
+            string_serials: image.string_serials.len() as u32,
+            texts: self.texts.len(),
+            functions: image.functions.len() as u32,
+            tables: image.tables.len() as u32,
+            upvalues: image.upvalues.len() as u32,
+            closures: image.closures.len() as u32,
+            natives: image.natives.len() as u32,
+            userdata: image.userdata.len() as u32,
+            coroutines: image.coroutines.len() as u32,
+        });
+        for bytes in image.strings.iter().chain(&image.idle_strings) {
+            out.put(&Bytes(bytes));
+        }
+        for (string, serial) in &image.string_serials {
+            out.put(&wire::StringSerial { string: *string, serial: *serial });
+        }
+        out.append(self.texts.out.as_bytes());
+        out.append(self.out.as_bytes());
+        if out.as_bytes().len() > self.limits.payload_bytes {
+            return Err(Error::Limit { what: "payload size" });
+        }
+        Ok(out.into_bytes())
+    }
+}
