@@ -23,11 +23,17 @@ Available options are:
   --help           show this text
   --               stop handling options
   -                stop handling options and execute stdin
+Images of a run:
+  cu snapshot [options] script [args] --after N -o FILE
+                   run for N units of work, then save the whole VM
+  cu resume FILE [--fuel N] [--after N -o FILE]
+                   go on with a saved run
+  cu image FILE    show what is in an image
 ";
 
 /// The heap limit when the command line has none, in nominal bytes: more than most machines have, less than what would make the
 /// whole machine fail before the program. A 32-bit system cannot address that much.
-const HEAP_LIMIT: usize = if usize::BITS > 32 { 1 << 34 } else { 1 << 30 };
+pub const HEAP_LIMIT: usize = if usize::BITS > 32 { 1 << 34 } else { 1 << 30 };
 
 /// What an option asks to do before the script runs.
 #[derive(Debug, PartialEq, Eq)]

@@ -18,6 +18,11 @@ pub enum Error {
     File { action: &'static str, path: PathBuf, reason: String },
     #[error("cannot open database '{}': {source}", path.display())]
     Database { path: PathBuf, source: cu_storage::Error },
+    #[error("image: {0}")]
+    Image(#[from] cu_persist::Error),
+    /// The run that was to be saved had ended before.
+    #[error("the script ended before the stop: {} was not written", path.display())]
+    NoImage { path: PathBuf },
     /// A syntax error, or an error that Lua code did not catch: message and traceback as bytes, since a message may be
     /// any string.
     #[error("{}", String::from_utf8_lossy(.0))]

@@ -10,10 +10,12 @@ mod database;
 mod error;
 mod files;
 mod host;
+mod image;
 mod interrupt;
 mod repl;
 mod run;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -27,7 +29,11 @@ static ALLOCATOR: cu_allocator::SizeClassAllocator = cu_allocator::SizeClassAllo
 
 fn main() -> ExitCode {
     let output = Output::new();
-    let result = Arguments::parse(std::env::args_os()).and_then(|arguments| run(&arguments, &output));
+    let command_line: Vec<OsString> = std::env::args_os().collect();
+    let result = match image::Command::parse(&command_line) {
+        Some(command) => command.and_then(|command| command.run(&output)),
+        None => Arguments::parse(command_line.into_iter()).and_then(|arguments| run(&arguments, &output)),
+    };
     let result = match result {
         Ok(()) => output.flush(),
         // `os.exit` gives what was printed to the system too.
@@ -52,6 +58,11 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
     let _database = arguments.database.as_deref().map(database::open).transpose()?;
     let mut runner = Runner::new(arguments, output.clone());
     let result = run_chunks(arguments, &mut runner, output);
+    end(runner, result, output)
+}
+
+/// Ends the VM after a run: its error is shown, finalizers run.
+fn end(mut runner: Runner, result: Result<(), Error>, output: &Output) -> Result<(), Error> {
     if let Err(error) = &result
         && error.ends_the_run()
     {
@@ -85,16 +96,7 @@ fn run_chunks(arguments: &Arguments, runner: &mut Runner, output: &Output) -> Re
     if arguments.version {
         output.write_line(arguments::version().as_bytes());
     }
-    if !arguments.ignores_environment && !arguments.deterministic {
-        run_initialization(runner)?;
-    }
-    for task in &arguments.tasks {
-        match task {
-            Task::Execute(code) => runner.run(code, "=(command line)")?,
-            Task::Require { global, module } => runner.require(global, module)?,
-            Task::WarningsOn => runner.warnings_on()?,
-        }
-    }
+    run_tasks(arguments, runner)?;
     let has_code = arguments.tasks.iter().any(|task| matches!(task, Task::Execute(_)));
     match &arguments.program {
         Program::File(path) => {
@@ -110,6 +112,21 @@ fn run_chunks(arguments: &Arguments, runner: &mut Runner, output: &Output) -> Re
         Program::None => runner.run(&source_of_stdin()?, "=stdin")?,
     }
     if arguments.interactive { repl::run(runner, output) } else { Ok(()) }
+}
+
+/// What comes before the script.
+fn run_tasks(arguments: &Arguments, runner: &mut Runner) -> Result<(), Error> {
+    if !arguments.ignores_environment && !arguments.deterministic {
+        run_initialization(runner)?;
+    }
+    for task in &arguments.tasks {
+        match task {
+            Task::Execute(code) => runner.run(code, "=(command line)")?,
+            Task::Require { global, module } => runner.require(global, module)?,
+            Task::WarningsOn => runner.warnings_on()?,
+        }
+    }
+    Ok(())
 }
 
 /// Runs what the environment variable for this version of Lua, or the one for all, has: a chunk, or `@` and the name of a file.

@@ -46,6 +46,52 @@ impl Runner {
         Runner { vm, output, interrupts, to_string, warn, fuel_limit: arguments.fuel, fuel_left }
     }
 
+    /// A VM that came from an image, in the middle of a run.
+    pub fn of_vm(vm: Vm, output: Output, fuel_limit: Option<u64>) -> Runner {
+        let library = |name: &[u8]| vm.enter(|context| context.stash(context.permanent(name)));
+        let (to_string, warn) = (library(b"tostring"), library(b"warn"));
+        let (interrupts, fuel_left) = (Interrupts::install(), fuel_limit.unwrap_or(u64::MAX));
+        Runner { vm, output, interrupts, to_string, warn, fuel_limit, fuel_left }
+    }
+
+    pub fn vm(&self) -> &Vm {
+        &self.vm
+    }
+
+    /// Goes on with the run in progress, for `fuel` units of it: true at its end.
+    pub fn go_on(&mut self, fuel: u64) -> Result<bool, Error> {
+        let before = self.vm.fuel_used();
+        loop {
+            let used = self.vm.fuel_used() - before;
+            if used >= fuel {
+                return Ok(false);
+            }
+            match self.vm.step((fuel - used).min(SLICE)).map_err(usage_error)? {
+                Step::Finished => return self.output.check().map(|()| true),
+                Step::Failed => return Err(self.lua_error()),
+                Step::Exited { code, close } => return Err(Error::Exit { code, close }),
+                Step::OutOfFuel => self.output.check()?,
+            }
+        }
+    }
+
+    /// Goes on with the run in progress to its end.
+    pub fn resume(&mut self) -> Result<(), Error> {
+        self.interrupts.begin();
+        let result = self.finish();
+        self.interrupts.end();
+        result
+    }
+
+    /// Starts the script as [`Self::run_script`] does; [`Self::go_on`] runs it.
+    pub fn start_script(&mut self, source: &[u8], chunk_name: &str) -> Result<(), Error> {
+        let function = self.load(source, chunk_name).map_err(syntax_error)?;
+        let started =
+            self.vm.start(|context| (context.fetch(&function), script_arguments(context).unwrap_or_default()));
+        self.vm.enter(|context| context.release(function));
+        started.map_err(usage_error)
+    }
+
     /// Compiles a chunk and runs it.
     pub fn run(&mut self, source: &[u8], chunk_name: &str) -> Result<(), Error> {
         let function = self.load(source, chunk_name).map_err(syntax_error)?;
@@ -110,10 +156,7 @@ impl Runner {
         arguments: impl for<'gc> FnOnce(Context<'gc>) -> Vec<Value<'gc>>,
     ) -> Result<(), Error> {
         self.vm.start(|context| (context.fetch(function), arguments(context))).map_err(usage_error)?;
-        self.interrupts.begin();
-        let result = self.finish();
-        self.interrupts.end();
-        result
+        self.resume()
     }
 
     fn call_once(
@@ -145,7 +188,8 @@ impl Runner {
 
     /// Steps what was started to its end.
     fn finish(&mut self) -> Result<(), Error> {
-        let mut used_before = 0;
+        // More than 0 in a run that came from an image.
+        let mut used_before = self.vm.fuel_used();
         let mut was_interrupted = false;
         loop {
             let step = self.vm.step(self.fuel_left.min(SLICE)).map_err(usage_error)?;

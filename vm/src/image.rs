@@ -24,6 +24,7 @@ mod describe;
 mod frames;
 mod path;
 mod rebuild;
+pub mod sizes;
 
 use std::any::Any;
 

@@ -84,6 +84,10 @@ impl Drop for Header<'_> {
 }
 
 impl<'gc> Closure<'gc> {
+    pub(crate) fn nominal_bytes_for(upvalues: usize) -> usize {
+        nominal_bytes(upvalues)
+    }
+
     /// A closure of `proto` with these upvalues, in the order of the prototype's descriptions.
     ///
     /// # Panics

@@ -80,6 +80,11 @@ impl Drop for NativeObject<'_> {
 }
 
 impl<'gc> Native<'gc> {
+    /// Nominal bytes of one with so many values; `u64`, as the number may be anything.
+    pub(crate) fn nominal_bytes_for(count: u32) -> u64 {
+        nominal_bytes(0) as u64 + u64::from(count) * 16
+    }
+
     /// A native function with values of its own, which its code reaches by [`Call::upvalue`].
     pub fn new(context: Context<'gc>, definition: NativeDefinition, values: &[Value<'gc>]) -> Self {
         Self::with_role(context, definition, values, Role::Plain)

@@ -50,6 +50,8 @@ impl Drop for UpvalueObject<'_> {
 }
 
 impl<'gc> Upvalue<'gc> {
+    pub(crate) const NOMINAL_BYTES: usize = OBJECT_BYTES;
+
     /// A closed upvalue with this value.
     pub fn new(context: Context<'gc>, value: Value<'gc>) -> Self {
         let upvalue = Self::allocate(context, ptr::null_mut(), None, 0);

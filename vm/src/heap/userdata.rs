@@ -47,6 +47,11 @@ impl Drop for UserdataObject<'_> {
 }
 
 impl<'gc> Userdata<'gc> {
+    /// Nominal bytes of one with so many values; `u64`, as the number may be anything.
+    pub(crate) fn nominal_bytes_for(count: u32) -> u64 {
+        nominal_bytes(0) as u64 + u64::from(count) * 16
+    }
+
     pub fn new(context: Context<'gc>, data: Box<dyn Any>) -> Self {
         Self::with_user_values(context, data, 0)
     }

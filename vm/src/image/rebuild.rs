@@ -251,7 +251,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             if array_length > array_capacity || entries > entries_capacity {
                 return damaged("table", number, "room");
             }
-            self.reserve(Table::nominal_bytes_for(array_capacity, entries_capacity))?;
+            self.reserve(table.nominal_bytes())?;
             let made = Table::new(self.context, array_capacity as usize, entries_capacity as usize);
             made.serial().set(table.serial);
             self.tables.push(made);
@@ -261,7 +261,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
 
     fn make_closures(&mut self) -> Result<(), ImageError> {
         for upvalue in &self.image.upvalues {
-            self.reserve(64)?;
+            self.reserve(Upvalue::NOMINAL_BYTES as u64)?;
             let made = Upvalue::new(self.context, Value::Nil);
             made.serial().set(upvalue.serial);
             self.upvalues.push(made);
@@ -273,7 +273,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
                 closure.upvalues.iter().map(|upvalue| self.upvalues.get(*upvalue as usize).copied()).collect();
             let upvalues = upvalues.filter(|upvalues| upvalues.len() == proto.upvalue_descriptions().len());
             let upvalues = or_damaged(upvalues, "closure", number, "upvalues")?;
-            self.reserve(32 + upvalues.len() as u64 * 4)?;
+            self.reserve(closure.nominal_bytes())?;
             let made = Closure::new(self.context, proto, &upvalues);
             made.serial().set(closure.serial);
             self.closures.push(made);
@@ -289,7 +289,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             let is_allowed = has_debug || !native.name.starts_with("debug.");
             let found = library::find(native.name).filter(|_| is_allowed).or_else(of_host);
             let (definition, role) = found.ok_or_else(|| ImageError::UnknownNative { name: native.name.to_owned() })?;
-            self.reserve(u64::from(native.count) * 16 + 32)?;
+            self.reserve(native.nominal_bytes())?;
             let values = vec![Value::Nil; native.count as usize];
             let made = Native::with_role(self.context, definition, &values, role);
             made.serial().set(native.serial);
@@ -307,7 +307,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
                 parts.userdata.load(kind, bytes)
             };
             let data = data.ok_or_else(|| ImageError::UnknownUserdata { kind: kind.clone() })?;
-            self.reserve(u64::from(*count) * 16 + 32)?;
+            self.reserve(userdata.nominal_bytes())?;
             let made = Userdata::with_user_values(self.context, data, *count as usize);
             made.serial().set(userdata.serial);
             self.userdata.push(made);
@@ -328,7 +328,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             if !is_right {
                 return damaged("coroutine", number, "room");
             }
-            self.reserve(Coroutine::nominal_bytes_for(*stack_length, *frames_capacity))?;
+            self.reserve(coroutine.nominal_bytes())?;
             let made = Coroutine::with_room(self.context, length, *frames_capacity as usize);
             made.serial().set(coroutine.serial);
             self.coroutines.push(made);

@@ -29,8 +29,8 @@ impl<'gc> Table<'gc> {
 
     /// Nominal bytes of a table with this room; `u64`, as the numbers may be anything.
     pub(crate) fn nominal_bytes_for(array: u32, entries: u32) -> u64 {
-        let index = if entries > 0 { u64::from(entries) * 3 * 4 } else { 0 };
-        super::OBJECT_BYTES as u64 + u64::from(array) * 16 + u64::from(entries) * 32 + index
+        let entries = u64::from(entries);
+        super::OBJECT_BYTES as u64 + u64::from(array) * 16 + entries * 32 + super::parts::index_length(entries) * 4
     }
 
     /// Fills the array part of a table just made.

@@ -214,11 +214,7 @@ impl<'gc> Parts<'gc> {
         entries.extend(self.entries.iter().filter(|entry| !entry.value.is_nil()));
         self.entries = entries;
         self.integer_keys = self.entries.iter().filter(|entry| matches!(entry.key, Value::Integer(_))).count() as u32;
-        self.index = if capacity > UNINDEXED_MAX {
-            vec![0; (capacity + capacity / 2).next_power_of_two()].into()
-        } else {
-            Box::default()
-        };
+        self.index = vec![0; index_length(capacity as u64) as usize].into();
         if !self.index.is_empty() {
             for number in 0..self.entries.len() {
                 let hash = hash_if_known(self.entries[number].key).expect("a stored key has its hash");
@@ -226,6 +222,11 @@ impl<'gc> Parts<'gc> {
             }
         }
     }
+}
+
+/// How long the index over so many entries is.
+pub(super) fn index_length(capacity: u64) -> u64 {
+    if capacity > UNINDEXED_MAX as u64 { (capacity + capacity / 2).next_power_of_two() } else { 0 }
 }
 
 /// The hash of a key that is to be stored; gives an object its serial number.
