@@ -18,6 +18,10 @@ pub enum Error {
     #[cfg(feature = "vm")]
     #[error(transparent)]
     Persist(#[from] cu_persist::Error),
+    /// The state could not be saved, or a saved one not restored.
+    #[cfg(feature = "vm")]
+    #[error("{0}")]
+    Image(cu_persist::Error),
     /// A value is no document, or a document makes no value.
     #[cfg(feature = "vm")]
     #[error("{0}")]
@@ -55,6 +59,10 @@ impl Error {
             Error::InvalidInput { .. } => "INVALID_INPUT",
             #[cfg(feature = "vm")]
             Error::Persist(error) => persist_code(error),
+            #[cfg(feature = "vm")]
+            Error::Image(cu_persist::Error::NotPersistable { .. }) => "SAVE_STATE_FAILED",
+            #[cfg(feature = "vm")]
+            Error::Image(error) => persist_code(error),
             #[cfg(feature = "vm")]
             Error::Run(_) | Error::Value(_) => "INVALID_INPUT",
             #[cfg(feature = "vm")]

@@ -10,8 +10,11 @@
 //! that *returns* such a value has run well, so among the results themselves a function that cannot be saved and a coroutine
 //! come as nil.
 
-use cu_persist::{FunctionPolicy, Functions, Limits, Save, compile_function, from_document, to_document};
+use cu_persist::{
+    FunctionPolicy, Functions, Limits, Save, compile_function, from_document, load_image, save_image, to_document,
+};
 use cu_storage::Document;
+use cu_vm::image::{HostParts, NoUserdata};
 use cu_vm::{Context, Handle, MemoryFiles, RunError, Step, Value, Vm};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -60,19 +63,36 @@ impl Instance {
     /// 1970 at which the clock stands), `files` (paths with contents) and `filesLimit` (bytes that they may take).
     #[wasm_bindgen(constructor)]
     pub fn new(options: &[u8]) -> Result<Instance> {
-        let options = Options::decode(options)?;
-        let heap_limit = options.size("heapLimit")?.unwrap_or(cu_vm::DEFAULT_HEAP_LIMIT);
-        let output = Output::default();
-        let files = files(&options)?.map(|files| files.with_output(output.clone()));
-        let host = PageHost::new(output.clone(), options.number("now")?, files.clone());
-        let vm = Vm::new(cu_vm::Options {
-            seed: options.integer("seed")?.unwrap_or(0) as u64,
-            host: Box::new(host),
-            ..cu_vm::Options::default()
-        });
-        // Set afterwards, so that a limit below what the library takes gives runs that fail instead of no state.
-        vm.set_heap_limit(heap_limit);
-        Ok(Instance { vm, functions: Functions::new(), output, files, run: Run::None })
+        Self::open(options, |options, heap_limit| {
+            let vm = Vm::new(options);
+            // Set afterwards, so that a limit below what the library takes gives runs that fail instead of no state.
+            vm.set_heap_limit(heap_limit);
+            Ok((vm, Run::None))
+        })
+    }
+
+    /// Makes a state that goes on where another one stood when it was saved; options as for a new one, but the heap limit is
+    /// the saved one where that is lower.
+    pub fn restore(options: &[u8], image: &[u8]) -> Result<Instance> {
+        Self::open(options, |options, heap_limit| {
+            let options = cu_vm::Options { heap_limit, ..options };
+            let loaded = load_image(image, options, &HostParts::NONE, &Limits::default()).map_err(Error::Image)?;
+            // Live functions: they are loaded again from where they are stored.
+            loaded.vm.enter(|context| loaded.handles.into_iter().for_each(|handle| context.release(handle)));
+            let run = if loaded.vm.is_running() { Run::Running(None) } else { Run::None };
+            Ok((loaded.vm, run))
+        })
+    }
+
+    /// The whole state as an image, between two steps of a run too.
+    pub fn snapshot(&self) -> Result<Vec<u8>> {
+        save_image(&self.vm, &NoUserdata, b"", &Limits::default()).map_err(Error::Image)
+    }
+
+    /// Whether a run is under way that [`Self::step`] goes on with.
+    #[wasm_bindgen(js_name = isRunning)]
+    pub fn is_running(&self) -> bool {
+        self.vm.is_running()
     }
 
     /// Compiles a chunk and prepares to run it; `args` is an array. A syntax error shows at the first step.
@@ -288,6 +308,18 @@ impl Instance {
 }
 
 impl Instance {
+    /// An instance around the VM that `make` gives for options and a heap limit.
+    fn open(options: &[u8], make: impl FnOnce(cu_vm::Options, usize) -> Result<(Vm, Run)>) -> Result<Instance> {
+        let options = Options::decode(options)?;
+        let heap_limit = options.size("heapLimit")?.unwrap_or(cu_vm::DEFAULT_HEAP_LIMIT);
+        let output = Output::default();
+        let files = files(&options)?.map(|files| files.with_output(output.clone()));
+        let host = Box::new(PageHost::new(output.clone(), options.number("now")?, files.clone()));
+        let seed = options.integer("seed")?.unwrap_or(0) as u64;
+        let (vm, run) = make(cu_vm::Options { seed, host, ..cu_vm::Options::default() }, heap_limit)?;
+        Ok(Instance { vm, functions: Functions::new(), output, files, run })
+    }
+
     fn files(&self) -> Result<&MemoryFiles> {
         self.files.as_ref().ok_or_else(|| Error::invalid("files", "must be given when the instance is opened"))
     }

@@ -108,6 +108,8 @@ const FUNCTION_BYTES_MAX = 1024 * 1024;
 
 export class Cu {
   private options: CuOptions = {};
+  /** What the Lua state is made from, if not new. */
+  private image: Uint8Array | null = null;
   private parts: Parts | null = null;
   private opening: Promise<void> | null = null;
   private closed = false;
@@ -120,6 +122,17 @@ export class Cu {
   /** Opens an instance; another name of {@link open}. */
   static init(options: CuOptions = {}): Promise<Cu> {
     return Cu.open(options);
+  }
+
+  /**
+   * Opens an instance whose Lua state goes on where the one of a {@link snapshot} stood: globals, functions, coroutines, and a run
+   * that was under way, which {@link resume} goes on with. The image may come from another tab, from Node or from the program
+   * `cu`. Stored data and files of {@link CuOptions.files} are no part of it.
+   */
+  static async restore(image: Uint8Array | ArrayBuffer, options: CuOptions = {}): Promise<Cu> {
+    const cu = new Cu();
+    cu.image = image instanceof Uint8Array ? image : new Uint8Array(image);
+    return cu.init(options);
   }
 
   /** Opens an instance made with `new`. Called again, it waits for the first call. */
@@ -148,6 +161,33 @@ export class Cu {
     if (!(bytes instanceof Uint8Array)) throw new UsageError('INVALID_INPUT', 'a program is a string or bytes');
     const encoded = encode([...args]);
     return vm.exclusive(() => vm.run((instance) => instance.start(bytes, `@${chunkName}`, encoded), RUN_CODES, options));
+  }
+
+  /**
+   * The whole Lua state as bytes, at once, also while something runs: from there {@link Cu.restore} goes on. A full collection
+   * before (`collectgarbage()`) keeps it small.
+   */
+  async snapshot(): Promise<Uint8Array> {
+    const { vm } = this.ready();
+    try {
+      return vm.call((instance) => instance.snapshot());
+    } catch (error) {
+      throw engineError(error, 'SAVE_STATE_FAILED');
+    }
+  }
+
+  /** Whether a run is under way: after {@link Cu.restore}, one that {@link resume} goes on with. */
+  get running(): boolean {
+    return this.ready().vm.call((instance) => instance.isRunning());
+  }
+
+  /** Goes on with the run that a restored state is in the middle of: its values, and what it prints from here on. */
+  async resume(options: RunOptions = {}): Promise<RunResult> {
+    const { vm } = this.ready();
+    const start = (instance: Instance): void => {
+      if (!instance.isRunning()) throw new UsageError('INVALID_INPUT', 'there is no run to go on with');
+    };
+    return vm.exclusive(() => vm.run(start, RUN_CODES, options));
   }
 
   /** Runs a program and gives the first value it returns, null when there is none. */
@@ -326,7 +366,12 @@ export class Cu {
     const { database, storage } = await openDatabase(storageBindings, poison, options);
     try {
       signal?.throwIfAborted();
-      const instance = poison.call(() => new vmBindings.Instance(encode(instanceOptions(options))));
+      const { image } = this;
+      const instance = poison.call(() => {
+        const encoded = encode(instanceOptions(options));
+        return image === null ? new vmBindings.Instance(encoded) : vmBindings.Instance.restore(encoded, image);
+      });
+      this.image = null;
       const vm = new Vm(instance, poison, options.fuel ?? Infinity);
       const bytesMax = options.maxFunctionBytes ?? FUNCTION_BYTES_MAX;
       const functions = new SavedFunctions(vm, database, poison, bytesMax);

@@ -27,6 +27,11 @@ export interface InstanceConstructor {
    * - `filesLimit`: integer, bytes that names and contents of all files may take
    */
   new (options: Uint8Array): Instance;
+  /**
+   * A state that goes on where another one stood. Throws with code `corrupt`, `newerVersion`, `notFound` (a native function that is
+   * not there) or `heap`.
+   */
+  restore(options: Uint8Array, image: Uint8Array): Instance;
 }
 
 /** One Lua state. At most one run is under way at a time: `start…`, then `step` until it finishes or fails. */
@@ -59,6 +64,13 @@ export interface Instance {
   abort(): void;
   /** Of the current or last run. */
   fuelUsed(): number;
+  /** Whether a run is under way. */
+  isRunning(): boolean;
+  /**
+   * The whole state as an image, also during a run. Throws with code `SAVE_STATE_FAILED` and the path of what cannot be
+   * saved.
+   */
+  snapshot(): Uint8Array;
 
   /** Compiles what {@link startDefine} takes without running it: nil, or an {@link EngineError} of code `syntax`. */
   checkFunction(source: Uint8Array): Uint8Array;
