@@ -50,6 +50,14 @@ pub(crate) enum Flow {
     Stop,
 }
 
+/// A native function reserves the slots that it uses, and some call is always running: there is no way here. One function for all
+/// the places that check it, without their positions, keeps those checks small.
+#[cold]
+#[inline(never)]
+fn outside_of_stack() -> ! {
+    panic!("slots and frames that are used are there")
+}
+
 /// Why the dispatch loop was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -110,22 +118,28 @@ impl<'gc> Machine<'gc> {
     /// The stack slot at `position`.
     #[inline(always)]
     pub(crate) fn slot(&self, position: usize) -> Value<'gc> {
-        self.state().stack[position]
+        match self.state().stack.get(position) {
+            Some(value) => *value,
+            None => outside_of_stack(),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn set_slot(&mut self, position: usize, value: Value<'gc>) {
-        self.state_mut().stack[position] = value;
+        match self.state_mut().stack.get_mut(position) {
+            Some(slot) => *slot = value,
+            None => outside_of_stack(),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn top_frame(&self) -> &Frame<'gc> {
-        self.state().frames.last().expect("a call is running")
+        self.state().frames.last().unwrap_or_else(|| outside_of_stack())
     }
 
     #[inline(always)]
     pub(crate) fn top_frame_mut(&mut self) -> &mut Frame<'gc> {
-        self.state_mut().frames.last_mut().expect("a call is running")
+        self.state_mut().frames.last_mut().unwrap_or_else(|| outside_of_stack())
     }
 
     /// Makes the stack hold `slots` slots.
