@@ -1,6 +1,7 @@
 //! Loops (manual §3.3.4, §3.3.5).
 //!
-//! A `while` loop tests at its bottom, so that an iteration costs one jump: control enters by jumping to the test.
+//! A `while` loop tests at its bottom, so that an iteration costs one jump: control enters by jumping to the test. What line
+//! hooks see is the order of a test at the top and a jump back from the last line of the body.
 
 use super::descriptor::{Descriptor, Kind};
 use super::jump::JumpList;
@@ -13,28 +14,42 @@ impl Generator<'_> {
     pub(super) fn while_loop(&mut self, statement: &While) -> Generated<()> {
         self.line = statement.do_line;
         let runs_forever = statement.condition.as_literal().is_some_and(Literal::is_truthy);
-        let mut to_test = JumpList::EMPTY;
-        if !runs_forever {
-            let pc = self.emit_jump();
-            self.add_jump(&mut to_test, pc);
-        }
+        let entry = if runs_forever { None } else { Some(self.emit_jump()) };
         let body = self.mark_target();
         self.enter_loop(false);
         self.block(&statement.block)?;
-        if runs_forever {
-            let mut again = JumpList::EMPTY;
-            let pc = self.emit_jump();
-            self.add_jump(&mut again, pc);
-            self.patch_jumps(again, body);
-        } else {
-            self.patch_to_here(to_test);
-            let mut condition = self.expression(&statement.condition)?;
-            self.go_if_false(&mut condition)?;
-            self.patch_jumps(condition.true_list, body);
-            self.free = self.active.len();
+        match entry {
+            None => {
+                let mut again = JumpList::EMPTY;
+                let pc = self.emit_jump();
+                self.add_jump(&mut again, pc);
+                self.patch_jumps(again, body);
+            }
+            Some(entry) => self.while_test(statement, entry, body)?,
         }
         self.line = statement.end_line;
         self.leave_loop();
+        Ok(())
+    }
+
+    /// The test after the body of a `while` loop, which the jump at `entry` goes to.
+    fn while_test(&mut self, statement: &While, entry: usize, body: usize) -> Generated<()> {
+        if self.word_lines.last() != Some(&self.line) && !statement.block.ends_with_jump() {
+            // The last line of the body has no instruction. A jump to the next one stands for the jump back on it.
+            let pc = self.emit_jump();
+            self.set_jump(pc, pc + 2);
+        }
+        let test = self.mark_target();
+        self.set_jump(entry, test);
+        let mut condition = self.expression(&statement.condition)?;
+        self.line = statement.do_line;
+        self.go_if_false(&mut condition)?;
+        self.patch_jumps(condition.true_list, body);
+        self.free = self.active.len();
+        // Control comes to the first line of the test at once.
+        if let Some(&line) = self.word_lines.get(test) {
+            self.word_lines[entry..entry + 2].fill(line);
+        }
         Ok(())
     }
 
