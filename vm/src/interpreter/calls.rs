@@ -416,6 +416,9 @@ impl<'gc> Machine<'gc> {
                 let caller = self.top_frame_mut();
                 // SAFETY: a saved `pc` is past the instruction's first word.
                 caller.pc = unsafe { caller.pc.sub(1) };
+                if self.state().is_traced {
+                    self.go_on_untraced();
+                }
                 Ok(Flow::Enter)
             }
             WANT_RETURN => {

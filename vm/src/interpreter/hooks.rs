@@ -35,6 +35,9 @@ impl<'gc> Coroutine<'gc> {
         state.is_traced = state.hook.is_active();
         for frame in &mut state.frames {
             frame.flags |= FLAG_STARTED;
+            if !frame.is_hooked() {
+                frame.flags &= !(FLAG_COUNT_DONE | FLAG_LINE_DONE);
+            }
         }
     }
 }
@@ -111,6 +114,10 @@ impl<'gc> Machine<'gc> {
             return Ok(Some(Flow::Enter));
         }
         self.top_frame_mut().flags &= !(FLAG_COUNT_DONE | FLAG_LINE_DONE);
+        if let Some(Opcode::TForPrep | Opcode::TForCall) = instruction.opcode() {
+            // The instruction that follows in a generic loop is part of this one for hooks, as in PUC Lua.
+            self.go_on_untraced();
+        }
         self.call_or_return(&frame, instruction)
     }
 
@@ -234,6 +241,12 @@ impl<'gc> Machine<'gc> {
         let interrupted = self.interrupted_frame();
         (interrupted.state, interrupted.results) = (first as u32, count as u32);
         Ok(Flow::Enter)
+    }
+
+    /// Lets the top frame go on in the middle of an instruction, whose events are over.
+    #[cold]
+    pub(super) fn go_on_untraced(&mut self) {
+        self.top_frame_mut().flags |= FLAG_COUNT_DONE | FLAG_LINE_DONE;
     }
 
     fn leave_after_hook(&mut self, function: usize, first: usize, count: usize, want: i32) -> Result<Flow, Error<'gc>> {
