@@ -11,20 +11,20 @@ use crate::library::base::append_text;
 
 pub(in crate::library) const DEFINITION: NativeDefinition = NativeDefinition { name: "debug.debug", code: run };
 
-/// The prompt is to be shown.
-const PROMPT: u32 = 0;
+/// The prompt is to be shown, as at the start. Errors do not come back to a function in state 0.
+const PROMPT: u32 = 1;
 /// A line is to be read.
-const READ: u32 = 1;
+const READ: u32 = 2;
 /// The line is in slot 1.
-const LOAD: u32 = 2;
+const LOAD: u32 = 3;
 /// A function is in slot 1, or nil and a message.
-const CALL: u32 = 3;
+const CALL: u32 = 4;
 /// An error's text, which `__tostring` gave, is in slot 1.
-const SHOW: u32 = 4;
+const SHOW: u32 = 5;
 
 fn run<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     match call.state() {
-        PROMPT => write(call, b"lua_debug> ", READ),
+        0 | PROMPT => write(call, b"lua_debug> ", READ),
         READ => {
             let read = call.context().permanent(b"io.file.read");
             let line = Value::String(call.context().string(b"L"));
