@@ -22,6 +22,8 @@ pub struct Conditions {
     pub replace: Option<Replace>,
     /// After so many steps the run goes on undisturbed.
     pub disturbed_steps: u64,
+    /// A chunk that is run before the program, in the same VM.
+    pub prelude: &'static str,
 }
 
 /// Makes a VM that is to go on in the place of the given one.
@@ -37,6 +39,7 @@ impl Default for Conditions {
             steps_max: 1,
             replace: None,
             disturbed_steps: u64::MAX,
+            prelude: "",
         }
     }
 }
@@ -103,6 +106,10 @@ pub fn run(source: &[u8], chunk_name: &str, conditions: Conditions) -> Result<Ou
     let options =
         || Options { heap_limit: conditions.heap_limit, seed: 42, host: Box::new(host.clone()), ..Options::default() };
     let mut vm = Vm::new(options());
+    if !conditions.prelude.is_empty() {
+        let prelude = vm.load(conditions.prelude.as_bytes(), "=prelude").map_err(|error| error.to_string())?;
+        vm.run(&prelude, u64::MAX, |_, _| ()).map_err(|error| error.to_string())?;
+    }
     let (error, fuel) = match vm.load(source, chunk_name) {
         Ok(function) => {
             vm.start(|context| (context.fetch(&function), Vec::new())).map_err(|error| error.to_string())?;
