@@ -415,7 +415,8 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                             arithmetic!(Mul, b!(), c!(), i64::wrapping_mul, |x: f64, y: f64| x * y)
                         }
                         Opcode::AddI => immediate!(Add, i64::wrapping_add, |x: f64, y: f64| x + y),
-                        Opcode::SubI => immediate!(Sub, i64::wrapping_sub, |x: f64, y: f64| x - y),
+                        // As an addition, which gives `-0.0 - 0` the sign that it has in PUC Lua.
+                        Opcode::SubI => immediate!(Sub, i64::wrapping_sub, |x: f64, y: f64| x + (0.0 - y)),
                         Opcode::AddK => {
                             arithmetic!(Add, b!(), *constants.add(i.c()), i64::wrapping_add, |x: f64, y: f64| x + y)
                         }
