@@ -18,6 +18,8 @@ pub enum Error {
     Failed { command: String, status: std::process::ExitStatus },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
+    #[error("{0} programs behave differently")]
+    Programs(usize),
     #[error("wasm-bindgen: {0}")]
     Bindgen(String),
     #[error("port {port} cannot be used: {source}; choose another with --port N, or --port 0 for any free one")]

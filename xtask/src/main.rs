@@ -10,6 +10,7 @@ mod debian;
 mod error;
 mod package;
 mod process;
+mod programs;
 mod reference;
 mod server;
 mod setup;
@@ -35,6 +36,7 @@ cargo xtask COMMAND
   bench vm                         compare speed with wasmoon under Node
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
+  programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
   -h, --help                       print this";
 
@@ -46,6 +48,7 @@ enum Command {
     Conformance(conformance::Options),
     BenchVm,
     Differential { programs: u64, seed: u64 },
+    Programs,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn execute(command: Command) -> Result<()> {
             package::build(&root)?;
             process::run(process::node(&root.join("web")).args(["--expose-gc", "bench/vm.mjs"]))
         }
+        Command::Programs => programs::run(&root),
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
 }
@@ -112,6 +116,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             against: given.against.take(),
         }),
         ["bench", "vm"] => Command::BenchVm,
+        ["programs"] => Command::Programs,
         ["differential"] => Command::Differential {
             programs: given.programs.take().unwrap_or(10_000),
             seed: given.seed.take().unwrap_or(1),
