@@ -72,6 +72,22 @@ const PROGRAMS: &[(&str, u64)] = &[
          return math.max(1, m, m)",
         2500,
     ),
+    (
+        "local events, depth = {}, 0
+         local function hook(event, line)
+           events[#events + 1] = event
+           local i, name = 1, debug.getlocal(2, 1)
+           while name and i < 5 do i = i + 1; name = debug.getlocal(2, i) end
+           if #events > 40 then for j = 1, 1e9 do depth = depth + 1 end end
+         end
+         local function add(...) local sum = 0 for _, v in ipairs({ ... }) do sum = sum + v end return sum, ... end
+         local co = coroutine.create(function(...) debug.sethook(hook, 'clr', 3) return add(...) end)
+         debug.sethook(hook, 'clr', 5)
+         local text = string.gsub('abc', '.', function(c) return select('#', add(1, 2, 3)) .. c end)
+         coroutine.resume(co, 4, 5, 6)
+         return tostring(setmetatable({}, { __tostring = function() return add(7) .. text end }))",
+        4000,
+    ),
 ];
 
 fn vm() -> Vm {
@@ -181,7 +197,7 @@ fn bytes_of_the_payload_to_several_values() {
         let payload = sample(program);
         let mut outcomes = Outcomes::default();
         let mut random = Random(number as u64 + 1);
-        for position in 0..payload.len() {
+        for position in (0..payload.len()).step_by(if is_thorough() { 1 } else { 3 }) {
             let original = payload[position];
             let all = [
                 0,
@@ -205,7 +221,7 @@ fn bytes_of_the_payload_to_several_values() {
                 outcomes.attempt(&seal(&damaged), || format!("program {number}, byte {position} = {value}"));
             }
         }
-        assert!(outcomes.refused > 1000 && outcomes.loaded > 1000, "{outcomes:?}");
+        assert!(outcomes.refused > 300 && outcomes.loaded > 300, "{outcomes:?}");
     }
 }
 
@@ -242,7 +258,7 @@ fn lengths_blown_up() {
     let payload = sample(&PROGRAMS[1]);
     let mut random = Random(5);
     let mut outcomes = Outcomes::default();
-    for position in 0..payload.len() {
+    for position in (0..payload.len()).step_by(if is_thorough() { 1 } else { 3 }) {
         let all = [&b"\xff\xff\xff\xff\x0f"[..], b"\xff\xff\xff\x7f", b"\xff\x7f", b"\x80\x80\x80\x80\x10"];
         let one = [all[random.below(all.len())]];
         for huge in if is_thorough() { &all[..] } else { &one[..] } {
@@ -250,7 +266,7 @@ fn lengths_blown_up() {
             outcomes.attempt(&seal(&damaged), || format!("byte {position}, {huge:?}"));
         }
     }
-    assert!(outcomes.refused > 1000, "{outcomes:?}");
+    assert!(outcomes.refused > 300, "{outcomes:?}");
 }
 
 /// An image of a large heap is refused where the heap is smaller, before it is made.
