@@ -17,7 +17,7 @@ pub enum Error {
     NotPersistable {
         /// Where it is, from the saved value on: `function 'counter'.upvalue 'co'`.
         path: String,
-        /// What it is: `a coroutine`, `a native function 'fetch'`.
+        /// What it is: `a coroutine`, `a host function 'fetch'`.
         what: String,
     },
     /// The bytes are damaged or no blob at all. Nothing can be done with them.

@@ -345,8 +345,7 @@ impl<'gc> Saver<'gc, '_> {
                     push_pair(&mut path, table, position as usize, false);
                 }
                 (Step::Upvalue(_, index), Some(Object::Closure(closure))) => {
-                    let name = &closure.proto().upvalue_descriptions()[usize::from(index)].name;
-                    push_upvalue(&mut path, name, usize::from(index));
+                    push_upvalue(&mut path, closure.proto(), usize::from(index));
                 }
                 (Step::NativeValue(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index) + 1)),
                 _ => {}

@@ -388,7 +388,7 @@ fn host_functions_are_found_again_by_name() {
     let functions = run(&mut first, source);
     assert_eq!(
         save(&first, &functions).unwrap_err().to_string(),
-        "f.upvalue 'get': cannot save a native function 'unregistered'"
+        "f.upvalue 'get': cannot save a host function 'unregistered'"
     );
 
     let mut first = vm();

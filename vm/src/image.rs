@@ -22,7 +22,7 @@
 
 mod describe;
 mod frames;
-mod path;
+pub mod path;
 mod rebuild;
 pub mod sizes;
 
@@ -306,7 +306,7 @@ pub enum ImageError {
     Unsaveable {
         /// Where it is: `_G.handlers[3].upvalue 'file'`.
         path: String,
-        /// What it is: `a userdata`, `a native function 'fetch'`.
+        /// What it is: `a userdata`, `a host function 'fetch'`.
         what: String,
     },
     /// The image needs a native function that neither the library nor the host has.

@@ -1,7 +1,8 @@
-//! The way from a root to something an image cannot hold, as text: `_G.handlers[3].upvalue 'file'`.
+//! The way from something saved to something that cannot be, as text: `_G.handlers[3].upvalue 'file'`.
 
 use crate::heap::proto::Proto;
 use crate::heap::value::Value;
+use crate::library;
 
 /// Strings longer than this are cut in a path.
 const KEY_BYTES_MAX: usize = 40;
@@ -40,7 +41,10 @@ pub fn push_upvalue(path: &mut String, proto: Proto<'_>, index: usize) {
 pub fn described(value: Value<'_>) -> String {
     match value {
         Value::Nil => "nil".into(),
-        Value::Native(native) => format!("a native function '{}'", native.name()),
+        Value::Native(native) if library::find(native.name()).is_some() => {
+            format!("a native function '{}'", native.name())
+        }
+        Value::Native(native) => format!("a host function '{}'", native.name()),
         Value::Coroutine(_) => "a coroutine".into(),
         Value::Integer(_) => "an integer".into(),
         Value::Userdata(_) | Value::LightUserdata(_) => "a userdata".into(),
