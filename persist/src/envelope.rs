@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn what_was_deflated_before_makes_no_difference() {
         let payloads: Vec<Vec<u8>> =
-            (1..20u32).map(|n| (0..n * 700).map(|byte| (byte * n % 97 ^ byte / 50) as u8).collect()).collect();
+            (1..20u32).map(|n| (0..n * 700).map(|byte| ((byte * n % 97) ^ (byte / 50)) as u8).collect()).collect();
         for payload in payloads.iter().chain(payloads.iter().rev()) {
             let expected = compress_to_vec(payload, COMPRESSION_LEVEL as u8);
             assert_eq!(deflate(payload, payload.len() + 100), Some(expected.clone()));

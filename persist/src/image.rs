@@ -12,6 +12,7 @@
 //! `fixtures/images` have to load, and to go on as they did, for ever; they are never written again.
 
 mod read;
+mod value;
 mod wire;
 mod write;
 

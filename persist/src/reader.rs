@@ -28,6 +28,19 @@ impl<'a> Reader<'a> {
         Ok(self.0.take()?)
     }
 
+    pub(crate) fn byte(&mut self) -> Result<u8> {
+        Ok(self.0.byte()?)
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64> {
+        Ok(self.0.varint()?)
+    }
+
+    pub(crate) fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let bytes = self.0.take_bytes(N)?;
+        bytes.try_into().map_err(|_| self.corrupt(CorruptKind::Truncated))
+    }
+
     /// Checks that `count` parts of at least `bytes_each` bytes can follow.
     pub(crate) fn check_count(&self, count: u32, bytes_each: usize) -> Result<usize> {
         Ok(self.0.check_count(count, bytes_each)?)

@@ -10,11 +10,11 @@ use cu_vm::image::{
     RootsImage, RunImage, TableImage, UpvalueImage, UserdataImage,
 };
 
+use super::value;
 use super::wire::{self, Counts};
 use crate::error::{CorruptKind, Error, Result};
 use crate::limits::Limits;
 use crate::reader::Reader;
-use crate::wire::Value;
 
 /// The description, and the host's attachment.
 pub(super) fn content<'a>(payload: &'a [u8], limits: &Limits) -> Result<(Image<'a>, &'a [u8])> {
@@ -75,30 +75,6 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn datum(&mut self) -> Result<Datum> {
-        let value = self.reader.take()?;
-        self.datum_of(value)
-    }
-
-    fn datum_of(&self, value: Value) -> Result<Datum> {
-        Ok(match value {
-            Value::Nil => Datum::Nil,
-            Value::False => Datum::Boolean(false),
-            Value::True => Datum::Boolean(true),
-            Value::Integer(integer) => Datum::Integer(integer),
-            Value::Float(float) if float.is_nan() => Datum::Float(f64::NAN),
-            Value::Float(float) => Datum::Float(float),
-            Value::LightUserdata(number) => Datum::LightUserdata(number),
-            Value::String(number) => Datum::String(number),
-            Value::Table(number) => Datum::Table(number),
-            Value::Closure(number) => Datum::Closure(number),
-            Value::Native(number) => Datum::Native(number),
-            Value::Userdata(number) => Datum::Userdata(number),
-            Value::Coroutine(number) => Datum::Coroutine(number),
-            Value::Permanent(_) => return Err(self.reader.corrupt(CorruptKind::Kind)),
-        })
-    }
-
     /// Reads `count` values and says where they begin.
     fn values(&mut self, count: u32) -> Result<u32> {
         let first = self.image.values.len();
@@ -108,7 +84,7 @@ impl<'a> Decoder<'a> {
         }
         self.image.values.reserve(count);
         for _ in 0..count {
-            let datum = self.datum()?;
+            let datum = value::take(&mut self.reader)?;
             self.image.values.push(datum);
         }
         Ok(first as u32)
@@ -116,7 +92,7 @@ impl<'a> Decoder<'a> {
 
     fn list(&mut self, count: u32) -> Result<Vec<Datum>> {
         let count = self.reader.check_count(count, 1)?;
-        (0..count).map(|_| self.datum()).collect()
+        (0..count).map(|_| value::take(&mut self.reader)).collect()
     }
 
     fn numbers(&mut self, count: u32) -> Result<Vec<u32>> {
@@ -219,8 +195,8 @@ impl<'a> Decoder<'a> {
 
     fn closures(&mut self) -> Result<()> {
         for _ in 0..self.counts.upvalues {
-            let wire::Upvalue { serial, value } = self.reader.take()?;
-            let value = value.map(|value| self.datum_of(value)).transpose()?;
+            let wire::UpvalueHead { serial, is_closed } = self.reader.take()?;
+            let value = if is_closed { Some(value::take(&mut self.reader)?) } else { None };
             self.image.upvalues.push(UpvalueImage { serial, value });
         }
         for _ in 0..self.counts.closures {

@@ -8,7 +8,7 @@
 //!   functions     each as in binary chunks (`cu_vm::bytecode::wire`) without constants, with the words of its caches,
 //!                 then the number of its constants and the constants; inner functions before the one that holds them
 //!   tables        each: TableHead; serial number, metatable, border if its flags say so; items, keys and values in turn
-//!   upvalues      each: Upvalue
+//!   upvalues      each: UpvalueHead, value
 //!   closures      each: serial number, function number, one upvalue number for each upvalue of the function
 //!   natives       each: NativeHead, values
 //!   userdata      each: UserdataHead, length and bytes of the host's value, user values
@@ -55,10 +55,10 @@ pub(super) struct TableHead {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Upvalue {
+pub(super) struct UpvalueHead {
     pub serial: u32,
-    /// `None` if it is open.
-    pub value: Option<crate::wire::Value>,
+    /// Whether its value follows.
+    pub is_closed: bool,
 }
 
 /// The serial number of a string.

@@ -5,10 +5,11 @@ use cu_vm::bytecode::encoding::{StringTable, write_function};
 use cu_vm::bytecode::wire::Bytes;
 use cu_vm::image::{CoroutineImage, Datum, Image, TableImage};
 
+use super::value;
 use super::wire::{self, Counts};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::wire::{Value, Writer};
+use crate::wire::Writer;
 
 pub(super) fn payload(image: &Image<'_>, attachment: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let mut encoder = Encoder { image, texts: StringTable::default(), out: Writer::default(), limits };
@@ -27,35 +28,18 @@ struct Encoder<'i, 'a> {
     limits: &'i Limits,
 }
 
-fn value(datum: Datum) -> Value {
-    match datum {
-        Datum::Nil => Value::Nil,
-        Datum::Boolean(false) => Value::False,
-        Datum::Boolean(true) => Value::True,
-        Datum::Integer(integer) => Value::Integer(integer),
-        Datum::Float(float) => Value::Float(float),
-        Datum::LightUserdata(number) => Value::LightUserdata(number),
-        Datum::String(number) => Value::String(number),
-        Datum::Table(number) => Value::Table(number),
-        Datum::Closure(number) => Value::Closure(number),
-        Datum::Native(number) => Value::Native(number),
-        Datum::Userdata(number) => Value::Userdata(number),
-        Datum::Coroutine(number) => Value::Coroutine(number),
-    }
-}
-
 impl Encoder<'_, '_> {
     /// The `count` values from `first` on.
     fn values(&mut self, first: u32, count: u32) {
         let first = first as usize;
         for datum in &self.image.values[first..first + count as usize] {
-            self.out.put(&value(*datum));
+            value::put(&mut self.out, *datum);
         }
     }
 
     fn list(&mut self, data: &[Datum]) {
         for datum in data {
-            self.out.put(&value(*datum));
+            value::put(&mut self.out, *datum);
         }
     }
 
@@ -84,7 +68,8 @@ impl Encoder<'_, '_> {
             self.check_size()?;
         }
         for upvalue in &image.upvalues {
-            self.out.put(&wire::Upvalue { serial: upvalue.serial, value: upvalue.value.map(value) });
+            self.out.put(&wire::UpvalueHead { serial: upvalue.serial, is_closed: upvalue.value.is_some() });
+            upvalue.value.into_iter().for_each(|datum| value::put(&mut self.out, datum));
         }
         for closure in &image.closures {
             self.out.put(&closure.serial);

@@ -33,15 +33,17 @@ pub(super) fn describe<'gc>(
     codec: &dyn UserdataCodec,
     run: RunImage,
 ) -> Result<Image<'gc>, ImageError> {
+    // What a heap full of small tables has; room that is not used costs nothing.
+    let used = context.accounting().used();
     let mut walk = Walk {
         codec,
         interned: &context.root().interned,
         numbers: Numbers::default(),
-        found: Vec::new(),
+        found: Vec::with_capacity(used / 256),
         done: 0,
         protos: Vec::new(),
         host_natives: host_natives(context),
-        image: Image { run, ..Image::default() },
+        image: Image { run, values: Vec::with_capacity(used / 32), ..Image::default() },
         counts: [0; KINDS],
     };
     walk.roots(context)?;

@@ -85,6 +85,20 @@ impl Writer {
         part.serialize(&mut serializer).expect("parts have known lengths and the sink takes everything");
     }
 
+    pub fn push(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    /// A number in groups of seven bits, the lowest first, as postcard writes it.
+    pub fn varint(&mut self, number: u64) {
+        let mut number = number;
+        while number >= 0x80 {
+            self.bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.bytes.push(number as u8);
+    }
+
     pub fn append(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -182,6 +196,29 @@ impl<'a> Reader<'a> {
         })?;
         self.offset = self.bytes.len() - rest.len();
         Ok(part)
+    }
+
+    pub fn byte(&mut self) -> Result<u8, WireError> {
+        let byte = *self.bytes.get(self.offset).ok_or_else(|| self.fail(Fault::Truncated))?;
+        self.offset += 1;
+        Ok(byte)
+    }
+
+    /// What [`Writer::varint`] wrote.
+    pub fn varint(&mut self) -> Result<u64, WireError> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            number |= bits << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(self.fail(Fault::Malformed))
     }
 
     /// The next `length` bytes.
