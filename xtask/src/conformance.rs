@@ -1,4 +1,4 @@
-//! The official test suite of Lua 5.4, file by file: natively with the program `cu`, or in a page ([`page`]).
+//! The official test suite of Lua 5.4, file by file: natively with the program `cu`, or in a page.
 //!
 //! Every file runs as it stands, by itself and in a process of its own, in a copy of the suite's folder, because some write files; so
 //! does `all.lua`, which runs them one after another in one state. Tests that need the internal hooks of PUC Lua's own debug build (the
@@ -6,6 +6,8 @@
 //!
 //! - `main.lua` has `-l` load a module that is a library in C. None can be loaded here, so there is one in Lua with the same content.
 //! - `big.lua` yields, so it runs in a coroutine, as `all.lua` has it.
+//!
+//! What a page leaves out is in `web/test/browser/conformance.mjs`, which runs the files there.
 
 mod program;
 mod suite;
@@ -15,7 +17,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::error::{Error, Result, at};
-use crate::process;
+use crate::{browser, package, process};
 use program::{Cost, End, Outcome};
 
 /// What the command line says.
@@ -23,6 +25,8 @@ use program::{Cost, End, Outcome};
 pub struct Options {
     /// Files to run; all if empty.
     pub files: Vec<String>,
+    /// Whether they run in a page.
+    pub browser: bool,
     /// Whether `heavy.lua` runs too, which takes many minutes and all the memory it gets.
     pub heavy: bool,
     /// A program to compare time and memory with.
@@ -49,16 +53,27 @@ struct Comparison {
 pub fn run(root: &Path, options: &Options) -> Result<()> {
     let suite = suite::folder(root)?;
     let files = chosen(&suite, options)?;
+    if options.browser { in_page(root, &suite, &files) } else { natively(root, options, &suite, &files) }
+}
+
+fn in_page(root: &Path, suite: &Path, files: &[String]) -> Result<()> {
+    package::build(root)?;
+    let mut script = process::node(&root.join("web"));
+    script.arg("test/browser/conformance.mjs").env("CU_SUITE", suite).env("CU_FILES", files.join(" "));
+    browser::run(root, &mut script)
+}
+
+fn natively(root: &Path, options: &Options, suite: &Path, files: &[String]) -> Result<()> {
     process::run(process::cargo(root).args(["build", "--release", "-p", "cu-cli"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     let cu = target.join("release").join(format!("cu{}", std::env::consts::EXE_SUFFIX));
     let work = suite::cache(root).join("work");
     let mut failed = 0;
     let mut comparisons = Vec::new();
-    for file in &files {
-        let ours = run_file(&cu, &suite, &work, file)?;
+    for file in files {
+        let ours = run_file(&cu, suite, &work, file)?;
         let problem = problem(file, &ours);
-        let comparison = options.against.as_ref().map(|program| run_file(program, &suite, &work, file)).transpose()?;
+        let comparison = options.against.as_ref().map(|program| run_file(program, suite, &work, file)).transpose()?;
         let figures = match (comparison, &problem) {
             (Some(theirs), None) if problem_free(&theirs) => {
                 let comparison = Comparison { ours: ours.cost, theirs: theirs.cost };

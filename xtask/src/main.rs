@@ -31,6 +31,7 @@ cargo xtask COMMAND
   serve [--port N]                 build, then serve the playground on 127.0.0.1 (default port 8080; 0 takes a free one)
   test [native | web | browsers]   build what the suite needs and run it; without a name, all three
   conformance [FILE...]            run the official test suite of Lua 5.4, or some of its files, with the program cu
+    --browser                      in a page in Chromium instead
     --against PROGRAM              compare time and memory with another Lua, such as lua5.4
     --heavy                        run heavy.lua too: many minutes, and all the memory there is
   bench vm                         compare speed with wasmoon under Node
@@ -97,6 +98,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             Long("port") => given.port = Some(arguments.value()?.parse()?),
             Long("programs") => given.programs = Some(arguments.value()?.parse()?),
             Long("seed") => given.seed = Some(arguments.value()?.parse()?),
+            Long("browser") => given.browser = true,
             Long("heavy") => given.heavy = true,
             Long("against") => given.against = Some(arguments.value()?.into()),
             Value(word) => words.push(word.string()?),
@@ -112,6 +114,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["test", name] => Command::Test(vec![Suite::from_name(name)?]),
         ["conformance", files @ ..] => Command::Conformance(conformance::Options {
             files: files.iter().map(|file| (*file).to_owned()).collect(),
+            browser: std::mem::take(&mut given.browser),
             heavy: std::mem::take(&mut given.heavy),
             against: given.against.take(),
         }),
@@ -136,6 +139,7 @@ struct Given {
     port: Option<u16>,
     programs: Option<u64>,
     seed: Option<u64>,
+    browser: bool,
     heavy: bool,
     against: Option<PathBuf>,
 }
@@ -146,7 +150,10 @@ impl Given {
         let left = [
             (self.port.is_some(), "--port belongs to serve"),
             (self.programs.is_some() || self.seed.is_some(), "--programs and --seed belong to differential"),
-            (self.heavy || self.against.is_some(), "--heavy and --against belong to conformance"),
+            (
+                self.browser || self.heavy || self.against.is_some(),
+                "--browser, --heavy and --against belong to conformance",
+            ),
         ];
         match left.iter().find(|(given, _)| *given) {
             Some((_, message)) => Err(Error::Usage((*message).into())),

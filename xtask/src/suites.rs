@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::setup::{self, WASM_TARGET};
-use crate::{browser, package, process, reference, server};
+use crate::{browser, package, process, reference};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
@@ -78,16 +78,7 @@ fn node_tests(root: &Path, script: &str) -> Result<()> {
     process::run(npm.args(["run", "--silent", script]))
 }
 
-/// The tests find the playground at CU_ADDRESS, on the server that `serve` uses, and the browser at CU_CHROMIUM.
 fn browser_tests(root: &Path) -> Result<()> {
-    let chromium = browser::chromium()?;
-    let listener = server::bind(0)?;
-    let address = server::address(&listener)?;
-    let folder = package::playground(root);
-    // Ends with this process.
-    std::thread::spawn(move || server::serve(&listener, &folder));
     let mut npm = process::npm(&root.join("web"));
-    npm.args(["run", "--silent", "test:browsers"]);
-    npm.env("CU_CHROMIUM", chromium).env("CU_ADDRESS", address);
-    process::run(&mut npm)
+    browser::run(root, npm.args(["run", "--silent", "test:browsers"]))
 }
