@@ -1,5 +1,5 @@
-//! What Lua code gets from the page: a buffer for its output, the console for its warnings and standard errors, the time, and
-//! files in memory if the page asked for them. Without files there are no `io` and no functions that need it.
+//! What Lua code gets from the page: a buffer for its output, the console for its warnings and standard errors, the time, and,
+//! if the page gives them, variables of an environment and files in memory. Without files there are no `io` and no functions that need it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,8 +17,12 @@ pub struct PageHost {
     /// Milliseconds since 1970 at which the clock stands still.
     now: Option<f64>,
     stopwatch: Stopwatch,
+    environment: Environment,
     files: Option<MemoryFiles>,
 }
+
+/// Variables with their values.
+pub type Environment = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Counts milliseconds from its start: `performance.now` where there is one, otherwise the wall clock.
 struct Stopwatch {
@@ -28,8 +32,8 @@ struct Stopwatch {
 
 impl PageHost {
     /// `files` write to the same output.
-    pub fn new(output: Output, now: Option<f64>, files: Option<MemoryFiles>) -> PageHost {
-        PageHost { output, now, stopwatch: Stopwatch::start(), files }
+    pub fn new(output: Output, now: Option<f64>, environment: Environment, files: Option<MemoryFiles>) -> PageHost {
+        PageHost { output, now, stopwatch: Stopwatch::start(), environment, files }
     }
 }
 
@@ -60,6 +64,10 @@ impl cu_vm::Host for PageHost {
             Some(_) => 0.0,
             None => self.stopwatch.elapsed() / 1000.0,
         })
+    }
+
+    fn environment(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        self.environment.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.clone())
     }
 
     fn files(&mut self) -> Option<&mut dyn Files> {

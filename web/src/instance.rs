@@ -60,7 +60,8 @@ struct FunctionName {
 #[wasm_bindgen]
 impl Instance {
     /// Makes a state with the standard library. `options` is a map: `heapLimit` (bytes), `seed`, `now` (milliseconds since
-    /// 1970 at which the clock stands), `files` (paths with contents) and `filesLimit` (bytes that they may take).
+    /// 1970 at which the clock stands), `files` (paths with contents) `filesLimit` (bytes that they may take),
+    /// `environment` (variables with values).
     #[wasm_bindgen(constructor)]
     pub fn new(options: &[u8]) -> Result<Instance> {
         Self::open(options, |options, heap_limit| {
@@ -314,7 +315,9 @@ impl Instance {
         let heap_limit = options.size("heapLimit")?.unwrap_or(cu_vm::DEFAULT_HEAP_LIMIT);
         let output = Output::default();
         let files = files(&options)?.map(|files| files.with_output(output.clone()));
-        let host = Box::new(PageHost::new(output.clone(), options.number("now")?, files.clone()));
+        let environment = options.strings("environment")?.unwrap_or_default();
+        let environment = environment.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        let host = Box::new(PageHost::new(output.clone(), options.number("now")?, environment, files.clone()));
         let seed = options.integer("seed")?.unwrap_or(0) as u64;
         let (vm, run) = make(cu_vm::Options { seed, host, ..cu_vm::Options::default() }, heap_limit)?;
         Ok(Instance { vm, functions: Functions::new(), output, files, run })
@@ -396,7 +399,7 @@ impl Instance {
 
 /// The files that options ask for.
 fn files(options: &Options) -> Result<Option<MemoryFiles>> {
-    let Some(contents) = options.contents("files")? else {
+    let Some(contents) = options.strings("files")? else {
         return Ok(None);
     };
     let files = options.size("filesLimit")?.map_or_else(MemoryFiles::new, MemoryFiles::with_limit);

@@ -4,12 +4,12 @@ use cu_storage::Document;
 
 use crate::error::{Error, Result};
 
-/// A path and the contents of the file there.
+/// A name and what belongs to it.
 #[cfg(feature = "vm")]
 pub type Entry<'a> = (&'a [u8], &'a [u8]);
 
 #[cfg(feature = "vm")]
-const NOT_CONTENTS: &str = "must map paths to text or bytes";
+const NOT_STRINGS: &str = "must map names to text or bytes";
 
 /// A decoded options map.
 pub struct Options(Document);
@@ -48,16 +48,16 @@ impl Options {
         }
     }
 
-    /// Paths with contents; `None` without the option.
-    pub fn contents(&self, name: &str) -> Result<Option<Vec<Entry<'_>>>> {
+    /// A map of strings, such as paths with contents; `None` without the option.
+    pub fn strings(&self, name: &str) -> Result<Option<Vec<Entry<'_>>>> {
         let entries = match self.0.get(name) {
             None | Some(Document::Nil) => return Ok(None),
             Some(Document::Map(entries)) => entries,
-            Some(_) => return Err(Error::invalid(name, NOT_CONTENTS)),
+            Some(_) => return Err(Error::invalid(name, NOT_STRINGS)),
         };
         let texts = entries.iter().map(|entry| match entry {
             (Document::String(path), Document::String(contents)) => Ok((path.as_slice(), contents.as_slice())),
-            _ => Err(Error::invalid(name, NOT_CONTENTS)),
+            _ => Err(Error::invalid(name, NOT_STRINGS)),
         });
         texts.collect::<Result<Vec<_>>>().map(Some)
     }

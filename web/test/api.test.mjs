@@ -269,6 +269,11 @@ opened('files in memory go in, are used by Lua code and come out', async (cu) =>
   assert.equal(printed.output, 'ab\nc');
 }, { files: FILES });
 
+opened('an environment has variables and paths of modules', async (cu) => {
+  const { values } = await cu.run(`return os.getenv('NAME'), os.getenv('OTHER'), require('module')`);
+  assert.deepEqual(values, ['é', null, 7, 'lib/module.lua']);
+}, { environment: { NAME: 'é', LUA_PATH: 'lib/?.lua' }, files: { 'lib/module.lua': 'return 7' } });
+
 opened('files have a limit', async (cu) => {
   const program = `local file = io.open('big', 'w') file:setvbuf('no') return file:write(('x'):rep(2000))`;
   const [, reason] = (await cu.run(program)).values;

@@ -45,6 +45,8 @@ export interface CuOptions {
   files?: Contents;
   /** Bytes that names and contents of all files may take. Default 64 MiB. */
   filesLimit?: number;
+  /** What `os.getenv` knows, and where `require` finds its paths (`LUA_PATH`). Default: nothing. */
+  environment?: Readonly<Record<string, string>>;
   /** The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: `cu.wasm` beside the package's code. */
   wasm?: WasmSource | PromiseLike<WasmSource>;
   /** The storage engine's wasm, likewise. Default: `cu-storage.wasm` beside the package's code. */
@@ -448,8 +450,8 @@ async function openDatabase(
 }
 
 function instanceOptions(options: CuOptions): Record<string, unknown> {
-  const { heapLimit = HEAP_LIMIT, now, seed = randomSeed(), files, filesLimit } = options;
-  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit };
+  const { heapLimit = HEAP_LIMIT, now, seed = randomSeed(), files, filesLimit, environment } = options;
+  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment };
 }
 
 function randomSeed(): bigint {

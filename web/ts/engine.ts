@@ -25,6 +25,7 @@ export interface InstanceConstructor {
    * - `now`: a number, milliseconds since 1970; when given, the clock stands still there, otherwise it is the host's
    * - `files`: a map from paths to strings; when given, Lua code has these files, and the functions that need files
    * - `filesLimit`: integer, bytes that names and contents of all files may take
+   * - `environment`: a map from names of variables to strings
    */
   new (options: Uint8Array): Instance;
   /**
