@@ -16,6 +16,9 @@ pub enum Error {
     OptionValue { option: &'static str, problem: String },
     #[error("cannot {action} {}: {reason}", path.display())]
     File { action: &'static str, path: PathBuf, reason: String },
+    /// `cu db` could not do it, or was called wrongly.
+    #[error("{0}")]
+    Command(String),
     #[error("cannot open database '{}': {source}", path.display())]
     Database { path: PathBuf, source: cu_storage::Error },
     #[error("image: {0}")]

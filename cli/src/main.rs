@@ -7,6 +7,7 @@
 
 mod arguments;
 mod database;
+mod database_command;
 mod error;
 mod files;
 mod host;
@@ -30,9 +31,10 @@ static ALLOCATOR: cu_allocator::SizeClassAllocator = cu_allocator::SizeClassAllo
 fn main() -> ExitCode {
     let output = Output::new();
     let command_line: Vec<OsString> = std::env::args_os().collect();
-    let result = match image::Command::parse(&command_line) {
-        Some(command) => command.and_then(|command| command.run(&output)),
-        None => Arguments::parse(command_line.into_iter()).and_then(|arguments| run(&arguments, &output)),
+    let result = match (command_line.get(1), image::Command::parse(&command_line)) {
+        (Some(word), _) if word == "db" => database_command::run(&command_line[2..], &output),
+        (_, Some(command)) => command.and_then(|command| command.run(&output)),
+        (_, None) => Arguments::parse(command_line.into_iter()).and_then(|arguments| run(&arguments, &output)),
     };
     let result = match result {
         Ok(()) => output.flush(),
