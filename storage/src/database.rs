@@ -19,7 +19,7 @@ use crate::index::{IndexDefinition, IndexState};
 use crate::key::{decode_key, encode_key};
 use crate::operation::{Operation, Outcome};
 use crate::prepared::Prepared;
-use crate::query::{self, Query, QueryResult, Row};
+use crate::query::{self, Plan, Query, QueryResult, Row};
 use crate::repair::{self, RepairReport};
 use crate::transaction::Transaction;
 
@@ -264,6 +264,16 @@ impl Database {
                     results.borrow_mut().put(query, view.generation, state, &result);
                 }
                 Ok(result)
+            })
+            .await
+    }
+
+    /// How a query would be answered, without looking at documents.
+    pub async fn explain(&self, query: &Query) -> Result<Plan> {
+        self.engine
+            .read(async |view| {
+                let state = view.catalog.find(&query.collection).map(|state| &**state);
+                query::explain(&self.engine, view.generation, state, query).await
             })
             .await
     }

@@ -635,7 +635,7 @@ fn prefix_of(run: &[u8], fields: usize) -> &[u8] {
 }
 
 /// The plan in words.
-fn describe(state: &CollectionState, choice: &Choice, query: &Query) -> Plan {
+pub(crate) fn describe(state: &CollectionState, choice: &Choice, query: &Query) -> Plan {
     let mut used = Vec::new();
     note_indexes(&choice.access, &mut used);
     let names = |position: &usize| state.indexes[*position].definition.name.clone();

@@ -25,7 +25,16 @@ impl FileBackend {
     /// Opens the file, or creates it.
     pub fn open(path: impl AsRef<Path>) -> Result<FileBackend> {
         // redb's own cache would hold the same pages as the engine's.
-        let database = redb::Builder::new().set_cache_size(1 << 20).create(path).map_err(failure)?;
+        FileBackend::prepare(redb::Builder::new().set_cache_size(1 << 20).create(path).map_err(failure)?)
+    }
+
+    /// Opens a store over redb's own interface to a disk, for instance a simulated one.
+    pub fn over(disk: impl redb::StorageBackend) -> Result<FileBackend> {
+        let builder = redb::Builder::new().set_cache_size(1 << 20).create_with_backend(disk);
+        FileBackend::prepare(builder.map_err(failure)?)
+    }
+
+    fn prepare(database: redb::Database) -> Result<FileBackend> {
         let write = database.begin_write().map_err(failure)?;
         write.open_table(COUNTERS).map_err(failure)?;
         write.open_table(ROOT).map_err(failure)?;

@@ -216,9 +216,9 @@ impl IndexDefinition {
         Document::map(entries)
     }
 
-    /// Reads what [`IndexDefinition::to_document`] gives. Without a name the fields make one; `field` may stand for one
-    /// field.
-    pub(crate) fn from_document(document: &Document) -> Result<IndexDefinition> {
+    /// Reads a definition from a map `{name, fields, kind, unique, multi, sparse}`. Without a name the fields make one; `field`
+    /// may stand for one field; the kind is `btree` unless it says otherwise.
+    pub fn from_document(document: &Document) -> Result<IndexDefinition> {
         let text = |name: &str, value: &Document| {
             value.as_text().map(str::to_owned).ok_or_else(|| Error::invalid(name, "must be a string of text"))
         };

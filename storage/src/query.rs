@@ -12,7 +12,7 @@ use crate::cursor::Direction;
 use crate::document::{Document, Encoded};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::execute::Execution;
+use crate::execute::{Execution, describe};
 use crate::filter::Filter;
 use crate::plan::{Choice, Planner};
 
@@ -162,6 +162,20 @@ impl Query {
 /// Plans a query.
 pub(crate) async fn plan(engine: &Engine, generation: u64, state: &CollectionState, query: &Query) -> Result<Choice> {
     Planner { engine, generation, state, query }.choose().await
+}
+
+/// How a query would be answered. Pages are read for it, documents are not.
+pub(crate) async fn explain(
+    engine: &Engine,
+    generation: u64,
+    state: Option<&CollectionState>,
+    query: &Query,
+) -> Result<Plan> {
+    query.check()?;
+    match state {
+        Some(state) => Ok(describe(state, &plan(engine, generation, state, query).await?, query)),
+        None => Ok(Plan { access: "none", ..Plan::default() }),
+    }
 }
 
 /// Checks, plans and runs a query.

@@ -482,6 +482,8 @@ fn the_cheapest_way_is_taken() {
         assert_eq!((plan.access, plan.index.as_deref().unwrap_or("")), (access, index), "{context}");
         assert_eq!(plan.sorted, sorted, "{context}");
         assert!(plan.entries_examined <= entries && plan.rows_examined <= documents, "{context}");
+        let explained = block_on(database.explain(&query)).unwrap();
+        assert_eq!((explained.access, &explained.index, explained.rows_examined), (plan.access, &plan.index, 0));
         let scanned = Query { using: Using::Scan, ..query };
         let scanned = block_on(database.query(&scanned)).unwrap();
         assert_rows(&rows_of(&result), &rows_of(&scanned), "the same rows");
