@@ -5,11 +5,11 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::setup::{self, WASM_TARGET};
-use crate::{browser, package, process, reference};
+use crate::{browser, conformance, package, process, reference};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
-    /// Formatting, lints and tests of the Rust workspace.
+    /// Formatting, lints and tests of the Rust workspace, and the official test suite of Lua.
     Native,
     /// The TypeScript API and all Lua fixtures, through the built package under Node.
     Web,
@@ -70,7 +70,8 @@ fn native(root: &Path) -> Result<()> {
     let mut wasm_lints = process::cargo(root);
     wasm_lints.args(["clippy", "-p", "cu-web", "--target", WASM_TARGET]);
     process::run(wasm_lints.args(DENY_WARNINGS))?;
-    process::run(process::cargo(root).args(["test", "--workspace"]).env("LUA", reference::interpreter()?))
+    process::run(process::cargo(root).args(["test", "--workspace"]).env("LUA", reference::interpreter()?))?;
+    conformance::test(root)
 }
 
 fn node_tests(root: &Path, script: &str) -> Result<()> {
