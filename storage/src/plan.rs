@@ -5,8 +5,8 @@
 //! and the cheapest one is taken. A way also has an order; one that has the order the query asks for needs no sorting and
 //! stops at the limit, which is part of its price.
 //!
-//! Prices are in units of passing one document in the scan of a tree. They were measured natively with documents of 270
-//! bytes, all pages in memory; the figures are in `docs/ARCHITECTURE.md`.
+//! Prices are in units of passing one document in the scan of a tree; `docs/ARCHITECTURE.md` has the measurement they were
+//! chosen by.
 
 use std::ops::Bound;
 

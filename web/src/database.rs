@@ -7,9 +7,11 @@
 use std::rc::Rc;
 
 use cu_storage::{
-    Backend, BatchOptions, Direction, Document, IndexDefinition, IndexKind, MemoryBackend, Operation, Outcome, Query,
+    Backend, BatchOptions, Direction, Document, IndexDefinition, MemoryBackend, Operation, Outcome, Query, QueryResult,
     encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
+use js_sys::{Array, Function, Reflect, RegExp};
+use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::Result;
@@ -37,46 +39,60 @@ impl Database {
         let shared = options.choice("storage", &["indexeddb", "memory"])? == "indexeddb";
         let backend: Rc<dyn Backend> =
             if shared { Rc::new(IndexedDb::open(&name, durability).await?) } else { Rc::new(MemoryBackend::new()) };
-        let database = cu_storage::Database::open_shared(backend, cu_storage::Options::default()).await?;
+        let options = cu_storage::Options { matcher: Rc::new(matches), ..cu_storage::Options::default() };
+        let database = cu_storage::Database::open_shared(backend, options).await?;
         Ok(Database { database, shared })
     }
 
-    /// Runs operations as one atomic transaction. Resolves to an array of results when it is durable.
-    pub async fn batch(&self, operations: Vec<u8>) -> Result<Vec<u8>> {
+    /// Runs operations as one atomic transaction, or each for itself. Resolves to an array of results when it is durable.
+    pub async fn batch(&self, operations: Vec<u8>, atomic: bool) -> Result<Vec<u8>> {
         let operations = read_batch(&operations)?;
         if operations.iter().all(only_reads) {
             self.refresh().await?;
         }
-        let mut outcomes = self.database.batch(&operations, &BatchOptions::default()).await?;
+        let mut outcomes =
+            self.database.batch(&operations, &BatchOptions { atomic, ..BatchOptions::default() }).await?;
         for (operation, outcome) in operations.iter().zip(&mut outcomes) {
-            if let Operation::Update { .. } = operation {
+            if let (Operation::Update { .. }, Outcome::Value(_)) = (operation, &outcome) {
                 *outcome = Outcome::Done;
             }
         }
         Ok(encode_outcomes(&outcomes, &operations)?)
     }
 
-    /// Runs a query. Resolves to a map `{rows, plan}`; with `explain` no row is looked at.
+    /// Runs a query. Resolves to a map `{rows, cursor, plan}`; with `explain` no row is looked at.
     pub async fn query(&self, query: Vec<u8>) -> Result<Vec<u8>> {
         let query = read_query(&query)?;
         self.refresh().await?;
-        Ok(encode_query_result(&self.database.query(&query).await?, true)?)
+        let result = if query.explain {
+            QueryResult { plan: self.database.explain(&query).await?, ..QueryResult::default() }
+        } else {
+            self.database.query(&query).await?
+        };
+        Ok(encode_query_result(&result, true)?)
     }
 
-    /// Defines an index, in place of one on the same field.
+    /// Builds an index, in place of one of the same name. `definition` is a map `{name, fields, kind, unique, multi, sparse}`.
     #[wasm_bindgen(js_name = createIndex)]
-    pub async fn create_index(&self, table: String, field: String, kind: String) -> Result<()> {
-        let definition = IndexDefinition::new(&[&field], IndexKind::from_name(&kind)?);
+    pub async fn create_index(&self, table: String, definition: Vec<u8>) -> Result<()> {
+        let definition = IndexDefinition::from_document(&Document::decode(&definition)?)?;
         self.refresh().await?;
         self.database.create_index(&table, &definition).await?;
         Ok(())
     }
 
-    /// Forgets an index. Resolves to whether there was one.
+    /// Removes an index. Resolves to whether there was one.
     #[wasm_bindgen(js_name = dropIndex)]
-    pub async fn drop_index(&self, table: String, field: String) -> Result<bool> {
+    pub async fn drop_index(&self, table: String, name: String) -> Result<bool> {
         self.refresh().await?;
-        Ok(self.database.drop_index(&table, &field).await?)
+        Ok(self.database.drop_index(&table, &name).await?)
+    }
+
+    /// Gives a table a schema; nil takes it away.
+    #[wasm_bindgen(js_name = setSchema)]
+    pub async fn set_schema(&self, table: String, schema: Vec<u8>) -> Result<()> {
+        self.refresh().await?;
+        Ok(self.database.set_schema(&table, &Document::decode(&schema)?).await?)
     }
 
     /// An array of maps `{name, count}`, ordered by name.
@@ -143,9 +159,18 @@ fn read_query(bytes: &[u8]) -> Result<Query> {
             }
         }
     }
-    if query.explain {
-        query.offset = 0;
-        query.limit = Some(0);
-    }
     Ok(query)
+}
+
+/// Whether a text matches a pattern of a schema, by the page's own regular expressions.
+fn matches(pattern: &str, text: &str) -> std::result::Result<bool, String> {
+    // A pattern that is none throws, which `RegExp::new` has no way to tell.
+    let regular_expression = || {
+        let constructor = Reflect::get(&js_sys::global(), &"RegExp".into())?.unchecked_into::<Function>();
+        Reflect::construct(&constructor, &Array::of2(&pattern.into(), &"u".into()))
+    };
+    match regular_expression() {
+        Ok(found) => Ok(found.unchecked_into::<RegExp>().test(text)),
+        Err(_) => Err(format!("cannot be checked: {pattern} is no pattern")),
+    }
 }

@@ -233,7 +233,8 @@ opened('queries filter, sort, skip and limit, in this order', async (cu) => {
   await check();
   assert.equal(await cu.createIndex('users', 'age', 'btree'), true);
   await check();
-  assert.equal(typeof await cu.getQueryPlan('users', { field: 'age', operator: '=', value: 25 }), 'object');
+  const plan = await cu.getQueryPlan('users', { field: 'age', operator: '=', value: 25, using: 'index' });
+  assert.deepEqual([plan.access, plan.index, plan.fullScan, plan.rowsExamined], ['index', 'age', false, 0]);
   assert.equal(await cu.dropIndex('users', 'age'), true);
   assert.deepEqual((await cu.queryEntries('users', { limit: 1 })).map(({ key }) => key), ['ann']);
   assert.deepEqual(await cu.listTables(), [{ name: 'users', count: 5 }]);
@@ -242,6 +243,48 @@ opened('queries filter, sort, skip and limit, in this order', async (cu) => {
   await fails(cu, cu.queryTable('users', { field: 'age', value: 1 }), 'INVALID_QUERY_OPERATOR');
   await fails(cu, cu.queryTable('users', { operator: '=', value: 1 }), 'INVALID_QUERY_FIELD');
   await fails(cu, cu.queryTable('users', { limit: -1 }), 'INVALID_QUERY_LIMIT');
+});
+
+opened('queries use indexes and give the same rows with and without them', async (cu) => {
+  const people = Array.from({ length: 500 }, (_, n) => ({ type: 'set', table: 'users', key: n, value: { n, age: n * 37 % 100, city: ['Bern', 'Basel'][n % 2], tags: [`t${n % 10}`, n % 3] } }));
+  await cu.batchTableOperations(people);
+  const queries = [
+    { field: 'age', operator: '=', value: 25 },
+    { field: 'age', operator: 'between', value: [10, 12], sort: [{ field: 'age', order: 'desc' }], limit: 7 },
+    { field: 'city', operator: '=', value: 'Bern', where: { field: 'age', operator: '<', value: 5 } },
+    { where: { or: [{ field: 'age', operator: '=', value: 3 }, { not: { field: 'n', operator: '<', value: 495 } }] } },
+    { field: 'tags', operator: 'contains', value: 't7', fields: ['n'] },
+    { field: 'age', operator: '<', value: 50, groupBy: 'city', aggregates: { count: 'count', oldest: { function: 'max', field: 'age' } } },
+  ];
+  const answers = () => Promise.all(queries.map((query) => cu.queryEntries('users', query)));
+  const before = await answers();
+  await cu.createIndex('users', 'age');
+  await cu.createIndex('users', ['city', 'age'], { name: 'both' });
+  await cu.createIndex('users', 'tags', { multi: true });
+  await cu.createIndex('users', 'n', { kind: 'hash', unique: true });
+  assert.deepEqual(await answers(), before);
+  const plans = await Promise.all(queries.map((query) => cu.getQueryPlan('users', query)));
+  assert.deepEqual(plans.map(({ index }) => index), ['age', 'age', 'both', null, 'tags', plans[5].index]);
+  assert.deepEqual(before[5].map(({ key, value }) => [key, value.count]), [['Basel', 125], ['Bern', 125]]);
+  assert.deepEqual((await cu.rangeQuery('users', 'age', 3, 4, { sort: 'n', limit: 2 })).map(({ age }) => age), [3, 4]);
+  const first = await cu.queryPage('users', { sort: 'age', limit: 3 });
+  const second = await cu.queryPage('users', { sort: 'age', limit: 3, after: first.cursor });
+  assert.deepEqual([...first.rows, ...second.rows], await cu.queryEntries('users', { sort: 'age', limit: 6 }));
+  await fails(cu, cu.setValue('users', 1000, { n: 7 }), 'duplicate', StorageError);
+});
+
+opened('a schema is checked on every write', async (cu) => {
+  await cu.setSchema('users', { name: { type: 'string', required: true, min: 1 }, age: { type: 'integer', min: 0, max: 150 }, zip: { pattern: '^[0-9]{4}$' } });
+  await cu.setValue('users', 1, { name: 'Ann', age: 30, zip: '3000' });
+  for (const bad of [{}, { name: '' }, { name: 'x', age: -1 }, { name: 'x', age: 1.5 }, { name: 'x', zip: '30' }, 7]) {
+    await fails(cu, cu.setValue('users', 2, bad), 'schema', StorageError);
+  }
+  const results = await cu.batchTableOperations([{ type: 'set', table: 'users', key: 2, value: {} }, { type: 'set', table: 'users', key: 3, value: { name: 'Bob' } }], { atomic: false });
+  assert.equal(results[0].error.code, 'schema');
+  assert.equal(results[1], true);
+  await cu.setSchema('users', null);
+  await cu.setValue('users', 2, 7);
+  await fails(cu, cu.setSchema('users', { type: 'object' }), 'schema', StorageError);
 });
 
 const FILES = {

@@ -26,6 +26,11 @@ export interface BatchLimits {
 }
 
 export interface BatchOptions {
+  /**
+   * `true` (the default): one failing operation undoes all. `false`: the others stand, and the failing one's result is
+   * `{error: {code, message}}`.
+   */
+  atomic?: boolean;
   /** Looked at before the batch is handed to the database; from then on it commits or fails as a whole. */
   signal?: AbortSignal;
 }

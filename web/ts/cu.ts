@@ -13,7 +13,8 @@ import { EnhancedLuaError, StorageError, engineError, UsageError, type CallCode 
 import { SavedFunctions } from './functions.js';
 import { loadStorage, loadVm, type WasmSource } from './loader.js';
 import { NO_STORAGE } from './no-storage.js';
-import { checkField, encodeQuery, type Entry, type Query, type QueryPlan } from './query.js';
+import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Schema } from './definitions.js';
+import { checkField, conditions, encodeQuery, type Condition, type Entry, type Query, type QueryAnswer, type QueryPlan } from './query.js';
 import { Poison, utf8, Vm, type RunCodes, type RunOptions, type RunResult } from './vm.js';
 
 export interface CuOptions {
@@ -271,7 +272,7 @@ export class Cu {
     this.ready();
     const bytes = encodeBatch(operations, { maxBatchSize, maxBatchBytes });
     options.signal?.throwIfAborted();
-    const results = await this.ask('BATCH_OPERATION_FAILED', (database) => database.batch(bytes));
+    const results = await this.ask('BATCH_OPERATION_FAILED', (database) => database.batch(bytes, options.atomic ?? true));
     return decode(results) as LuaValue[];
   }
 
@@ -301,26 +302,54 @@ export class Cu {
     return (await this.query(table, query, false)).rows;
   }
 
-  /** How {@link queryTable} would answer; nothing is read. */
+  /** The documents that match, with their keys and the position to go on from (`after` of the next query). */
+  async queryPage(table: string, query: Query = {}): Promise<{ rows: Entry[]; cursor: LuaValue }> {
+    const { rows, cursor } = await this.query(table, query, false);
+    return { rows, cursor };
+  }
+
+  /** How {@link queryTable} would answer, by which index above all; no document is read. */
   async getQueryPlan(table: string, query: Query = {}): Promise<QueryPlan> {
     return (await this.query(table, query, true)).plan;
   }
 
-  async createIndex(table: string, field: string, kind: 'btree' | 'hash' = 'btree'): Promise<true> {
+  /**
+   * Builds an index over what is there and keeps it from then on; queries use it by themselves. One of the same name is
+   * replaced. Fails with code `duplicate` when documents agree under a `unique` one.
+   *
+   * @param field a field's path, or several
+   */
+  async createIndex(table: string, field: string | readonly string[], options: IndexKind | IndexOptions = 'btree'): Promise<true> {
     checkTable(table);
-    checkField(field);
-    if (kind !== 'btree' && kind !== 'hash') {
-      throw new UsageError('CREATE_INDEX_FAILED', `there is no index of kind '${String(kind)}'; there are btree and hash`);
-    }
-    await this.ask('CREATE_INDEX_FAILED', (database) => database.createIndex(table, field, kind));
+    const definition = encodeIndex(field, typeof options === 'string' ? { kind: options } : options);
+    await this.ask('CREATE_INDEX_FAILED', (database) => database.createIndex(table, definition));
     return true;
   }
 
-  /** Whether there was such an index. */
+  /** Removes an index by its name, which is its field unless it was given another. Whether there was such an index. */
   async dropIndex(table: string, field: string): Promise<boolean> {
     checkTable(table);
     checkField(field);
     return this.ask('QUERY_FAILED', (database) => database.dropIndex(table, field));
+  }
+
+  /** The documents whose field is not below `low` and not above `high`. */
+  async rangeQuery(table: string, field: string, low: unknown, high: unknown, query: Query = {}): Promise<LuaValue[]> {
+    const range: Condition = { field, operator: 'between', value: [low, high] };
+    return this.queryTable(table, { ...query, where: [range, ...conditions(query)] });
+  }
+
+  /**
+   * Checks every document that is written to a table from now on; those that are there must pass too. `null` takes the
+   * schema away. A document that does not pass fails with code `schema` and a message that names the field.
+   *
+   * @param schema rules for fields (`{age: {type: 'integer', min: 0}}`), or a JSON Schema, known by its `type` or `$schema`
+   */
+  async setSchema(table: string, schema: Schema | null): Promise<true> {
+    checkTable(table);
+    const bytes = encodeSchema(schema);
+    await this.ask('INVALID_INPUT', (database) => database.setSchema(table, bytes));
+    return true;
   }
 
   /** What is stored, ordered by name. */
@@ -408,10 +437,10 @@ export class Cu {
     return result;
   }
 
-  private async query(table: string, query: Query, explain: boolean): Promise<{ rows: Entry[]; plan: QueryPlan }> {
+  private async query(table: string, query: Query, explain: boolean): Promise<QueryAnswer> {
     const bytes = encodeQuery(table, query, explain);
     const result = await this.ask('QUERY_FAILED', (database) => database.query(bytes));
-    return decode(result) as unknown as { rows: Entry[]; plan: QueryPlan };
+    return decode(result) as unknown as QueryAnswer;
   }
 
   private async ask<T>(call: CallCode, ask: (database: Database) => Promise<T>): Promise<T> {

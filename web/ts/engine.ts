@@ -143,24 +143,27 @@ export interface DatabaseConstructor {
 /** One open database. Calls may overlap; each sees what earlier calls committed. */
 export interface Database {
   /**
-   * One atomic transaction. Resolves when it is durable.
+   * One atomic transaction, or each operation for itself. Resolves when it is durable.
    *
    * @param operations an array of maps `{type, table, key}` with, by type: `set` and `update` `value`, `increment` `field`
    * (nil: the document itself) and `by`; see `BatchOperation` in `batch.ts`
    * @returns an array with one result per operation: `set`, `update` true; `get` the value or nil; `delete` whether
-   * there was something; `increment` the new number
+   * there was something; `increment` the new number; without `atomic`, `{error: {code, message}}` where one failed
    */
-  batch(operations: Uint8Array): Promise<Uint8Array>;
+  batch(operations: Uint8Array, atomic: boolean): Promise<Uint8Array>;
   /**
-   * @param query a map `{table, where: [{field, operator, value}], sort: [{field, descending}], limit?, offset?, explain?}`.
-   * `field` is a path such as `address.city`; an empty `where` gives all. Order: filter, sort, offset, limit; without
-   * `sort`, by key.
-   * @returns a map `{rows: [{key, value}], plan}`; with `explain`, `rows` is empty
+   * @param query a map `{table, where: [{field, operator, value}], sort: [{field, descending}], limit?, offset?, after?, fields?,
+   * groupBy?, aggregates?, using?, explain?}`. `field` is a path such as `address.city`; an empty `where` gives all; instead
+   * of a condition there may be `{and: […]}`, `{or: […]}`, `{not: …}`. Order: filter, sort, offset, limit; without `sort`, by key.
+   * @returns a map `{rows: [{key, value}], cursor, plan}`; with `explain`, `rows` is empty
    */
   query(query: Uint8Array): Promise<Uint8Array>;
-  createIndex(table: string, field: string, kind: string): Promise<void>;
+  /** @param definition a map `{name?, fields, kind, unique?, multi?, sparse?}` */
+  createIndex(table: string, definition: Uint8Array): Promise<void>;
   /** Resolves to whether there was such an index. */
-  dropIndex(table: string, field: string): Promise<boolean>;
+  dropIndex(table: string, name: string): Promise<boolean>;
+  /** @param schema a JSON Schema; nil takes the present one away */
+  setSchema(table: string, schema: Uint8Array): Promise<void>;
   /** An array of maps `{name, count}`, ordered by name. */
   collections(): Promise<Uint8Array>;
   /** Bytes of this module's memory. */

@@ -43,9 +43,12 @@ export type StorageCode =
   | 'conflict'
   | 'connectionLost'
   | 'corrupt'
+  | 'duplicate'
+  | 'interrupted'
   | 'newerVersion'
   | 'notFound'
   | 'quota'
+  | 'schema'
   | 'unavailable'
   | 'storage';
 
@@ -146,9 +149,12 @@ const STORAGE_CODES: ReadonlySet<string> = new Set<StorageCode>([
   'conflict',
   'connectionLost',
   'corrupt',
+  'duplicate',
+  'interrupted',
   'newerVersion',
   'notFound',
   'quota',
+  'schema',
   'unavailable',
   'storage',
 ]);
@@ -158,6 +164,7 @@ const SUGGESTIONS: { readonly [code in ErrorCode]?: string } = {
   closed: 'Open a new instance with Cu.open.',
   connectionLost: 'Call again; the connection is reopened.',
   corrupt: 'The rest of the database stays readable; save the damaged entry anew.',
+  duplicate: 'Choose another value, or update the document that has it.',
   newerVersion: 'The database was written by a newer version; load that version of the page.',
   quota: 'Delete data or ask the user for more space, then call again.',
   poisoned: 'Open a new instance with Cu.open; everything committed is safe.',

@@ -130,7 +130,7 @@ export class SavedFunctions {
 
   private async batch(operations: object[], call: CallCode): Promise<LuaValue[]> {
     try {
-      return decode(await this.poison.wait(() => this.database.batch(encode(operations)))) as LuaValue[];
+      return decode(await this.poison.wait(() => this.database.batch(encode(operations), true))) as LuaValue[];
     } catch (error) {
       throw engineError(error, call);
     }

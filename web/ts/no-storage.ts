@@ -8,6 +8,7 @@ export const NO_STORAGE: Database = {
   query: refuse,
   createIndex: refuse,
   dropIndex: refuse,
+  setSchema: refuse,
   collections: refuse,
   wasmBytes: () => 0,
   close: () => Promise.resolve(),

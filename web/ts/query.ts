@@ -17,6 +17,7 @@ const OPERATORS = [
   'contains',
   'in',
   'not in',
+  'exists',
 ] as const;
 
 export type Operator = (typeof OPERATORS)[number];
@@ -25,9 +26,14 @@ export interface Condition {
   /** A field's name or path: `age`, `address.city`. */
   field: string;
   operator: Operator;
-  /** `between` takes `[low, high]` (both included), `in` and `not in` an array. */
+  /** `exists` takes whether the field should be there; `between` takes `[low, high]` (both included), `in` and `not in` an array. */
   value: unknown;
 }
+
+/** Conditions that must all hold, of which one must hold, or that must not hold. */
+export type Where = Condition | { and: readonly Where[] } | { or: readonly Where[] } | { not: Where };
+
+export type AggregateFunction = 'count' | 'min' | 'max' | 'sum' | 'avg';
 
 export interface SortField {
   field: string;
@@ -41,11 +47,21 @@ export interface Query {
   operator?: Operator;
   value?: unknown;
   /** Conditions beside it. */
-  where?: readonly Condition[];
+  where?: Where | readonly Where[];
   /** A field, ascending, or several with their order. */
   sort?: string | SortField | readonly (string | SortField)[];
   limit?: number;
   offset?: number;
+  /** Only what comes behind this position, the `cursor` of an earlier page of the same query. */
+  after?: LuaValue;
+  /** Fields to keep of each document. */
+  fields?: readonly string[];
+  /** Makes each entry a group of the documents that agree in these fields: its key is what they agree in. */
+  groupBy?: string | readonly string[];
+  /** What to compute of each group, or of all documents, by name; `count` can do without a field. */
+  aggregates?: { readonly [name: string]: AggregateFunction | { function: AggregateFunction; field?: string } };
+  /** Overrides the choice of the way: all documents, any index, or this one. */
+  using?: 'scan' | 'index' | { index: string };
 }
 
 /** One stored document with its key. */
@@ -57,14 +73,36 @@ export interface Entry {
 /** How a query is answered: by which index, if any, and how many documents that touches. */
 export type QueryPlan = { readonly [key: string]: LuaValue };
 
+/** What the database answers. */
+export interface QueryAnswer {
+  rows: Entry[];
+  cursor: LuaValue;
+  plan: QueryPlan;
+}
+
+/** The conditions of a query, to be put beside others. */
+export function conditions(query: Query): readonly Where[] {
+  const { field, operator, value, where = [] } = query;
+  const single = field === undefined && operator === undefined ? [] : [{ field, operator, value } as Condition];
+  return [...single, ...(isList(where) ? where : [where])];
+}
+
+function isList(where: Where | readonly Where[]): where is readonly Where[] {
+  return Array.isArray(where);
+}
+
 export function encodeQuery(table: string, query: Query, explain: boolean): Uint8Array {
   checkTable(table);
   if (typeof query !== 'object' || query === null) throw new UsageError('INVALID_INPUT', 'a query is an object');
-  const { field, operator, value, where = [], limit, offset } = query;
-  const single = field === undefined && operator === undefined ? [] : [{ field, operator, value }];
+  const { limit, offset, after, fields, groupBy, aggregates, using } = query;
   return encode({
     table,
-    where: [...single, ...where].map(checkCondition),
+    where: conditions(query).map((where) => checkWhere(where, 0)),
+    after,
+    fields,
+    groupBy,
+    aggregates,
+    using,
     sort: checkSort(query.sort),
     limit: checkCount('limit', limit),
     offset: checkCount('offset', offset),
@@ -77,6 +115,23 @@ export function checkField(field: unknown): asserts field is string {
   if (typeof field !== 'string' || field === '') {
     throw new UsageError('INVALID_QUERY_FIELD', 'a field is named by a string that is not empty');
   }
+}
+
+/** Levels of conditions inside each other; the database has the same limit. */
+const DEPTH_MAX = 100;
+
+function checkWhere(where: Where, depth: number): object {
+  if (typeof where !== 'object' || where === null || depth > DEPTH_MAX) {
+    throw new UsageError('INVALID_INPUT', 'a condition is an object, nested up to 100 levels');
+  }
+  const inner = (list: readonly Where[]): object[] => {
+    if (!Array.isArray(list)) throw new UsageError('INVALID_INPUT', "'and' and 'or' take arrays of conditions");
+    return list.map((one) => checkWhere(one, depth + 1));
+  };
+  if ('and' in where) return { and: inner(where.and) };
+  if ('or' in where) return { or: inner(where.or) };
+  if ('not' in where) return { not: checkWhere(where.not, depth + 1) };
+  return checkCondition(where);
 }
 
 function checkCondition({ field, operator, value }: { field?: unknown; operator?: unknown; value?: unknown }): object {
