@@ -45,3 +45,22 @@ fn open_lists() {
         end",
     );
 }
+
+/// Native functions that call natives reach no Lua instruction in between, and errors leave none behind; what they leave is
+/// collected all the same.
+#[test]
+fn natives_called_by_natives() {
+    for work in [
+        "pcall(string.rep, 'x', 1000)",
+        "pcall(table.pack, 1, 2, 3)",
+        "pcall(error, {})",
+        "xpcall(error, table.pack, 1)",
+    ] {
+        let source = format!("for _ = 1, 20000 do {work} end");
+        let mut vm = Vm::new(Options { heap_limit: 64 << 20, ..Options::default() });
+        let chunk = vm.load(source.as_bytes(), "=test").expect("the chunk compiles");
+        assert_eq!(vm.run(&chunk, 100_000_000, |_, _| ()), Ok(()), "{source}");
+        let peak = vm.heap_bytes().peak;
+        assert!(peak < 1 << 20, "{source}: {peak} bytes at the peak");
+    }
+}

@@ -62,6 +62,11 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                             }
                         }
                     }
+                    // Native functions may call one another for long without a Lua instruction in between.
+                    if accounting.wants_cycle() {
+                        machine.stop = Stop::Collect;
+                        return true;
+                    }
                     if machine.fuel < 0 {
                         machine.stop = Stop::OutOfFuel;
                         return true;
