@@ -411,8 +411,9 @@ fn reset(coroutine: Coroutine<'_>) {
 impl<'gc> Machine<'gc> {
     /// What has to happen before Lua code goes on after a collection: the limit is enforced, finalizers run.
     fn begin_slice(&mut self, collected: bool, interruption: &mut Option<String>) -> Flow {
-        // At the bottom frame there is no Lua code yet that could take the error; it comes at the next safe point.
-        let in_lua = self.state().frames.len() > 1 || self.state().resumer.is_some();
+        // Lua code takes the error. A native function that calls others may be what deals with one already, and allocations that matter
+        // ask for themselves; after it, the error comes at the next safe point.
+        let in_lua = matches!(self.state().frames.last(), Some(frame) if matches!(frame.callee, Callee::Lua(_)));
         if collected && in_lua && self.context.accounting().over_limit() && !self.memory_retry {
             self.memory_retry = true;
             return self.throw(Error::OutOfMemory);
