@@ -5,11 +5,17 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 
 const dist = new URL('../dist/', import.meta.url);
-const WASM_GZIPPED_MAX = 350 * 1024;
+/**
+ * Bytes gzipped. The first was the limit of all wasm while VM and storage engine were one module; the package as a whole is over it
+ * until it has been made smaller (see docs/ARCHITECTURE.md). The second is what the engine takes, so that it does not grow unseen.
+ */
+const WASM_GZIPPED_MAX = { 'cu.wasm': 350 * 1024, 'cu-storage.wasm': 200 * 1024 };
 
 test('the wasm is small', () => {
-  const sizes = ['cu.wasm', 'cu-storage.wasm'].map((file) => gzipSync(readFileSync(new URL(file, dist)), { level: 9 }).length);
-  for (const size of sizes) assert.ok(size <= WASM_GZIPPED_MAX, `${sizes} bytes gzipped`);
+  for (const [file, limit] of Object.entries(WASM_GZIPPED_MAX)) {
+    const size = gzipSync(readFileSync(new URL(file, dist)), { level: 9 }).length;
+    assert.ok(size <= limit, `${file}: ${size} bytes gzipped`);
+  }
 });
 
 test('the package has its parts and no dependency', () => {
