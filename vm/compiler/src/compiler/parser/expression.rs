@@ -163,8 +163,8 @@ impl Parser<'_> {
         Ok(key)
     }
 
-    #[inline(never)]
     /// The arguments of a call. The call, and an unclosed parenthesis, belong to the line where they begin.
+    #[inline(never)]
     fn call_arguments(&mut self) -> Parsed<Arguments> {
         let call_line = self.lexer.line();
         let values = match self.token {
