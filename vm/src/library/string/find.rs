@@ -170,12 +170,15 @@ fn gmatch_step<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         Ok(Some(found)) => return_match(call, source, &captures, found, false),
         Ok(None) => call.return_none(),
         Err(PatternError::Budget) => return call.again(call.state() + 1),
-        Err(error) => Err(pattern_error(call, error)),
-    }?;
-    let [position, last_end] = cursor_values(cursor);
-    call.set_upvalue(2, position);
-    call.set_upvalue(3, last_end);
-    Ok(result)
+        Err(error) => return Err(pattern_error(call, error)),
+    };
+    // A match whose captures are in error counts as found; one that there was no room for is looked for again.
+    if !matches!(result, Err(Error::OutOfMemory)) {
+        let [position, last_end] = cursor_values(cursor);
+        call.set_upvalue(2, position);
+        call.set_upvalue(3, last_end);
+    }
+    result
 }
 
 /// The states of `gsub`: the start, the return of a callback, and from `GSUB_LEVEL` on how often the budget was used up
