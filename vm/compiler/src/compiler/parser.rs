@@ -129,8 +129,8 @@ impl Parser<'_> {
         loop {
             match self.token {
                 Token::Name(name) => {
-                    self.declare(name, Attribute::Regular)?;
                     self.advance()?;
+                    self.declare(name, Attribute::Regular)?;
                 }
                 Token::Dots => {
                     self.advance()?;
