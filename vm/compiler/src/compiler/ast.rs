@@ -114,7 +114,11 @@ pub(super) enum Statement {
         goto: GotoId,
         line: u32,
     },
-    Label(LabelId),
+    Label {
+        label: LabelId,
+        /// The line of the last token before what follows.
+        line: u32,
+    },
     Break {
         line: u32,
     },
@@ -157,6 +161,7 @@ pub(super) struct NumericFor {
     pub block: Block,
     pub line: u32,
     pub do_line: u32,
+    pub end_line: u32,
 }
 
 pub(super) struct GenericFor {

@@ -68,7 +68,7 @@ pub(super) fn generate(
         register_count: 2,
         debug_locals: Vec::new(),
         debug_active: Vec::new(),
-        label_jumps: vec![PlacedLabel { pc: None, waiting: JumpList::EMPTY }; label_count],
+        label_jumps: vec![PlacedLabel::default(); label_count],
         loops: Vec::new(),
     };
     generator.reserve(body.parameter_count as usize)?;
@@ -155,10 +155,12 @@ enum ConstantKey {
 }
 
 /// Where a label is and which jumps still wait for it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct PlacedLabel {
     pc: Option<usize>,
     waiting: JumpList,
+    /// Locals in scope at those jumps that have to be closed unless they are still in scope at the label.
+    to_close: Vec<LocalId>,
 }
 
 /// A loop that `break` may leave.
@@ -166,8 +168,8 @@ struct LoopExit {
     jumps: JumpList,
     /// The locals that stay active at the exit.
     active_locals: usize,
-    /// The exit itself closes everything above the loop.
-    closes: bool,
+    /// Whether the exit has to close something above the loop for a `break`.
+    must_close: bool,
 }
 
 impl Generator<'_> {
@@ -319,7 +321,12 @@ impl Generator<'_> {
 
     /// Whether leaving the scope of the locals from `level` on must close something.
     fn needs_close(&self, level: usize) -> bool {
-        self.active[level..].iter().map(|&id| self.local(id)).any(|local| local.captured || local.to_be_closed)
+        self.active[level..].iter().any(|&id| self.closes(id))
+    }
+
+    /// Whether leaving the scope of a local must close it.
+    fn closes(&self, id: LocalId) -> bool {
+        self.local(id).captured || self.local(id).to_be_closed
     }
 
     /// Closes the locals from `level` on if need be.

@@ -11,6 +11,12 @@ use crate::bytecode::opcode::Opcode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct JumpList(u32);
 
+impl Default for JumpList {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 /// The register of a `TestSet` that has none yet.
 pub(super) const NO_REGISTER: usize = 255;
 

@@ -16,7 +16,7 @@ impl Generator<'_> {
         let runs_forever = statement.condition.as_literal().is_some_and(Literal::is_truthy);
         let entry = if runs_forever { None } else { Some(self.emit_jump()) };
         let body = self.mark_target();
-        self.enter_loop(false);
+        self.enter_loop();
         self.block(&statement.block)?;
         match entry {
             None => {
@@ -57,7 +57,7 @@ impl Generator<'_> {
     pub(super) fn repeat_loop(&mut self, block: &Block, condition: &Expression) -> Generated<()> {
         let start = self.mark_target();
         let level = self.active.len();
-        self.enter_loop(false);
+        self.enter_loop();
         self.statements(block)?;
         let mut again = self.condition(condition, condition.line)?;
         if self.needs_close(level) {
@@ -91,7 +91,7 @@ impl Generator<'_> {
         };
         self.put_in_next_register(&mut step)?;
         self.activate(statement.state, 3);
-        self.enter_loop(false);
+        self.enter_loop();
         self.line = statement.do_line;
         let prepare = self.emit_with_word(Self::abc(Opcode::ForPrep, base, 0, 0), 0);
         self.for_body(&statement.block, statement.state.0 + 3, 1)?;
@@ -100,6 +100,7 @@ impl Generator<'_> {
         self.set_jump(step, prepare + 2);
         let end = self.mark_target();
         self.set_jump(prepare, end);
+        self.line = statement.end_line;
         self.leave_loop();
         self.deactivate(base);
         Ok(())
@@ -112,7 +113,7 @@ impl Generator<'_> {
         self.adjust_values(4, statement.values.len(), last)?;
         self.activate(statement.state, 4);
         self.check_registers(3)?; // The call works on copies of function, state and control.
-        self.enter_loop(true);
+        self.enter_loop();
         self.line = statement.do_line;
         let prepare = self.emit_with_word(Self::abc(Opcode::TForPrep, base, 0, 0), 0);
         self.for_body(&statement.block, statement.state.0 + 4, statement.variable_count)?;
@@ -122,8 +123,11 @@ impl Generator<'_> {
         self.emit(Self::abc(Opcode::TForCall, base, 0, statement.variable_count));
         let step = self.emit_with_word(Self::abc(Opcode::TForLoop, base, 0, 0), 0);
         self.set_jump(step, prepare + 2);
-        self.leave_loop();
         self.line = statement.end_line;
+        // Closes what a `break` leaves too.
+        if let Some(exit) = self.loops.pop() {
+            self.patch_to_here(exit.jumps);
+        }
         self.emit(Self::abc(Opcode::Close, base, 0, 0));
         self.deactivate(base);
         Ok(())
@@ -140,14 +144,17 @@ impl Generator<'_> {
         Ok(())
     }
 
-    fn enter_loop(&mut self, closes: bool) {
-        self.loops.push(LoopExit { jumps: JumpList::EMPTY, active_locals: self.active.len(), closes });
+    fn enter_loop(&mut self) {
+        self.loops.push(LoopExit { jumps: JumpList::EMPTY, active_locals: self.active.len(), must_close: false });
     }
 
-    /// Makes the loop's breaks go to the next position.
+    /// Makes the loop's breaks go to the next position, and closes there what they left.
     fn leave_loop(&mut self) {
         if let Some(exit) = self.loops.pop() {
             self.patch_to_here(exit.jumps);
+            if exit.must_close {
+                self.emit(Self::abc(Opcode::Close, exit.active_locals, 0, 0));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use super::jump::JumpList;
 use super::{Generated, Generator};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
-use crate::compiler::ast::{Block, Clause, Expression, GotoId, LabelId, Statement};
+use crate::compiler::ast::{Block, Clause, Expression, GotoId, LabelId, LocalId, Statement};
 
 /// Where a jump statement goes.
 #[derive(Clone, Copy)]
@@ -66,7 +66,8 @@ impl Generator<'_> {
                 self.jump_statement(self.goto_target(*goto));
                 Ok(())
             }
-            Statement::Label(label) => {
+            Statement::Label { label, line } => {
+                self.line = *line;
                 self.place_label(*label);
                 Ok(())
             }
@@ -110,7 +111,7 @@ impl Generator<'_> {
             [Statement::Goto { goto, .. }] => self.goto_target(*goto),
             _ => return None,
         };
-        self.close_level(target).is_none().then_some(target)
+        self.close_before_jump(target).is_none().then_some(target)
     }
 
     /// Jumps to `target` if the condition holds.
@@ -152,9 +153,9 @@ impl Generator<'_> {
         JumpTarget::Label(self.goto_labels[goto.0 as usize])
     }
 
-    /// A jump out of scopes, closing them.
+    /// A jump out of scopes, closing them if it goes back.
     fn jump_statement(&mut self, target: JumpTarget) {
-        if let Some(level) = self.close_level(target) {
+        if let Some(level) = self.close_before_jump(target) {
             self.emit(Self::abc(Opcode::Close, level, 0, 0));
         }
         let mut jumps = JumpList::EMPTY;
@@ -163,42 +164,43 @@ impl Generator<'_> {
         self.add_target_jumps(target, jumps);
     }
 
-    /// From which register on a jump to `target` must close, if it must.
-    fn close_level(&self, target: JumpTarget) -> Option<usize> {
-        let level = match target {
-            JumpTarget::LoopExit => {
-                let exit = self.loops.last()?;
-                if exit.closes {
-                    return None;
-                }
-                exit.active_locals
-            }
-            JumpTarget::Label(label) => self.labels[label.0 as usize].active_locals,
+    /// From which register on a jump to `target` must close first, if it must: what a jump forward leaves is closed at its target, as
+    /// in PUC Lua, which shows in the lines of what is called then.
+    fn close_before_jump(&self, target: JumpTarget) -> Option<usize> {
+        let JumpTarget::Label(label) = target else {
+            return None;
         };
-        (level < self.active.len() && self.needs_close(level)).then_some(level)
+        let level = self.labels[label.0 as usize].active_locals;
+        let goes_back = self.label_jumps[label.0 as usize].pc.is_some();
+        (goes_back && level < self.active.len() && self.needs_close(level)).then_some(level)
     }
 
-    /// Sends jumps to a target that may not be placed yet.
+    /// Sends jumps to a target that may not be placed yet, which then closes what they leave.
     fn add_target_jumps(&mut self, target: JumpTarget, jumps: JumpList) {
         let mut jumps = jumps;
         match target {
             JumpTarget::LoopExit => {
-                if let Some(waiting) = self.loops.last().map(|exit| exit.jumps) {
-                    self.append_jumps(&mut jumps, waiting);
-                }
+                let Some((waiting, level)) = self.loops.last().map(|exit| (exit.jumps, exit.active_locals)) else {
+                    return;
+                };
+                self.append_jumps(&mut jumps, waiting);
+                let must_close = self.needs_close(level);
                 if let Some(exit) = self.loops.last_mut() {
                     exit.jumps = jumps;
+                    exit.must_close |= must_close;
                 }
             }
             JumpTarget::Label(label) => {
-                let placed = self.label_jumps[label.0 as usize].clone();
-                match placed.pc {
-                    Some(pc) => self.patch_jumps(jumps, pc),
-                    None => {
-                        self.append_jumps(&mut jumps, placed.waiting);
-                        self.label_jumps[label.0 as usize].waiting = jumps;
-                    }
+                let label = label.0 as usize;
+                if let Some(pc) = self.label_jumps[label].pc {
+                    return self.patch_jumps(jumps, pc);
                 }
+                let waiting = self.label_jumps[label].waiting;
+                self.append_jumps(&mut jumps, waiting);
+                self.label_jumps[label].waiting = jumps;
+                let left = self.active.get(self.labels[label].active_locals..).unwrap_or_default();
+                let to_close: Vec<LocalId> = left.iter().copied().filter(|&id| self.closes(id)).collect();
+                self.label_jumps[label].to_close.extend(to_close);
             }
         }
     }
@@ -207,8 +209,11 @@ impl Generator<'_> {
         let pc = self.mark_target();
         let placed = &mut self.label_jumps[label.0 as usize];
         placed.pc = Some(pc);
-        let waiting = placed.waiting;
+        let (waiting, to_close) = (placed.waiting, std::mem::take(&mut placed.to_close));
         self.patch_jumps(waiting, pc);
+        if to_close.iter().any(|local| !self.active.contains(local)) {
+            self.emit(Self::abc(Opcode::Close, self.labels[label.0 as usize].active_locals, 0, 0));
+        }
     }
 
     #[inline(never)]

@@ -78,7 +78,8 @@ impl Parser<'_> {
             return Err(self.repeated_label_error(name, line));
         }
         let is_last = self.token.ends_block(false);
-        Ok(Statement::Label(self.place_label(name, line, is_last)?))
+        let label = self.place_label(name, line, is_last)?;
+        Ok(Statement::Label { label, line: self.last_line })
     }
 
     fn place_label(&mut self, name: Symbol, line: u32, is_last: bool) -> Parsed<LabelId> {
@@ -187,7 +188,9 @@ impl Parser<'_> {
         self.expect(Token::Do)?;
         let do_line = self.last_line;
         let block = self.for_block(1)?;
-        Ok(Statement::NumericFor(Box::new(NumericFor { start, limit, step, state, block, line, do_line })))
+        let end_line = self.lexer.line();
+        let numeric_for = NumericFor { start, limit, step, state, block, line, do_line, end_line };
+        Ok(Statement::NumericFor(Box::new(numeric_for)))
     }
 
     #[inline(never)]
