@@ -13,7 +13,7 @@ pub enum Suite {
     Native,
     /// The TypeScript API and all Lua fixtures, through the built package under Node.
     Web,
-    /// The built package and the playground in Chromium.
+    /// The built package and the playground in Chromium, and the official test suite of Lua in a page there.
     Browsers,
 }
 
@@ -71,7 +71,7 @@ fn native(root: &Path) -> Result<()> {
     wasm_lints.args(["clippy", "-p", "cu-web", "--target", WASM_TARGET]);
     process::run(wasm_lints.args(DENY_WARNINGS))?;
     process::run(process::cargo(root).args(["test", "--workspace"]).env("LUA", reference::interpreter()?))?;
-    conformance::test(root)
+    conformance::run(root, &conformance::Options::default())
 }
 
 fn node_tests(root: &Path, script: &str) -> Result<()> {
@@ -81,5 +81,6 @@ fn node_tests(root: &Path, script: &str) -> Result<()> {
 
 fn browser_tests(root: &Path) -> Result<()> {
     let mut npm = process::npm(&root.join("web"));
-    browser::run(root, npm.args(["run", "--silent", "test:browsers"]))
+    browser::run(root, npm.args(["run", "--silent", "test:browsers"]))?;
+    conformance::run_in_page(root)
 }
