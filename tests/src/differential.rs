@@ -46,8 +46,8 @@ pub struct Difference {
 #[derive(Debug, Default)]
 pub struct Report {
     pub same: usize,
-    /// Each known difference with how many programs show it.
-    pub known: BTreeMap<&'static str, usize>,
+    /// Each known difference with the seeds of the programs that show it.
+    pub known: BTreeMap<&'static str, Vec<u64>>,
     /// Seeds of programs for which the reference interpreter gave no answer.
     pub unanswered: Vec<u64>,
     pub differences: Vec<Difference>,
@@ -130,7 +130,7 @@ impl Differential {
 
     fn batch(&self, programs: &[Program], report: &Mutex<Report>, progress: &impl Fn(Progress)) {
         for (program, expected) in programs.iter().zip(answers(&self.reference, programs)) {
-            let found = expected.as_ref().map(|expected| verdict(program, expected));
+            let found = expected.as_ref().map(|expected| verdict(&self.reference, program, expected));
             let difference = match (&found, expected) {
                 (Some(Verdict::Different(actual)), Some(expected)) => {
                     let difference = self.shrunk(program.clone(), expected, actual.clone());
@@ -143,7 +143,7 @@ impl Differential {
             match found {
                 None => report.unanswered.push(program.seed),
                 Some(Verdict::Same) => report.same += 1,
-                Some(Verdict::Known(reason)) => *report.known.entry(reason).or_default() += 1,
+                Some(Verdict::Known(reason)) => report.known.entry(reason).or_default().push(program.seed),
                 Some(Verdict::Different(_)) => report.differences.extend(difference),
             }
         }
@@ -170,7 +170,7 @@ impl Differential {
                     endless += 1;
                     continue;
                 };
-                if let Verdict::Different(actual) = verdict(&candidate, &expected)
+                if let Verdict::Different(actual) = verdict(&reference, &candidate, &expected)
                     && ends == (has_error(&expected), has_error(&actual))
                 {
                     smallest = Difference { program: candidate, expected, actual };
@@ -200,15 +200,22 @@ enum Verdict {
     Different(Behaviour),
 }
 
-fn verdict(program: &Program, expected: &Behaviour) -> Verdict {
+fn verdict(reference: &Reference, program: &Program, expected: &Behaviour) -> Verdict {
     let actual = behaviour(program);
     let (plain_expected, plain_actual) = (plain(expected), plain(&actual));
     if plain_expected == plain_actual {
-        Verdict::Same
-    } else if let Some(reason) = known_difference(&program.source, &plain_expected, &plain_actual) {
-        Verdict::Known(reason)
-    } else {
-        Verdict::Different(actual)
+        return Verdict::Same;
+    }
+    let again = |mode: Mode| {
+        if program.mode == Mode::Load {
+            return None;
+        }
+        let answer = reference.run(&[(mode, &program.source)]).into_iter().flatten().next();
+        answer.as_ref().map(plain)
+    };
+    match known_difference(&program.source, &plain_expected, &plain_actual, again) {
+        Some(reason) => Verdict::Known(reason),
+        None => Verdict::Different(actual),
     }
 }
 
@@ -217,7 +224,7 @@ fn behaviour(program: &Program) -> Behaviour {
     let source = &program.source;
     let result = catch_unwind(AssertUnwindSafe(|| match program.mode {
         Mode::Load => Behaviour { output: Vec::new(), error: compile_error(source) },
-        Mode::Run => match run(source, "@p", program.conditions) {
+        Mode::Run | Mode::WithoutLtForLe | Mode::Probe => match run(source, "@p", program.conditions) {
             Ok(outcome) => Behaviour { output: outcome.output, error: outcome.error },
             Err(problem) => Behaviour { output: Vec::new(), error: Some(problem.into_bytes()) },
         },

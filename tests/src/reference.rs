@@ -20,6 +20,22 @@ pub enum Mode {
     Run,
     /// It is only compiled.
     Load,
+    /// Run as by a Lua that was built without the compatibility with 5.3 in which `__lt` stands in for `__le`.
+    WithoutLtForLe,
+    /// Run with a look at every value; the last line of the output tells of NaN and of tables with nils between their values.
+    Probe,
+}
+
+impl Mode {
+    /// As `reference.lua` knows it.
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Run => "run",
+            Mode::Load => "load",
+            Mode::WithoutLtForLe => "without_lt_for_le",
+            Mode::Probe => "probe",
+        }
+    }
 }
 
 /// What a program printed, and the error that ended it.
@@ -70,8 +86,7 @@ impl Reference {
     fn process(&self, programs: &[(Mode, &[u8])]) -> Vec<u8> {
         let mut input = Vec::new();
         for (mode, source) in programs {
-            let mode = if *mode == Mode::Run { "run" } else { "load" };
-            input.extend_from_slice(format!("{mode} {}\n", source.len()).as_bytes());
+            input.extend_from_slice(format!("{} {}\n", mode.name(), source.len()).as_bytes());
             input.extend_from_slice(source);
         }
         let mut command = Command::new(&self.program);

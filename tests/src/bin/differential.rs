@@ -25,13 +25,19 @@ fn main() -> ExitCode {
         Progress::Done(done) if done % 1000 == 0 => eprintln!("{done} of {count}"),
         Progress::Done(_) => {}
     });
-    for (reason, count) in &report.known {
-        println!("{count} programs differ as known: {reason}");
+    for (reason, seeds) in &report.known {
+        let examples: Vec<String> = seeds.iter().take(3).map(u64::to_string).collect();
+        println!("{} programs differ as known, such as {}: {reason}", seeds.len(), examples.join(", "));
     }
     if !report.unanswered.is_empty() {
         println!("the reference interpreter does not answer for the seeds {:?}", report.unanswered);
     }
-    println!("{} programs from seed {seed} on: {} same, {} different", count, report.same, report.differences.len());
+    let known: usize = report.known.values().map(Vec::len).sum();
+    let different = report.differences.len();
+    println!(
+        "{count} programs from seed {seed} on: {} same, {known} differ as known, {different} different",
+        report.same
+    );
     if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
