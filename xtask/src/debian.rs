@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::error::{Error, Result, at};
 use crate::process;
 
 /// The path of a program, installed by its package first if it is missing and may be installed.
@@ -18,6 +19,37 @@ pub fn program(names: &[&str], package: &str) -> Option<PathBuf> {
 
 pub fn is_debian() -> bool {
     Path::new("/etc/debian_version").exists()
+}
+
+/// The options that make apt take packages of another release, from the archive that this machine's own come from. What apt keeps for it
+/// is in `folder`; the system's lists stay as they are.
+pub fn options_for_release(release: &str, folder: &Path) -> Result<Vec<String>> {
+    let archive = process::output(
+        "apt-get",
+        &["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main", "Origin: Debian"],
+    );
+    let Some(archive) = archive.as_deref().and_then(|lines| lines.lines().next()) else {
+        return Err(Error::Missing(
+            "apt has no lists of Debian's packages; run `apt-get update` and the command again".into(),
+        ));
+    };
+    for part in ["lists/partial", "cache/archives/partial"] {
+        let part = folder.join(part);
+        std::fs::create_dir_all(&part).map_err(at(&part))?;
+    }
+    let sources = folder.join("sources.list");
+    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    std::fs::write(&sources, format!("deb [signed-by={key}] {archive} {release} main\n")).map_err(at(&sources))?;
+    let option = |name: &str, value: &Path| ["-o".to_owned(), format!("{name}={}", value.display())];
+    let options = [
+        option("Dir::Etc::SourceList", &sources),
+        option("Dir::Etc::SourceParts", Path::new("-")),
+        option("Dir::State::Lists", &folder.join("lists")),
+        option("Dir::Cache", &folder.join("cache")),
+    ]
+    .concat();
+    process::run(Command::new("apt-get").args(&options).arg("update"))?;
+    Ok(options)
 }
 
 fn find(names: &[&str]) -> Option<PathBuf> {

@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::error::{Error, Result, at};
 use crate::{debian, process, reference};
 
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 17] = [
     "lua-ansicolors",
     "lua-argparse",
     "lua-basexx",
@@ -27,20 +27,37 @@ const PACKAGES: [&str; 16] = [
     "lua-mediator",
     "lua-penlight",
     "lua-say",
+    "lua-unit",
 ];
 
-/// The packages' own examples: the folder below `usr/share/doc` and the words of the command line.
-const EXAMPLES: [(&str, &[&str]); 10] = [
-    ("lua-cliargs/examples", &["00_general.lua", "out", "in"]),
-    ("lua-cliargs/examples", &["00_general.lua", "--help"]),
-    ("lua-cliargs/examples", &["00_general.lua", "-o"]),
-    ("lua-cliargs/examples", &["01_multiple_options.lua", "-i", "a", "-i", "b"]),
-    ("lua-cliargs/examples", &["02_parse_callbacks.lua", "--help"]),
-    ("lua-cliargs/examples", &["03_config_file.lua"]),
-    ("lua-cliargs/examples", &["04_commands--git.lua", "--help"]),
-    ("lua-cliargs", &["examples/04_commands--git.lua", "log"]),
-    ("lua-cliargs", &["examples/04_commands--git.lua", "unknown"]),
-    ("lua-dkjson/examples", &["jsontest.lua"]),
+/// Packages that Debian has from version 13 on, and its name.
+const NEWER_PACKAGES: [&str; 1] = ["fennel"];
+const NEWER_RELEASE: &str = "trixie";
+
+/// The packages' own programs, examples and tests: the folder below `usr` and the words of the command line.
+const EXAMPLES: [(&str, &[&str]); 22] = [
+    ("bin", &["fennel", "--version"]),
+    ("bin", &["fennel", "--help"]),
+    ("bin", &["fennel", "--eval", "(each [i v (ipairs [:a :b])] (print i v))"]),
+    ("share/doc/lua-cliargs/examples", &["00_general.lua", "out", "in"]),
+    ("share/doc/lua-cliargs/examples", &["00_general.lua", "--help"]),
+    ("share/doc/lua-cliargs/examples", &["00_general.lua", "-o"]),
+    ("share/doc/lua-cliargs/examples", &["01_multiple_options.lua", "-i", "a", "-i", "b"]),
+    ("share/doc/lua-cliargs/examples", &["02_parse_callbacks.lua", "--help"]),
+    ("share/doc/lua-cliargs/examples", &["03_config_file.lua"]),
+    ("share/doc/lua-cliargs/examples", &["04_commands--git.lua", "--help"]),
+    ("share/doc/lua-cliargs", &["examples/04_commands--git.lua", "log"]),
+    ("share/doc/lua-cliargs", &["examples/04_commands--git.lua", "unknown"]),
+    ("share/doc/lua-dkjson/examples", &["jsontest.lua"]),
+    ("share/doc/lua-unit/doc", &["my_test_suite.lua"]),
+    ("share/doc/lua-unit/examples", &["check_lua_calc_error.lua"]),
+    ("share/doc/lua-unit/examples", &["compat_luaunit_v2x.lua"]),
+    ("share/doc/lua-unit/examples", &["example_with_luaunit.lua"]),
+    ("share/doc/lua-unit/examples", &["legacy_example_with_luaunit.lua"]),
+    ("share/doc/lua-unit/examples", &["some_lists_comparisons.lua"]),
+    ("share/doc/lua-unit/examples", &["test_luaunit.lua"]),
+    ("share/doc/lua-unit/examples", &["test_with_err_fail_pass.lua"]),
+    ("share/doc/lua-unit/examples", &["test_with_xml.lua", "--output", "tap"]),
 ];
 
 /// Runs all programs and prints for each whether it passes.
@@ -69,25 +86,37 @@ pub fn run(root: &Path) -> Result<()> {
 /// Downloads and unpacks the packages that are not there yet; the folder they are in.
 fn unpacked(folder: &Path) -> Result<PathBuf> {
     let modules = folder.join("root");
-    let missing: Vec<&str> =
-        PACKAGES.into_iter().filter(|name| !modules.join("usr/share/doc").join(name).exists()).collect();
-    if missing.is_empty() {
+    let is_missing = |name: &&str| !modules.join("usr/share/doc").join(name).exists();
+    let missing: Vec<&str> = PACKAGES.into_iter().filter(is_missing).collect();
+    let missing_newer: Vec<&str> = NEWER_PACKAGES.into_iter().filter(is_missing).collect();
+    if missing.is_empty() && missing_newer.is_empty() {
         return Ok(modules);
     }
     if !debian::is_debian() {
         return Err(Error::Missing("the programs are Debian's packages; run this command on Debian or Ubuntu".into()));
     }
-    std::fs::create_dir_all(folder).map_err(at(folder))?;
     for package in missing {
-        let archives = folder.join(package);
-        std::fs::create_dir_all(&archives).map_err(at(&archives))?;
-        process::run(Command::new("apt-get").args(["download", package]).current_dir(&archives))?;
-        for entry in std::fs::read_dir(&archives).map_err(at(&archives))? {
-            let archive = entry.map_err(at(&archives))?.path();
-            process::run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&modules))?;
+        unpack(package, folder, &modules, &[])?;
+    }
+    if !missing_newer.is_empty() {
+        let options = debian::options_for_release(NEWER_RELEASE, &folder.join(NEWER_RELEASE))?;
+        for package in missing_newer {
+            unpack(package, folder, &modules, &options)?;
         }
     }
     Ok(modules)
+}
+
+/// Downloads a package with apt and these options of it, and unpacks it.
+fn unpack(package: &str, folder: &Path, modules: &Path, options: &[String]) -> Result<()> {
+    let archives = folder.join(package);
+    std::fs::create_dir_all(&archives).map_err(at(&archives))?;
+    process::run(Command::new("apt-get").args(options).args(["download", package]).current_dir(&archives))?;
+    for entry in std::fs::read_dir(&archives).map_err(at(&archives))? {
+        let archive = entry.map_err(at(&archives))?.path();
+        process::run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(modules))?;
+    }
+    Ok(())
 }
 
 /// Each program as a folder to run it in and the words of its command line.
@@ -101,7 +130,7 @@ fn programs(root: &Path, modules: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> 
     let mut programs: Vec<_> = names.into_iter().map(|name| (folder.clone(), vec![name])).collect();
     for (example, words) in EXAMPLES {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        programs.push((modules.join("usr/share/doc").join(example), words));
+        programs.push((modules.join("usr").join(example), words));
     }
     Ok(programs)
 }
@@ -121,7 +150,20 @@ fn outcome(interpreter: &Path, folder: &Path, words: &[String], modules: &Path) 
     let (printed, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let name = interpreter.file_stem().unwrap_or_default().to_string_lossy();
     let complaint = complaint.replace(&format!("{}: ", interpreter.display()), "").replace(&format!("{name}: "), "");
-    Ok(format!("{printed}{complaint}{}", output.status))
+    let text = format!("{printed}{complaint}{}", output.status);
+    Ok(text.split_inclusive('\n').filter(|line| !line.contains("Started on ")).map(steady).collect())
+}
+
+/// A line without what another run of the same program would show otherwise: addresses, and the time that a test runner measures.
+fn steady(line: &str) -> String {
+    let line = match line.split_once(" tests in ") {
+        Some((start, _)) => format!("{start} tests\n"),
+        None => line.to_owned(),
+    };
+    let mut parts = line.split("0x");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| format!("0x{}", part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit())));
+    first + &rest.collect::<String>()
 }
 
 /// The first line that differs, as the reference has it (`-`) and as it came (`+`).
