@@ -35,6 +35,8 @@ impl Runner {
         };
         let seed = if arguments.deterministic { 0 } else { random_seed() };
         let vm = Vm::new(Options { heap_limit: arguments.heap_limit, seed, host, ..Options::default() });
+        // As `lua` does; a deterministic run is as in a page.
+        vm.set_generational(!arguments.deterministic);
         let (to_string, warn) = vm.enter(|context| {
             let table = argument_table(context, arguments);
             set(context, context.globals(), string(context, b"arg"), Value::Table(table));

@@ -96,6 +96,8 @@ fn check(cases: &[Case]) {
 fn code_and_scripts() {
     check(&[
         prints(&["-e", "x = 1", "-e", "print(x)"], "", "1\n"),
+        prints(&["-e", "print(collectgarbage('incremental'))"], "", "generational\n"),
+        prints(&["--deterministic", "-e", "print(collectgarbage('incremental'))"], "", "incremental\n"),
         prints(&["-eprint(2)"], "", "2\n"),
         prints(&[], "print('from stdin')", "from stdin\n"),
         prints(&["-", "a", "b"], "print(arg[0], ...)", "-\ta\tb\n"),

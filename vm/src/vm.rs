@@ -365,6 +365,13 @@ impl Vm {
         })
     }
 
+    /// Chooses between the collector's two modes (manual §2.5), as `collectgarbage` does. A new VM is in the incremental one.
+    pub fn set_generational(&self, is_generational: bool) {
+        self.enter(|context| {
+            context.accounting().set_generational(is_generational);
+        });
+    }
+
     /// Changes the heap limit, in nominal bytes.
     pub fn set_heap_limit(&self, limit: usize) {
         self.enter(|context| context.accounting().set_limit(limit));

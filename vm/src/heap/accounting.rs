@@ -204,6 +204,10 @@ impl Accounting {
     }
 
     /// Remembers the mode that Lua code asked for and answers the one before; cycles are the same in both.
+    pub(crate) fn is_generational(&self) -> bool {
+        self.generational.get()
+    }
+
     pub(crate) fn set_generational(&self, generational: bool) -> bool {
         self.generational.replace(generational)
     }

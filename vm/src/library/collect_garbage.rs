@@ -1,7 +1,7 @@
 //! `collectgarbage` (manual §6.1).
 //!
 //! A collection is one atomic cycle, so a step cannot do a part of one. Steps are counted instead, and the one with which they amount to the
-//! size of the heap runs the cycle. The generational mode is remembered; a step in it is a cycle, as there.
+//! size of the heap runs the cycle. The generational mode is remembered; a step in it is a cycle.
 
 use crate::call::{Action, Call};
 use crate::error::Error;
@@ -34,7 +34,11 @@ pub(super) fn collect_garbage<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, E
             return call.call(call.scratch(), finalizers, &[], 0, FINALIZED);
         }
         FINALIZED => {
-            let result = if option == "step" { Value::Boolean(true) } else { Value::Integer(0) };
+            // A young collection ends no cycle.
+            let result = match option {
+                "step" => Value::Boolean(!accounting.is_generational()),
+                _ => Value::Integer(0),
+            };
             return call.return_value(result);
         }
         _ => {}
