@@ -21,7 +21,7 @@ pub fn run(root: &Path, command: &mut Command) -> Result<()> {
 }
 
 /// The path of a Chromium or Chrome that tests can drive.
-fn chromium() -> Result<PathBuf> {
+pub fn chromium() -> Result<PathBuf> {
     debian::program(&NAMES, "chromium").ok_or_else(|| {
         Error::Missing(
             "the browser tests need Chromium; install it (Debian: `apt-get install chromium`, elsewhere Chrome or \

@@ -20,6 +20,8 @@ pub enum Error {
     File { path: PathBuf, source: std::io::Error },
     #[error("{0} programs behave differently")]
     Programs(usize),
+    #[error("{0}")]
+    Bench(String),
     #[error("wasm-bindgen: {0}")]
     Bindgen(String),
     #[error("port {port} cannot be used: {source}; choose another with --port N, or --port 0 for any free one")]

@@ -2,8 +2,10 @@
 //!
 //! Each command does its own set-up, so it works on a fresh clone with only rustup, Node and Python:
 //! [`setup`] checks the machine and installs npm packages, [`package`] makes the npm package and the
-//! playground, [`server`] serves them, [`suites`] runs the tests, [`conformance`] those that come with Lua. Nothing in here ships.
+//! playground, [`server`] serves them, [`suites`] runs the tests, [`conformance`] those that come with Lua, [`bench`] measures.
+//! Nothing in here ships.
 
+mod bench;
 mod browser;
 mod conformance;
 mod debian;
@@ -34,7 +36,12 @@ cargo xtask COMMAND
     --browser                      in a page in Chromium instead
     --against PROGRAM              compare time and memory with another Lua, such as lua5.4
     --heavy                        run heavy.lua too: many minutes, and all the memory there is
-  bench vm                         compare speed with wasmoon under Node
+  bench vm                         compare speed, start, memory and size with other Luas, in Chromium, Node and natively
+    --peers NAME,...               only these (see docs/PERFORMANCE.md)
+    --programs NAME,...            only these programs of fixtures/bench
+    --rounds N                     counted runs of each (default 5)
+    --quick                        few rounds, for a first look
+  bench report                     make the tables and the chart of docs/PERFORMANCE.md anew from their record
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
@@ -47,7 +54,8 @@ enum Command {
     Serve { port: u16 },
     Test(Vec<Suite>),
     Conformance(conformance::Options),
-    BenchVm,
+    BenchVm(bench::Options),
+    BenchReport,
     Differential { programs: u64, seed: u64 },
     Programs,
 }
@@ -80,10 +88,8 @@ fn execute(command: Command) -> Result<()> {
         }
         Command::Test(suites) => suites::run(&root, &suites),
         Command::Conformance(options) => conformance::run(&root, &options),
-        Command::BenchVm => {
-            package::build(&root)?;
-            process::run(process::node(&root.join("web")).args(["--expose-gc", "bench/vm.mjs"]))
-        }
+        Command::BenchVm(options) => bench::vm(&root, &options),
+        Command::BenchReport => bench::report(&root),
         Command::Programs => programs::run(&root),
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
@@ -96,7 +102,10 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("port") => given.port = Some(arguments.value()?.parse()?),
-            Long("programs") => given.programs = Some(arguments.value()?.parse()?),
+            Long("programs") => given.programs = Some(arguments.value()?.string()?),
+            Long("peers") => given.peers = Some(arguments.value()?.string()?),
+            Long("rounds") => given.rounds = Some(arguments.value()?.parse()?),
+            Long("quick") => given.quick = true,
             Long("seed") => given.seed = Some(arguments.value()?.parse()?),
             Long("browser") => given.browser = true,
             Long("heavy") => given.heavy = true,
@@ -118,10 +127,16 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             heavy: std::mem::take(&mut given.heavy),
             against: given.against.take(),
         }),
-        ["bench", "vm"] => Command::BenchVm,
+        ["bench", "vm"] => Command::BenchVm(bench::Options {
+            peers: given.peers.take().map(names).unwrap_or_default(),
+            programs: given.programs.take().map(names).unwrap_or_default(),
+            rounds: given.rounds.take(),
+            quick: std::mem::take(&mut given.quick),
+        }),
+        ["bench", "report"] => Command::BenchReport,
         ["programs"] => Command::Programs,
         ["differential"] => Command::Differential {
-            programs: given.programs.take().unwrap_or(10_000),
+            programs: given.programs.take().map_or(Ok(10_000), |text| number(&text))?,
             seed: given.seed.take().unwrap_or(1),
         },
         _ => {
@@ -137,7 +152,11 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
 #[derive(Default)]
 struct Given {
     port: Option<u16>,
-    programs: Option<u64>,
+    /// A number for `differential`, names for `bench`.
+    programs: Option<String>,
+    peers: Option<String>,
+    rounds: Option<usize>,
+    quick: bool,
     seed: Option<u64>,
     browser: bool,
     heavy: bool,
@@ -149,7 +168,12 @@ impl Given {
     fn check_taken(&self) -> Result<()> {
         let left = [
             (self.port.is_some(), "--port belongs to serve"),
-            (self.programs.is_some() || self.seed.is_some(), "--programs and --seed belong to differential"),
+            (self.programs.is_some(), "--programs belongs to differential and bench vm"),
+            (self.seed.is_some(), "--seed belongs to differential"),
+            (
+                self.peers.is_some() || self.rounds.is_some() || self.quick,
+                "--peers, --rounds and --quick belong to bench vm",
+            ),
             (
                 self.browser || self.heavy || self.against.is_some(),
                 "--browser, --heavy and --against belong to conformance",
@@ -160,6 +184,14 @@ impl Given {
             None => Ok(()),
         }
     }
+}
+
+fn names(list: String) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn number(text: &str) -> Result<u64> {
+    text.parse().map_err(|_| Error::Usage(format!("'{text}' is no number of programs")))
 }
 
 /// The folder of the workspace. Cargo names this package's folder at run time too, so a moved checkout works.
@@ -188,6 +220,9 @@ mod tests {
         assert!(matches!(one, Ok(Command::Differential { programs: 1, seed: 7 })));
         assert!(matches!(check(&["test", "web"]), Ok(Command::Test(suites)) if suites.len() == 1));
         assert!(matches!(check(&["conformance"]), Ok(Command::Conformance(options)) if options.files.is_empty()));
+        let bench = check(&["bench", "vm", "--peers", "cu, wasmoon", "--programs", "fib", "--rounds", "3", "--quick"]);
+        assert!(matches!(bench, Ok(Command::BenchVm(options))
+            if options.peers == ["cu", "wasmoon"] && options.programs == ["fib"] && options.rounds == Some(3) && options.quick));
         let command = check(&["conformance", "pm.lua", "--against", "lua5.4"]);
         assert!(
             matches!(command, Ok(Command::Conformance(options)) if options.files == ["pm.lua"] && options.against.is_some())
@@ -204,6 +239,9 @@ mod tests {
             &["build", "--port", "1"],
             &["--fast"],
             &["build", "--heavy"],
+            &["build", "--quick"],
+            &["differential", "--programs", "fib"],
+            &["bench"],
         ] {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }

@@ -2,17 +2,21 @@
 //!
 //! It listens on 127.0.0.1 only and gives nothing outside its folder: a request's path is decoded once and
 //! every segment must be a plain file name. It understands `GET` and `HEAD` and keeps connections open;
-//! ranges, caching and compression are deliberately absent. A request head is limited to 16 KiB.
+//! ranges, caching and compression are deliberately absent. A request head is limited to 16 KiB, a body to 1 MiB.
+//!
+//! A command may answer some requests itself ([`serve_with`]), those with a body among them.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
 const HEAD_BYTES_MAX: u64 = 16 * 1024;
+const BODY_BYTES_MAX: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Takes the port, or any free one for 0.
@@ -28,37 +32,50 @@ pub fn address(listener: &TcpListener) -> Result<String> {
 
 /// Serves the folder until the process ends.
 pub fn serve(listener: &TcpListener, folder: &Path) {
+    serve_with(listener, folder, Arc::new(|_| None));
+}
+
+/// Serves the folder until the process ends, and what `answer` answers. It may take its time.
+pub fn serve_with(listener: &TcpListener, folder: &Path, answer: Arc<Answer>) {
     // A connection that breaks concerns its browser only.
     for stream in listener.incoming().flatten() {
-        let folder = folder.to_owned();
-        std::thread::spawn(move || answer_all(&stream, &folder).ok());
+        let (folder, answer) = (folder.to_owned(), answer.clone());
+        std::thread::spawn(move || answer_all(&stream, &folder, &*answer).ok());
     }
 }
 
-struct Request {
-    method: String,
-    target: String,
+/// Answers a request, or leaves it to the folder.
+pub type Answer = dyn Fn(&Request) -> Option<Response> + Send + Sync;
+
+pub struct Request {
+    pub method: String,
+    pub target: String,
+    pub body: Vec<u8>,
     keep_alive: bool,
 }
 
-struct Response {
+pub struct Response {
     status: &'static str,
     mime: &'static str,
     body: Vec<u8>,
 }
 
 impl Response {
-    fn text(status: &'static str) -> Response {
+    pub fn json(text: String) -> Response {
+        Response { status: "200 OK", mime: "application/json", body: text.into_bytes() }
+    }
+
+    pub fn text(status: &'static str) -> Response {
         Response { status, mime: "text/plain; charset=utf-8", body: format!("{status}\n").into_bytes() }
     }
 }
 
-fn answer_all(stream: &TcpStream, folder: &Path) -> io::Result<()> {
+fn answer_all(stream: &TcpStream, folder: &Path, answer: &Answer) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader)? {
-        let response = respond(&request, folder);
+        let response = answer(&request).unwrap_or_else(|| respond(&request, folder));
         write_response(stream, &request, &response)?;
         if !request.keep_alive {
             break;
@@ -67,9 +84,9 @@ fn answer_all(stream: &TcpStream, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads one request's head, or gives `None` at the end of the connection.
+/// Reads one request, or gives `None` at the end of the connection.
 fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
-    let mut head = reader.take(HEAD_BYTES_MAX);
+    let mut head = reader.by_ref().take(HEAD_BYTES_MAX);
     let mut line = String::new();
     if head.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -78,8 +95,9 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let mut request =
-        Request { method: method.to_owned(), target: target.to_owned(), keep_alive: version == "HTTP/1.1" };
+    let (method, target) = (method.to_owned(), target.to_owned());
+    let mut request = Request { method, target, body: Vec::new(), keep_alive: version == "HTTP/1.1" };
+    let mut body_bytes = 0;
     loop {
         line.clear();
         if head.read_line(&mut line)? == 0 {
@@ -87,14 +105,23 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         }
         let header = line.trim_end().to_ascii_lowercase();
         match header.split_once(':') {
-            None if header.is_empty() => return Ok(Some(request)),
+            None if header.is_empty() => break,
             None => return Err(io::ErrorKind::InvalidData.into()),
             Some(("connection", value)) if value.trim() == "close" => request.keep_alive = false,
-            // A body would be read as the next request: neither method has use for one.
-            Some(("content-length" | "transfer-encoding", _)) => request.keep_alive = false,
+            Some(("content-length", value)) => {
+                body_bytes = value.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
+            }
+            // Its body would be read as the next request.
+            Some(("transfer-encoding", _)) => request.keep_alive = false,
             Some(_) => {}
         }
     }
+    if body_bytes > BODY_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    request.body.resize(body_bytes, 0);
+    reader.read_exact(&mut request.body)?;
+    Ok(Some(request))
 }
 
 fn respond(request: &Request, folder: &Path) -> Response {
@@ -214,7 +241,11 @@ mod tests {
         assert_eq!((request.target.as_str(), request.keep_alive), ("/a", true));
         let request = read("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n").unwrap().unwrap();
         assert!(!request.keep_alive);
+        let request = read("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi and more").unwrap().unwrap();
+        assert_eq!((request.method.as_str(), request.body.as_slice()), ("POST", &b"hi"[..]));
         assert!(read("").unwrap().is_none());
+        assert!(read("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nhi").is_err());
+        assert!(read("POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\nhi").is_err());
         for broken in ["GET\r\n\r\n", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nnonsense\r\n\r\n"] {
             assert!(read(broken).is_err(), "{broken:?}");
         }
@@ -240,5 +271,23 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html"), "{answer}");
         assert!(answer.contains("<p>hello") && answer.contains("404 Not Found"), "{answer}");
+    }
+
+    #[test]
+    fn requests_can_be_answered_otherwise() {
+        let listener = bind(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = |request: &Request| {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            (request.target == "/echo").then(|| Response::json(format!("{} {body}", request.method)))
+        };
+        std::thread::spawn(move || serve_with(&listener, Path::new("/nowhere"), Arc::new(answer)));
+
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"POST /echo HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi").unwrap();
+        stream.write_all(b"POST /else HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("\r\n\r\nPOST hi") && answer.contains("405 Method Not Allowed"), "{answer}");
     }
 }

@@ -1,0 +1,29 @@
+// This package. Fuel is counted in every run: there is no build without.
+import { Cu } from '../../dist/index.js';
+import { ADD, check, NUMBERS, NUMBERS_SUM, sum, SUM, TABLE } from '../programs.mjs';
+
+const HEAP_LIMIT = 1024 * 1024 * 1024;
+
+export async function open() {
+  const cu = await Cu.open({ storage: 'none', heapLimit: HEAP_LIMIT });
+  await cu.run(`add = ${ADD} sum = ${SUM} t = (function() ${TABLE} end)()`);
+  let output = '';
+  return {
+    async run(source) {
+      ({ output } = await cu.run(source));
+    },
+    takeOutput: () => output,
+    first: () => cu.eval('return 6 * 7'),
+    async callLua(count) {
+      let n = 0;
+      for (let index = 0; index < count; index++) n = await cu.eval('return add(...)', { args: [n, 1] });
+      check(n, count);
+    },
+    async tableIn(count) {
+      for (let index = 0; index < count; index++) check(await cu.eval('return sum(...)', { args: [NUMBERS] }), NUMBERS_SUM);
+    },
+    async tableOut(count) {
+      for (let index = 0; index < count; index++) check(sum(await cu.get('t')), NUMBERS_SUM);
+    },
+  };
+}
