@@ -29,6 +29,46 @@ async function fails(cu, promise, code, type = EnhancedLuaError) {
 
 const COUNTER = 'local n = 0; return function() n = n + 1; return n end';
 
+opened('calls of global functions, awaited and at once', async (cu) => {
+  await cu.run(`
+    function add(a, b) return a + b, 'a second value' end
+    function sum(t) local n = 0 for i = 1, #t do n = n + t[i] end return n end
+    function nothing() print('dropped') end
+    function fail(what) error({ what = what }) end
+    function long(count) local n = 0 for i = 1, count do n = n + i % 7 end return n end`);
+  assert.equal(await cu.call('add', 1, 2), 3);
+  assert.equal(cu.callSync('add', 1, 0.5), 1.5);
+  assert.equal(cu.callSync('sum', [1, 2, 3]), 6);
+  assert.equal(await cu.call('nothing'), null);
+  assert.equal(cu.callSync('nothing'), null);
+  assert.equal((await cu.run('print("alone")')).output, 'alone\n');
+
+  // Over one slice of fuel, and so in several crossings.
+  const long = await cu.eval('return long(3000000)');
+  assert.equal(cu.callSync('long', 3000000), long);
+  assert.deepEqual(await Promise.all([cu.call('long', 3000000), cu.call('add', 1, 1), cu.call('long', 10)]), [long, 2, 27]);
+
+  const { value } = await fails(cu, cu.call('fail', 'this'), 'LUA_EXECUTION_ERROR', LuaError);
+  assert.deepEqual(value, { what: 'this' });
+  assert.throws(() => cu.callSync('fail', 'that'), { code: 'LUA_EXECUTION_ERROR', value: { what: 'that' } });
+  assert.throws(() => cu.callSync('absent'), { code: 'LUA_EXECUTION_ERROR', message: /attempt to call a nil value/ });
+  assert.throws(() => cu.callSync('add', () => 1), { code: 'INVALID_INPUT' });
+  assert.equal(cu.callSync('add', 20, 22), 42);
+
+  const running = cu.run('return long(10)');
+  assert.throws(() => cu.callSync('add', 1, 1), { code: 'busy' });
+  assert.equal(await cu.call('add', 1, 1), 2);
+  assert.deepEqual((await running).values, [27]);
+  assert.equal(cu.callSync('add', 1, 1), 2);
+});
+
+opened('calls keep to the limit of fuel', async (cu) => {
+  await cu.run('function forever() while true do end end function one() return 1 end');
+  await fails(cu, cu.call('forever'), 'fuel', LimitError);
+  assert.throws(() => cu.callSync('forever'), { code: 'fuel' });
+  assert.equal(cu.callSync('one'), 1);
+}, { fuel: 500_000 });
+
 test('both names are one class, and both ways of opening work', async () => {
   assert.equal(Cu, EnhancedCuWASM);
   const cu = await new EnhancedCuWASM().init({ storage: 'memory' });

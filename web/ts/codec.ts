@@ -69,9 +69,13 @@ const INTEGER_MAX = 2n ** 63n - 1n;
  * instances, a BigInt over 64 bits, nesting deeper than 200 levels (cycles included).
  */
 export function encode(value: unknown): Uint8Array {
-  const encoder = new Encoder();
+  // A getter of the value may encode something too: it then finds none to use again.
+  const encoder = idle ?? new Encoder();
+  idle = null;
   encoder.value(value, 0, []);
-  return encoder.finish();
+  const bytes = encoder.finish();
+  if (encoder.size <= IDLE_BYTES_MAX) idle = encoder;
+  return bytes;
 }
 
 /**
@@ -88,14 +92,31 @@ export function decode(bytes: Uint8Array): LuaValue {
 
 type Path = (string | number)[];
 
+/** An encoder to use again: making its buffer takes longer than encoding a few values. A larger buffer is not kept. */
+let idle: Encoder | null = null;
+const IDLE_BYTES_MAX = 64 * 1024;
+
+/** Strings up to this long go character by character as long as they are ASCII: calling the coders takes longer. */
+const SHORT = 24;
+
+const textEncoder = new TextEncoder();
+const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 class Encoder {
   private bytes = new Uint8Array(256);
   private view = new DataView(this.bytes.buffer);
   private length = 0;
-  private readonly text = new TextEncoder();
 
+  /** Bytes of the buffer. */
+  get size(): number {
+    return this.bytes.length;
+  }
+
+  /** The bytes; the encoder can then be used again. */
   finish(): Uint8Array {
-    return this.bytes.slice(0, this.length);
+    const bytes = this.bytes.slice(0, this.length);
+    this.length = 0;
+    return bytes;
   }
 
   value(value: unknown, depth: number, path: Path): void {
@@ -164,13 +185,28 @@ class Encoder {
   }
 
   private number(value: number): void {
+    // Most numbers are integers of 32 bits, of which -0 is none.
+    if (value === (value | 0) && (value !== 0 || 1 / value > 0)) return this.smallInteger(value);
     if (Number.isSafeInteger(value) && !Object.is(value, -0)) return this.integer(value);
-    this.byte(Tag.Float);
-    this.reserve(8);
+    this.reserve(9);
+    this.bytes[this.length++] = Tag.Float;
     this.view.setFloat64(this.length, value, true);
     // One NaN: an engine may keep the bits that a NaN came with.
     if (Number.isNaN(value)) this.view.setBigUint64(this.length, 0x7ff8000000000000n, true);
     this.length += 8;
+  }
+
+  private smallInteger(value: number): void {
+    this.reserve(6);
+    let at = this.length;
+    this.bytes[at++] = Tag.Integer;
+    let zigzag = ((value << 1) ^ (value >> 31)) >>> 0;
+    while (zigzag >= 0x80) {
+      this.bytes[at++] = (zigzag & 0x7f) | 0x80;
+      zigzag >>>= 7;
+    }
+    this.bytes[at++] = zigzag;
+    this.length = at;
   }
 
   private integer(value: number | bigint): void {
@@ -189,14 +225,30 @@ class Encoder {
 
   private string(value: string): void {
     this.byte(Tag.String);
+    if (value.length <= SHORT && this.ascii(value)) return;
     // UTF-8 takes at most three bytes per UTF-16 unit: encode behind room for the length, then close the gap.
     const room = varintLength(value.length * 3);
     this.reserve(room + value.length * 3);
     const start = this.length + room;
-    const written = this.text.encodeInto(value, this.bytes.subarray(start)).written;
+    const written = textEncoder.encodeInto(value, this.bytes.subarray(start)).written;
     this.varint(written);
     if (this.length !== start) this.bytes.copyWithin(this.length, start, start + written);
     this.length += written;
+  }
+
+  /** Writes a short string's length and its characters, or nothing when one of them is not ASCII. */
+  private ascii(value: string): boolean {
+    const { length } = value;
+    this.reserve(1 + length);
+    const start = this.length + 1;
+    for (let index = 0; index < length; index++) {
+      const unit = value.charCodeAt(index);
+      if (unit >= 0x80) return false;
+      this.bytes[start + index] = unit;
+    }
+    this.bytes[this.length] = length;
+    this.length = start + length;
+    return true;
   }
 
   private byteString(bytes: Uint8Array): void {
@@ -263,7 +315,6 @@ class Decoder {
   position = 0;
   private readonly bytes: Uint8Array;
   private readonly view: DataView;
-  private readonly text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
@@ -339,9 +390,11 @@ class Decoder {
 
   private integer(): number | bigint {
     const start = this.position;
-    let shift = 1;
-    let zigzag = 0;
-    for (let index = 0; index < 7; index++) {
+    const first = this.byte();
+    if (first < 0x80) return (first & 1) === 0 ? first >> 1 : -((first + 1) >> 1);
+    let shift = 0x80;
+    let zigzag = first & 0x7f;
+    for (let index = 1; index < 7; index++) {
       const byte = this.byte();
       zigzag += (byte & 0x7f) * shift;
       if (byte < 0x80) return zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
@@ -368,13 +421,27 @@ class Decoder {
   private string(): string | Uint8Array {
     const length = this.length();
     const start = this.position;
-    const bytes = this.bytes.subarray(start, start + length);
     this.position = start + length;
+    if (length <= SHORT) {
+      const text = this.ascii(start, length);
+      if (text !== null) return text;
+    }
+    const bytes = this.bytes.subarray(start, start + length);
     try {
-      return this.text.decode(bytes);
+      return textDecoder.decode(bytes);
     } catch {
       return bytes.slice();
     }
+  }
+
+  private ascii(start: number, length: number): string | null {
+    let text = '';
+    for (let index = start; index < start + length; index++) {
+      const byte = this.bytes[index] as number;
+      if (byte >= 0x80) return null;
+      text += String.fromCharCode(byte);
+    }
+    return text;
   }
 
   private slice(length: number): Uint8Array {

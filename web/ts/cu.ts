@@ -199,6 +199,24 @@ export class Cu {
     return values[0] ?? null;
   }
 
+  /**
+   * Calls a global function with copies of the arguments and gives the first value it returns, null when there is none.
+   * What it prints is dropped.
+   */
+  async call(name: string, ...args: unknown[]): Promise<LuaValue> {
+    const [value] = await this.ready().vm.callGlobal(name, encode(args), RUN_CODES);
+    return value ?? null;
+  }
+
+  /**
+   * {@link call} for short functions: gives the value itself, and nothing else has its turn until then. Throws with code `busy`
+   * while something is under way.
+   */
+  callSync(name: string, ...args: unknown[]): LuaValue {
+    const [value] = this.ready().vm.callGlobalSync(name, encode(args), RUN_CODES);
+    return value ?? null;
+  }
+
   /** Sets a global variable to a copy of the value. */
   async set(name: string, value: unknown): Promise<void> {
     const bytes = encode(value);

@@ -48,6 +48,11 @@ export interface Instance {
   /** Prepares to call a live function; throws with code `UNKNOWN_FUNCTION` when {@link hasFunction} is false. */
   startCall(table: string, name: string, args: Uint8Array): void;
   /**
+   * Calls a global function and runs it for at most this much fuel. The array of its values when it has finished by then;
+   * otherwise `step` goes on, or gives `Failed`. What a call that finishes here prints is dropped.
+   */
+  call(name: string, args: Uint8Array, fuel: number): Uint8Array | undefined;
+  /**
    * Prepares to run `source`, which is an expression giving a function or a chunk returning one, and to make the result
    * the live function `table`/`name`. A result that is no function fails with code `INVALID_FUNCTION_CODE`. The chunk
    * is named `=table.name`, and lines count in `source` itself.

@@ -56,7 +56,7 @@ export type StorageCode =
 export type LimitCode = 'heap' | 'fuel' | 'FUNCTION_TOO_LARGE' | 'BATCH_SIZE_EXCEEDED';
 
 /** `poisoned`: wasm trapped, this instance is lost. `closed`: it was closed. `UNKNOWN_FUNCTION`: nothing saved under that name. */
-export type UsageCode = CallCode | 'poisoned' | 'closed' | 'UNKNOWN_FUNCTION';
+export type UsageCode = CallCode | 'poisoned' | 'closed' | 'busy' | 'UNKNOWN_FUNCTION';
 
 export type ErrorCode = CallCode | StorageCode | LimitCode | UsageCode;
 

@@ -90,6 +90,8 @@ export class Vm {
   private turn: Promise<unknown> = Promise.resolve();
   private closed = false;
   private sliceFuel = SLICE_FUEL_FIRST;
+  /** Tasks that are under way or wait. */
+  private queued = 0;
 
   /** @param fuel of each run that states none */
   constructor(instance: Instance, poison: Poison, fuel: number) {
@@ -100,11 +102,15 @@ export class Vm {
 
   /** Runs a task when all earlier ones are done. Only tasks call {@link call} and {@link run}. */
   exclusive<T>(task: () => Promise<T> | T): Promise<T> {
+    this.queued++;
     const turn = this.turn.then(() => {
       this.check();
       return task();
     });
-    this.turn = turn.catch(() => undefined);
+    const done = (): void => {
+      this.queued--;
+    };
+    this.turn = turn.then(done, done);
     return turn;
   }
 
@@ -134,6 +140,30 @@ export class Vm {
     }
   }
 
+  /** Calls a global function, at once when nothing is under way. Its values. */
+  async callGlobal(name: string, args: Uint8Array, codes: RunCodes): Promise<LuaValue[]> {
+    const goOn = async (): Promise<LuaValue[]> => (await this.run(() => undefined, codes, {})).values;
+    if (this.queued > 0) return this.exclusive(() => this.begin(name, args, codes) ?? goOn());
+    return this.begin(name, args, codes) ?? this.exclusive(goOn);
+  }
+
+  /** Calls a global function and does not give the event loop its turn before it has ended. Its values. */
+  callGlobalSync(name: string, args: Uint8Array, codes: RunCodes): LuaValue[] {
+    if (this.queued > 0) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
+    const values = this.begin(name, args, codes);
+    if (values !== null) return values;
+    const output = new Output(() => undefined);
+    try {
+      while (!this.slice(this.fuel, codes));
+      const results = this.call((instance) => decode(instance.takeValues())) as LuaValue[];
+      output.add(this.call((instance) => instance.takeOutput()));
+      return results;
+    } catch (error) {
+      this.end(output);
+      throw engineError(error, codes.runtime);
+    }
+  }
+
   /** Drops what waits and frees the memory. */
   async close(): Promise<void> {
     if (this.closed) return;
@@ -143,6 +173,19 @@ export class Vm {
       this.poison.call(() => this.instance.free());
     } catch {
       // After a trap there is nothing to free: the memory goes with the instance.
+    }
+  }
+
+  /** Starts a call of a global function. Its values, unless it takes longer than a slice or fails: then the run goes on. */
+  private begin(name: string, args: Uint8Array, codes: RunCodes): LuaValue[] | null {
+    try {
+      const sliceFuel = Math.min(this.sliceFuel, Math.ceil(this.fuel));
+      this.check();
+      const values = this.instance.call(name, args, sliceFuel);
+      return values === undefined ? null : (decode(values) as LuaValue[]);
+    } catch (error) {
+      this.end(new Output(() => undefined));
+      throw engineError(error, codes.runtime);
     }
   }
 
