@@ -123,18 +123,20 @@ impl Instance {
         started
     }
 
-    /// Calls a global function and runs it for about this much fuel; `args` is an array. Gives the values, an array, when it has
-    /// finished by then: short calls cross once. Otherwise [`Self::step`] goes on, or tells that it has failed. What a
-    /// call that finishes here prints is dropped.
-    pub fn call(&mut self, name: &str, args: &[u8], fuel: u32) -> Result<Option<Vec<u8>>> {
-        let args = decode_args(args)?;
-        let function = self.vm.enter(|context| {
-            let name = context.string(name.as_bytes());
-            context.stash(context.globals().get_string(name))
-        });
-        let started = self.start_run(&function, &args, None);
-        self.vm.enter(|context| context.release(function));
-        started?;
+    /// Calls a global function and runs it for about this much fuel; `request` is an array, its name and the arguments. Gives the
+    /// values, an array, when it has finished by then: short calls cross once. Otherwise [`Self::step`] goes on, or tells that it
+    /// has failed. What a call that finishes here prints is dropped.
+    pub fn call(&mut self, request: &[u8], fuel: u32) -> Result<Option<Vec<u8>>> {
+        let request = decode_args(request)?;
+        let Some((Document::String(name), args)) = request.split_first() else {
+            return Err(Error::invalid("request", "must begin with a name"));
+        };
+        if !self.start_at_once(name, args)? {
+            let function = self.vm.enter(|context| context.stash(context.globals().get_string(context.string(name))));
+            let started = self.start_run(&function, args, None);
+            self.vm.enter(|context| context.release(function));
+            started?;
+        }
         if self.step(fuel)? != status::FINISHED {
             return Ok(None);
         }
@@ -346,6 +348,33 @@ impl Instance {
         self.files.as_ref().ok_or_else(|| Error::invalid("files", "must be given when the instance is opened"))
     }
 
+    /// Starts a call of a global function, if there is room for it without a collection; whether there was.
+    fn start_at_once(&mut self, name: &[u8], args: &[Document]) -> Result<bool> {
+        let heap = self.vm.heap_bytes();
+        if heap.used.saturating_add(START_BYTES) > heap.limit {
+            return Ok(false);
+        }
+        let mut failure = None;
+        self.vm.start(|context| {
+            let function = context.globals().get_string(context.string(name));
+            let values = args.iter().map(|arg| from_document(context, arg, &functions()));
+            let values = values.collect::<cu_persist::Result<Vec<_>>>();
+            (function, values.map_err(|error| failure = Some(value_error(error))).unwrap_or_default())
+        })?;
+        match failure {
+            None => {
+                self.run = Run::Running(None);
+                return Ok(true);
+            }
+            Some(Error::OutOfMemory) => self.vm.abort(),
+            Some(error) => {
+                self.vm.abort();
+                return Err(error);
+            }
+        }
+        Ok(false)
+    }
+
     fn start_run(&mut self, function: &Handle, args: &[Document], defines: Option<FunctionName>) -> Result<()> {
         let values = self.with_memory(|context| {
             let values = args.iter().map(|arg| from_document(context, arg, &functions()));
@@ -471,6 +500,13 @@ fn value_error(error: cu_persist::Error) -> Error {
 /// The results of a run; see the head of this file for those that are no documents.
 fn documents_of<'gc>(context: Context<'gc>, results: &[Value<'gc>]) -> Result<Vec<Document>> {
     let document = |(position, value): (usize, &Value<'gc>)| {
+        match value {
+            Value::Nil => return Ok(Document::Nil),
+            Value::Boolean(value) => return Ok(Document::Boolean(*value)),
+            Value::Integer(value) => return Ok(Document::Integer(*value)),
+            // The path is for what can fail.
+            _ => {}
+        }
         let name = format!("value {}", position + 1);
         match (to_document(context, &name, *value, &functions()), value) {
             (Ok(document), _) => Ok(document),

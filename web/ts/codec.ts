@@ -314,11 +314,11 @@ class Encoder {
 class Decoder {
   position = 0;
   private readonly bytes: Uint8Array;
-  private readonly view: DataView;
+  /** Made for the first float: it takes longer than decoding a few values. */
+  private view: DataView | null = null;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   value(depth: number): LuaValue {
@@ -333,7 +333,7 @@ class Decoder {
       case Tag.Integer:
         return this.integer();
       case Tag.Float:
-        return this.view.getFloat64(this.skip(8), true);
+        return this.float();
       case Tag.String:
         return this.string();
       case Tag.Array:
@@ -386,6 +386,12 @@ class Decoder {
     const count = this.varint();
     if (end > this.bytes.length || count * bytesPerElement > end - this.position) throw corrupt(this.position);
     return { count, end };
+  }
+
+  private float(): number {
+    const { bytes } = this;
+    this.view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return this.view.getFloat64(this.skip(8), true);
   }
 
   private integer(): number | bigint {

@@ -204,7 +204,7 @@ export class Cu {
    * What it prints is dropped.
    */
   async call(name: string, ...args: unknown[]): Promise<LuaValue> {
-    const [value] = await this.ready().vm.callGlobal(name, encode(args), RUN_CODES);
+    const [value] = await this.ready().vm.callGlobal(callRequest(name, args), RUN_CODES);
     return value ?? null;
   }
 
@@ -213,7 +213,7 @@ export class Cu {
    * while something is under way.
    */
   callSync(name: string, ...args: unknown[]): LuaValue {
-    const [value] = this.ready().vm.callGlobalSync(name, encode(args), RUN_CODES);
+    const [value] = this.ready().vm.callGlobalSync(callRequest(name, args), RUN_CODES);
     return value ?? null;
   }
 
@@ -504,4 +504,10 @@ function instanceOptions(options: CuOptions): Record<string, unknown> {
 function randomSeed(): bigint {
   const [seed = 0n] = crypto.getRandomValues(new BigInt64Array(1));
   return seed;
+}
+
+/** A call as the engine takes it. */
+function callRequest(name: string, args: readonly unknown[]): Uint8Array {
+  if (typeof name !== 'string') throw new UsageError('INVALID_INPUT', 'a global function is called by its name');
+  return encode([name, ...args]);
 }

@@ -50,8 +50,10 @@ export interface Instance {
   /**
    * Calls a global function and runs it for at most this much fuel. The array of its values when it has finished by then;
    * otherwise `step` goes on, or gives `Failed`. What a call that finishes here prints is dropped.
+   *
+   * @param request an array: the function's name, and the arguments
    */
-  call(name: string, args: Uint8Array, fuel: number): Uint8Array | undefined;
+  call(request: Uint8Array, fuel: number): Uint8Array | undefined;
   /**
    * Prepares to run `source`, which is an expression giving a function or a chunk returning one, and to make the result
    * the live function `table`/`name`. A result that is no function fails with code `INVALID_FUNCTION_CODE`. The chunk

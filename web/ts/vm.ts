@@ -140,17 +140,21 @@ export class Vm {
     }
   }
 
-  /** Calls a global function, at once when nothing is under way. Its values. */
-  async callGlobal(name: string, args: Uint8Array, codes: RunCodes): Promise<LuaValue[]> {
+  /**
+   * Calls a global function, at once when nothing is under way. Its values.
+   *
+   * @param request an array: the function's name, and the arguments
+   */
+  async callGlobal(request: Uint8Array, codes: RunCodes): Promise<LuaValue[]> {
     const goOn = async (): Promise<LuaValue[]> => (await this.run(() => undefined, codes, {})).values;
-    if (this.queued > 0) return this.exclusive(() => this.begin(name, args, codes) ?? goOn());
-    return this.begin(name, args, codes) ?? this.exclusive(goOn);
+    if (this.queued > 0) return this.exclusive(() => this.begin(request, codes) ?? goOn());
+    return this.begin(request, codes) ?? this.exclusive(goOn);
   }
 
   /** Calls a global function and does not give the event loop its turn before it has ended. Its values. */
-  callGlobalSync(name: string, args: Uint8Array, codes: RunCodes): LuaValue[] {
+  callGlobalSync(request: Uint8Array, codes: RunCodes): LuaValue[] {
     if (this.queued > 0) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
-    const values = this.begin(name, args, codes);
+    const values = this.begin(request, codes);
     if (values !== null) return values;
     const output = new Output(() => undefined);
     try {
@@ -177,11 +181,11 @@ export class Vm {
   }
 
   /** Starts a call of a global function. Its values, unless it takes longer than a slice or fails: then the run goes on. */
-  private begin(name: string, args: Uint8Array, codes: RunCodes): LuaValue[] | null {
+  private begin(request: Uint8Array, codes: RunCodes): LuaValue[] | null {
     try {
       const sliceFuel = Math.min(this.sliceFuel, Math.ceil(this.fuel));
       this.check();
-      const values = this.instance.call(name, args, sliceFuel);
+      const values = this.instance.call(request, sliceFuel);
       return values === undefined ? null : (decode(values) as LuaValue[]);
     } catch (error) {
       this.end(new Output(() => undefined));

@@ -14,13 +14,18 @@ export async function open() {
     },
     takeOutput: () => output,
     first: () => cu.eval('return 6 * 7'),
-    async callLua(count) {
+    callLua(count) {
       let n = 0;
-      for (let index = 0; index < count; index++) n = await cu.eval('return add(...)', { args: [n, 1] });
+      for (let index = 0; index < count; index++) n = cu.callSync('add', n, 1);
       check(n, count);
     },
-    async tableIn(count) {
-      for (let index = 0; index < count; index++) check(await cu.eval('return sum(...)', { args: [NUMBERS] }), NUMBERS_SUM);
+    async callLuaAwaited(count) {
+      let n = 0;
+      for (let index = 0; index < count; index++) n = await cu.call('add', n, 1);
+      check(n, count);
+    },
+    tableIn(count) {
+      for (let index = 0; index < count; index++) check(cu.callSync('sum', NUMBERS), NUMBERS_SUM);
     },
     async tableOut(count) {
       for (let index = 0; index < count; index++) check(sum(await cu.get('t')), NUMBERS_SUM);
