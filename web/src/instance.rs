@@ -19,12 +19,13 @@ use cu_vm::{Context, Handle, MemoryFiles, RunError, Step, Value, Vm};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{Error, Result};
+use crate::exchange::Exchange;
 use crate::host::{Output, PageHost, show_errors};
 use crate::memory::wasm_bytes;
 use crate::options::Options;
 
 /// What [`Instance::step`] returns; 2 is kept for runs that wait for the page.
-mod status {
+pub(crate) mod status {
     pub const FINISHED: u32 = 0;
     pub const RUNNING: u32 = 1;
     pub const FAILED: u32 = 3;
@@ -33,15 +34,16 @@ mod status {
 /// One Lua state.
 #[wasm_bindgen]
 pub struct Instance {
-    vm: Vm,
+    pub(crate) vm: Vm,
     functions: Functions,
     output: Output,
     files: Option<MemoryFiles>,
-    run: Run,
+    pub(crate) run: Run,
+    pub(crate) exchange: Exchange,
 }
 
 /// The current or last run.
-enum Run {
+pub(crate) enum Run {
     /// There is none, or everything was taken from it.
     None,
     /// The VM runs; the result becomes this function, if it is to define one.
@@ -52,7 +54,7 @@ enum Run {
     Failed(Document),
 }
 
-struct FunctionName {
+pub(crate) struct FunctionName {
     table: String,
     name: String,
 }
@@ -121,27 +123,6 @@ impl Instance {
         let started = self.start_run(&function, &args, None);
         self.vm.enter(|context| context.release(function));
         started
-    }
-
-    /// Calls a global function and runs it for about this much fuel; `request` is an array, its name and the arguments. Gives the
-    /// values, an array, when it has finished by then: short calls cross once. Otherwise [`Self::step`] goes on, or tells that it
-    /// has failed. What a call that finishes here prints is dropped.
-    pub fn call(&mut self, request: &[u8], fuel: u32) -> Result<Option<Vec<u8>>> {
-        let request = decode_args(request)?;
-        let Some((Document::String(name), args)) = request.split_first() else {
-            return Err(Error::invalid("request", "must begin with a name"));
-        };
-        if !self.start_at_once(name, args)? {
-            let function = self.vm.enter(|context| context.stash(context.globals().get_string(context.string(name))));
-            let started = self.start_run(&function, args, None);
-            self.vm.enter(|context| context.release(function));
-            started?;
-        }
-        if self.step(fuel)? != status::FINISHED {
-            return Ok(None);
-        }
-        self.take_output();
-        self.take_values().map(Some)
     }
 
     /// Prepares to run the definition of a function, an expression or a chunk that gives one. When the run finishes, its
@@ -341,41 +322,19 @@ impl Instance {
         let host = Box::new(PageHost::new(output.clone(), options.number("now")?, environment, files.clone()));
         let seed = options.integer("seed")?.unwrap_or(0) as u64;
         let (vm, run) = make(cu_vm::Options { seed, host, ..cu_vm::Options::default() }, heap_limit)?;
-        Ok(Instance { vm, functions: Functions::new(), output, files, run })
+        Ok(Instance { vm, functions: Functions::new(), output, files, run, exchange: Exchange::default() })
     }
 
     fn files(&self) -> Result<&MemoryFiles> {
         self.files.as_ref().ok_or_else(|| Error::invalid("files", "must be given when the instance is opened"))
     }
 
-    /// Starts a call of a global function, if there is room for it without a collection; whether there was.
-    fn start_at_once(&mut self, name: &[u8], args: &[Document]) -> Result<bool> {
-        let heap = self.vm.heap_bytes();
-        if heap.used.saturating_add(START_BYTES) > heap.limit {
-            return Ok(false);
-        }
-        let mut failure = None;
-        self.vm.start(|context| {
-            let function = context.globals().get_string(context.string(name));
-            let values = args.iter().map(|arg| from_document(context, arg, &functions()));
-            let values = values.collect::<cu_persist::Result<Vec<_>>>();
-            (function, values.map_err(|error| failure = Some(value_error(error))).unwrap_or_default())
-        })?;
-        match failure {
-            None => {
-                self.run = Run::Running(None);
-                return Ok(true);
-            }
-            Some(Error::OutOfMemory) => self.vm.abort(),
-            Some(error) => {
-                self.vm.abort();
-                return Err(error);
-            }
-        }
-        Ok(false)
-    }
-
-    fn start_run(&mut self, function: &Handle, args: &[Document], defines: Option<FunctionName>) -> Result<()> {
+    pub(crate) fn start_run(
+        &mut self,
+        function: &Handle,
+        args: &[Document],
+        defines: Option<FunctionName>,
+    ) -> Result<()> {
         let values = self.with_memory(|context| {
             let values = args.iter().map(|arg| from_document(context, arg, &functions()));
             let values = values.collect::<cu_persist::Result<Vec<_>>>().map_err(value_error)?;
@@ -475,14 +434,14 @@ fn without_first_comment(source: &[u8]) -> &[u8] {
 }
 
 /// What starting a run takes in the heap, at most.
-const START_BYTES: usize = 4096;
+pub(crate) const START_BYTES: usize = 4096;
 
 /// Documents that cross may hold functions.
-fn functions() -> FunctionPolicy {
+pub(crate) fn functions() -> FunctionPolicy {
     FunctionPolicy::Allow(Save::default())
 }
 
-fn decode_args(bytes: &[u8]) -> Result<Vec<Document>> {
+pub(crate) fn decode_args(bytes: &[u8]) -> Result<Vec<Document>> {
     match Document::decode(bytes)? {
         Document::Array(args) => Ok(args),
         _ => Err(Error::invalid("args", "must be an array")),
@@ -490,7 +449,7 @@ fn decode_args(bytes: &[u8]) -> Result<Vec<Document>> {
 }
 
 /// An error of turning a value into a document or back.
-fn value_error(error: cu_persist::Error) -> Error {
+pub(crate) fn value_error(error: cu_persist::Error) -> Error {
     match error {
         cu_persist::Error::Limit { what: "heap" } => Error::OutOfMemory,
         error => Error::Value(error),

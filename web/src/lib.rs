@@ -17,9 +17,13 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "vm")]
+mod call;
 #[cfg(feature = "storage")]
 mod database;
 mod error;
+#[cfg(feature = "vm")]
+mod exchange;
 #[cfg(feature = "vm")]
 mod host;
 #[cfg(feature = "storage")]

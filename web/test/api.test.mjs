@@ -55,6 +55,18 @@ opened('calls of global functions, awaited and at once', async (cu) => {
   assert.throws(() => cu.callSync('add', () => 1), { code: 'INVALID_INPUT' });
   assert.equal(cu.callSync('add', 20, 22), 42);
 
+  // Around the size of the buffer that small calls go through, and a call from within the encoding of another's arguments.
+  await cu.run('function same(...) return ... end  function grow(n) kept = ("x"):rep(n) return #kept end');
+  for (const length of [1, 100, 2000, 2030, 2048, 2100, 70000]) {
+    const text = '\u00e9' + 'x'.repeat(length);
+    assert.equal(cu.callSync('same', text), text);
+    assert.equal(await cu.call('same', text), text);
+  }
+  const nested = { get first() { return cu.callSync('add', 1, 1); }, second: 'two' };
+  assert.deepEqual(cu.callSync('same', nested), { first: 2, second: 'two' });
+  const growing = { get first() { return cu.callSync('grow', 200_000); }, second: 'two' };
+  assert.deepEqual(cu.callSync('same', growing), { first: 200_000, second: 'two' });
+
   const running = cu.run('return long(10)');
   assert.throws(() => cu.callSync('add', 1, 1), { code: 'busy' });
   assert.equal(await cu.call('add', 1, 1), 2);

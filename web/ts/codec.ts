@@ -79,14 +79,25 @@ export function encode(value: unknown): Uint8Array {
 }
 
 /**
- * Decodes one value that fills all of `bytes`.
+ * Encodes an array into `target`, and gives the length; or gives the bytes when they do not fit there.
+ *
+ * @throws UsageError as {@link encode} does
+ */
+export function encodeInto(target: Uint8Array, array: readonly unknown[]): number | Uint8Array {
+  const encoder = new Encoder(target);
+  encoder.value(array, 0, []);
+  return encoder.written(target);
+}
+
+/**
+ * Decodes one value that fills all of `bytes`, or those up to a length.
  *
  * @throws StorageError `corrupt` when it does not.
  */
-export function decode(bytes: Uint8Array): LuaValue {
-  const decoder = new Decoder(bytes);
+export function decode(bytes: Uint8Array, length = bytes.length): LuaValue {
+  const decoder = new Decoder(bytes, length);
   const value = decoder.value(0);
-  if (decoder.position !== bytes.length) throw corrupt(decoder.position);
+  if (decoder.position !== length) throw corrupt(decoder.position);
   return value;
 }
 
@@ -103,9 +114,20 @@ const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 class Encoder {
-  private bytes = new Uint8Array(256);
-  private view = new DataView(this.bytes.buffer);
+  private bytes: Uint8Array;
+  /** Made for the first float. */
+  private view: DataView | null = null;
   private length = 0;
+
+  /** Writes into the bytes while there is room, then into larger ones of its own. */
+  constructor(bytes: Uint8Array = new Uint8Array(256)) {
+    this.bytes = bytes;
+  }
+
+  /** The length of what was written into these bytes, or all that was written when it had to leave them. */
+  written(bytes: Uint8Array): number | Uint8Array {
+    return this.bytes === bytes ? this.length : this.finish();
+  }
 
   /** Bytes of the buffer. */
   get size(): number {
@@ -190,9 +212,11 @@ class Encoder {
     if (Number.isSafeInteger(value) && !Object.is(value, -0)) return this.integer(value);
     this.reserve(9);
     this.bytes[this.length++] = Tag.Float;
-    this.view.setFloat64(this.length, value, true);
+    const { bytes } = this;
+    const view = (this.view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    view.setFloat64(this.length, value, true);
     // One NaN: an engine may keep the bits that a NaN came with.
-    if (Number.isNaN(value)) this.view.setBigUint64(this.length, 0x7ff8000000000000n, true);
+    if (Number.isNaN(value)) view.setBigUint64(this.length, 0x7ff8000000000000n, true);
     this.length += 8;
   }
 
@@ -307,18 +331,20 @@ class Encoder {
     const grown = new Uint8Array(Math.max(needed, this.bytes.length * 2));
     grown.set(this.bytes.subarray(0, this.length));
     this.bytes = grown;
-    this.view = new DataView(grown.buffer);
+    this.view = null;
   }
 }
 
 class Decoder {
   position = 0;
   private readonly bytes: Uint8Array;
+  private readonly end: number;
   /** Made for the first float: it takes longer than decoding a few values. */
   private view: DataView | null = null;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, end: number) {
     this.bytes = bytes;
+    this.end = end;
   }
 
   value(depth: number): LuaValue {
@@ -384,7 +410,7 @@ class Decoder {
     const length = this.length();
     const end = this.position + length;
     const count = this.varint();
-    if (end > this.bytes.length || count * bytesPerElement > end - this.position) throw corrupt(this.position);
+    if (end > this.end || count * bytesPerElement > end - this.position) throw corrupt(this.position);
     return { count, end };
   }
 
@@ -458,7 +484,7 @@ class Decoder {
   /** A byte length, checked against what is left. */
   private length(): number {
     const length = this.varint();
-    if (length > this.bytes.length - this.position) throw corrupt(this.position);
+    if (length > this.end - this.position) throw corrupt(this.position);
     return length;
   }
 
@@ -476,15 +502,13 @@ class Decoder {
   }
 
   private byte(): number {
-    const byte = this.bytes[this.position];
-    if (byte === undefined) throw corrupt(this.position);
-    this.position++;
-    return byte;
+    if (this.position >= this.end) throw corrupt(this.position);
+    return this.bytes[this.position++] as number;
   }
 
   private skip(count: number): number {
     const start = this.position;
-    if (count > this.bytes.length - start) throw corrupt(start);
+    if (count > this.end - start) throw corrupt(start);
     this.position = start + count;
     return start;
   }

@@ -506,8 +506,8 @@ function randomSeed(): bigint {
   return seed;
 }
 
-/** A call as the engine takes it. */
-function callRequest(name: string, args: readonly unknown[]): Uint8Array {
+/** A call as the VM takes it. */
+function callRequest(name: string, args: readonly unknown[]): unknown[] {
   if (typeof name !== 'string') throw new UsageError('INVALID_INPUT', 'a global function is called by its name');
-  return encode([name, ...args]);
+  return [name, ...args];
 }

@@ -55,6 +55,17 @@ export interface Instance {
    */
   call(request: Uint8Array, fuel: number): Uint8Array | undefined;
   /**
+   * {@link call} with the request in the exchange buffer. Gives the byte length of the values, which then lie there; an
+   * {@link Exchanged} where they do not.
+   */
+  callExchanged(length: number, fuel: number): number;
+  /** The values that did not fit into the exchange buffer; throws what {@link call} would have thrown. */
+  takeExchanged(): Uint8Array;
+  /** The module's memory. */
+  memory(): WebAssembly.Memory;
+  /** Where in it the exchange buffer begins, and its length. */
+  exchangePlace(): Uint32Array;
+  /**
    * Prepares to run `source`, which is an expression giving a function or a chunk returning one, and to make the result
    * the live function `table`/`name`. A result that is no function fails with code `INVALID_FUNCTION_CODE`. The chunk
    * is named `=table.name`, and lines count in `source` itself.
@@ -120,6 +131,14 @@ export const enum Status {
   /** The run waits for something that the host has to do. No such request exists yet. */
   Waiting = 2,
   Failed = 3,
+}
+
+/** What `callExchanged` returns instead of a length. */
+export const enum Exchanged {
+  /** The call goes on, or has failed. */
+  Nothing = -1,
+  /** `takeExchanged` has the values or the error. */
+  Take = -2,
 }
 
 /** The map that `takeError` gives. */

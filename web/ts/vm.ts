@@ -7,6 +7,7 @@
  */
 
 import { decode, type LuaValue } from './codec.js';
+import { Exchange } from './exchange.js';
 import { Status, type EngineError, type Instance } from './engine.js';
 import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode } from './errors.js';
 
@@ -92,10 +93,12 @@ export class Vm {
   private sliceFuel = SLICE_FUEL_FIRST;
   /** Tasks that are under way or wait. */
   private queued = 0;
+  private readonly exchange: Exchange;
 
   /** @param fuel of each run that states none */
   constructor(instance: Instance, poison: Poison, fuel: number) {
     this.instance = instance;
+    this.exchange = new Exchange(instance);
     this.poison = poison;
     this.fuel = fuel;
   }
@@ -143,16 +146,16 @@ export class Vm {
   /**
    * Calls a global function, at once when nothing is under way. Its values.
    *
-   * @param request an array: the function's name, and the arguments
+   * @param request the function's name, and the arguments
    */
-  async callGlobal(request: Uint8Array, codes: RunCodes): Promise<LuaValue[]> {
+  async callGlobal(request: readonly unknown[], codes: RunCodes): Promise<LuaValue[]> {
     const goOn = async (): Promise<LuaValue[]> => (await this.run(() => undefined, codes, {})).values;
     if (this.queued > 0) return this.exclusive(() => this.begin(request, codes) ?? goOn());
     return this.begin(request, codes) ?? this.exclusive(goOn);
   }
 
   /** Calls a global function and does not give the event loop its turn before it has ended. Its values. */
-  callGlobalSync(request: Uint8Array, codes: RunCodes): LuaValue[] {
+  callGlobalSync(request: readonly unknown[], codes: RunCodes): LuaValue[] {
     if (this.queued > 0) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
     const values = this.begin(request, codes);
     if (values !== null) return values;
@@ -181,12 +184,11 @@ export class Vm {
   }
 
   /** Starts a call of a global function. Its values, unless it takes longer than a slice or fails: then the run goes on. */
-  private begin(request: Uint8Array, codes: RunCodes): LuaValue[] | null {
+  private begin(request: readonly unknown[], codes: RunCodes): LuaValue[] | null {
     try {
       const sliceFuel = Math.min(this.sliceFuel, Math.ceil(this.fuel));
       this.check();
-      const values = this.instance.call(request, sliceFuel);
-      return values === undefined ? null : (decode(values) as LuaValue[]);
+      return this.exchange.call(request, sliceFuel);
     } catch (error) {
       this.end(new Output(() => undefined));
       throw engineError(error, codes.runtime);
