@@ -13,6 +13,7 @@ use std::cell::Cell;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::coroutine::{Coroutine, WANT_ALL};
 use crate::heap::native::Native;
 use crate::heap::string::LuaString;
@@ -149,7 +150,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
     /// Charges `amount` units of fuel before work is done.
     #[inline]
     pub fn charge(&mut self, amount: usize) {
-        self.machine.fuel -= amount as i64;
+        self.machine.fuel = self.machine.fuel.saturating_sub_unsigned(amount as u64);
     }
 
     /// Adds a nil to the arguments, for complaints about a missing one to see.
@@ -409,8 +410,14 @@ pub(crate) fn number_to_string<'gc>(context: Context<'gc>, number: Value<'gc>) -
 /// Appends a number's text; anything else appends nothing.
 pub(crate) fn append_number(number: Value<'_>, text: &mut Vec<u8>) {
     match number {
-        Value::Integer(integer) => write_integer(integer, text),
-        Value::Float(float) => write_float(float, text),
+        Value::Integer(integer) => {
+            fuel::owe(fuel::INTEGER_TEXT);
+            write_integer(integer, text);
+        }
+        Value::Float(float) => {
+            fuel::owe(fuel::FLOAT_TEXT);
+            write_float(float, text);
+        }
         _ => {}
     }
 }

@@ -14,15 +14,19 @@ use crate::heap::value::Value;
 
 pub(crate) type Heap = Arena<Rootable![Root<'_>]>;
 
-/// Runs a full cycle.
-pub(crate) fn collect(arena: &mut Heap) {
+/// Visits to entries of ephemeron tables that any cycle may make, and how many for each entry: see [`converge_ephemerons`].
+const EPHEMERON_VISITS_MIN: usize = 1 << 17;
+const EPHEMERON_PASSES: usize = 32;
+
+/// Runs a full cycle; how often it visited entries of ephemeron tables again.
+pub(crate) fn collect(arena: &mut Heap) -> usize {
     take_freed();
-    converge_ephemerons(arena);
+    let mut visits = converge_ephemerons(arena);
     finalization(arena, |fc, root| {
         clear_weak_values(fc, root);
         revive_finalizable(fc, root);
     });
-    converge_ephemerons(arena);
+    visits += converge_ephemerons(arena);
     // Weak tables that only revived objects refer to are among the living now.
     finalization(arena, |fc, root| {
         purge_dead_tables(fc, root);
@@ -34,6 +38,7 @@ pub(crate) fn collect(arena: &mut Heap) {
     arena.finish_cycle();
     let freed = take_freed();
     arena.mutate(|_, root| root.accounting.finish_cycle(freed));
+    visits
 }
 
 /// Marks what is left to mark, then calls `visit` on the fully marked heap.
@@ -59,32 +64,64 @@ fn weak_tables<'gc>(root: &'gc Root<'gc>) -> &'gc mut Vec<Table<'gc>> {
     unsafe { &mut *root.weak_tables.get() }
 }
 
-/// Marks values of ephemeron tables whose keys are alive, until that changes nothing.
-fn converge_ephemerons(arena: &mut Heap) {
+/// Marks values of ephemeron tables whose keys are alive, until that changes nothing; answers the visits to entries after the first
+/// pass.
+///
+/// A chain of ephemerons may need a pass for each of its links, in time that grows with the square of their number. After so many
+/// visits as a heap in good order never needs, the values that are left are kept as if the tables were not weak: garbage for
+/// this cycle, and no time for a hostile one.
+fn converge_ephemerons(arena: &mut Heap) -> usize {
+    let mut pass = Pass { entries: 0, is_last: false, is_reversed: false };
+    let mut visits = 0;
     loop {
-        let changed = finalization(arena, |fc, root| {
-            let mut changed = false;
-            for table in weak_tables(root).iter().filter(|table| !Gc::is_dead(fc, table.gc())) {
-                let weak = table.weakness();
-                if !weak.keys || weak.values {
-                    continue;
-                }
-                table.retain(|key, value| {
-                    if !is_dead(fc, key) {
-                        keep_string(fc, value);
-                        if is_dead(fc, value) {
-                            Gc::resurrect(fc, value.object().expect("only objects are dead"));
-                            changed = true;
-                        }
-                    }
-                    true
-                });
-            }
-            changed
-        });
+        let changed = finalization(arena, |fc, root| pass.run(fc, weak_tables(root)));
         if !changed {
-            return;
+            return visits;
         }
+        pass.is_reversed = !pass.is_reversed;
+        visits += pass.entries;
+        pass.is_last = visits > EPHEMERON_VISITS_MIN.max(EPHEMERON_PASSES * pass.entries);
+    }
+}
+
+/// A pass over the ephemeron tables.
+struct Pass {
+    /// How many entries there were in the last one.
+    entries: usize,
+    /// Whether every value is kept.
+    is_last: bool,
+    is_reversed: bool,
+}
+
+impl Pass {
+    /// Marks what has become reachable; whether there was anything.
+    fn run<'gc>(&mut self, fc: &Finalization<'gc>, tables: &[Table<'gc>]) -> bool {
+        self.entries = 0;
+        let mut changed = false;
+        let mut visit = |table: &Table<'gc>| {
+            let weak = table.weakness();
+            if Gc::is_dead(fc, table.gc()) || !weak.keys || weak.values {
+                return;
+            }
+            self.entries += table.shape().1 + 1;
+            table.retain(|key, value| {
+                if self.is_last || !is_dead(fc, key) {
+                    keep_string(fc, value);
+                    if is_dead(fc, value) {
+                        Gc::resurrect(fc, value.object().expect("only objects are dead"));
+                        changed = true;
+                    }
+                }
+                true
+            });
+        };
+        // A chain that runs against the order of one pass is followed by the next.
+        if self.is_reversed {
+            tables.iter().rev().for_each(&mut visit)
+        } else {
+            tables.iter().for_each(&mut visit)
+        }
+        changed
     }
 }
 

@@ -6,6 +6,7 @@ use crate::chunk::read_chunk;
 use crate::collect::{Heap, collect};
 use crate::context::{Context, Handle, Registered, Root};
 use crate::error::{Error, RunError};
+use crate::fuel;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Callee, Coroutine, Status};
 use crate::heap::proto::Proto;
@@ -22,9 +23,6 @@ pub const DEFAULT_HEAP_LIMIT: usize = 512 * 1024;
 
 /// How deep a run starts: with the host's protected call, a script is as deep as `lua` runs it.
 const NATIVE_CALLS_BELOW_RUN: u32 = 1;
-
-/// What a collection cycle costs: one unit of fuel for so many bytes that survive it.
-const BYTES_COLLECTED_PER_FUEL: usize = 64;
 
 /// How a VM is made.
 pub struct Options {
@@ -208,6 +206,8 @@ impl Vm {
         }
         let mut left = i64::try_from(fuel).unwrap_or(i64::MAX);
         let mut collected = false;
+        // Work that the host has caused is not the run's.
+        fuel::take_owed();
         loop {
             let before = left;
             let retry = self.memory_retry;
@@ -218,9 +218,11 @@ impl Vm {
                 machine.memory_retry = retry;
                 let stop = match machine.begin_slice(collected, interruption) {
                     Flow::Stop => machine.stop,
+                    // Code that allocates without a jump or call would not see that collections have used up the fuel.
+                    _ if collected && left < 0 => Stop::OutOfFuel,
                     _ => machine.run(),
                 };
-                (stop, machine.fuel, machine.memory_retry)
+                (stop, machine.fuel.saturating_sub(fuel::take_owed()), machine.memory_retry)
             });
             self.memory_retry = retry;
             self.fuel_used = self.fuel_used.saturating_add(before.saturating_sub(rest).max(0) as u64);
@@ -228,9 +230,12 @@ impl Vm {
             match stop {
                 Stop::Collect => {
                     collected = true;
-                    self.collect();
-                    // Marking and sweeping take time in proportion to the heap.
-                    left -= (self.heap_bytes().used / BYTES_COLLECTED_PER_FUEL) as i64;
+                    // Marking and sweeping take time in proportion to the heap, what is freed included.
+                    let bytes = self.heap_bytes().used;
+                    let visits = self.cycle();
+                    let price = fuel::collection(bytes, visits) as u64;
+                    self.fuel_used = self.fuel_used.saturating_add(price);
+                    left = left.saturating_sub_unsigned(price);
                 }
                 Stop::OutOfFuel => return Ok(Step::OutOfFuel),
                 // The bottom frame of a run catches every error, unless it comes from a damaged image.
@@ -348,8 +353,13 @@ impl Vm {
 
     /// Runs a full collection. Finalizers of what died run with the next Lua code.
     pub fn collect(&mut self) {
+        self.cycle();
+    }
+
+    /// A cycle; how often it visited entries of weak tables beyond the first time.
+    fn cycle(&mut self) -> usize {
         self.cycles += 1;
-        collect(&mut self.arena);
+        collect(&mut self.arena)
     }
 
     /// Nominal bytes in use, at the peak, and the limit.

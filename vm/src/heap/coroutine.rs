@@ -318,11 +318,9 @@ impl<'gc> Coroutine<'gc> {
     pub(crate) fn find_upvalue(self, context: Context<'gc>, position: u32) -> Upvalue<'gc> {
         // SAFETY: as in `grow_stack`.
         let state = unsafe { &mut *self.state_ptr() };
-        let after = state.open.iter().rposition(|upvalue| upvalue.position() <= position);
-        let place = match after {
-            Some(found) if state.open[found].position() == position => return state.open[found],
-            Some(before) => before + 1,
-            None => 0,
+        let place = match state.open.binary_search_by_key(&position, |upvalue| upvalue.position()) {
+            Ok(found) => return state.open[found],
+            Err(place) => place,
         };
         // SAFETY: the position is a register, so it lies in the stack.
         let location = unsafe { state.stack.as_mut_ptr().add(position as usize) };

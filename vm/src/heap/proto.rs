@@ -17,6 +17,7 @@ use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Trailing;
 use crate::bytecode::verify::Verified;
 use crate::context::Context;
+use crate::fuel;
 
 /// A prototype; closures share it.
 #[derive(Clone, Copy, Collect)]
@@ -31,6 +32,8 @@ pub(crate) struct ProtoObject<'gc> {
     pub register_count: u8,
     pub parameter_count: u8,
     pub is_vararg: bool,
+    /// What a call costs.
+    pub entry_fuel: u32,
     pub chunk_name: Rc<[u8]>,
     pub line_defined: u32,
     pub last_line_defined: u32,
@@ -129,6 +132,7 @@ impl<'gc> Proto<'gc> {
         context.accounting().charge(bytes);
         let constants = parts.constants.into_iter().map(&mut *constant).collect();
         let object = ProtoObject {
+            entry_fuel: fuel::entry(parts.code.len(), parts.parameter_count),
             code: parts.code.into_iter().map(Cell::new).collect(),
             constants,
             children: parts.functions.into_iter().map(|child| Self::from_parts(context, child, constant)).collect(),
@@ -224,11 +228,13 @@ impl<'gc> Proto<'gc> {
         let visible = |local: &&LocalVariable| {
             local.register as usize == register && (local.start_pc as usize) <= pc && pc < local.end_pc as usize
         };
+        fuel::owe(fuel::searched(locals.len()));
         locals.iter().rev().find(visible).map(|local| &*local.name)
     }
 
     /// The name of the local variable that is number `index` of those visible at `pc`. Its register has the same number.
     pub(crate) fn numbered_local(self, index: usize, pc: usize) -> Option<&'gc [u8]> {
+        fuel::owe(fuel::searched(self.0.locals.len()));
         let locals = self.0.as_ref().locals.iter();
         let mut visible = locals.filter(|local| (local.start_pc as usize) <= pc && pc < local.end_pc as usize);
         visible.nth(index).map(|local| &*local.name)

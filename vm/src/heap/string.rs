@@ -11,6 +11,7 @@ use gc_arena::{Collect, Finalization, Gc, Mutation};
 use hashbrown::HashTable;
 
 use super::accounting::{Accounting, HEADER_BYTES, note_freed};
+use crate::fuel;
 
 /// The longest interned string, in bytes.
 pub const SHORT_STRING_MAX: usize = 40;
@@ -113,6 +114,7 @@ impl<'gc> LuaString<'gc> {
         if hash != 0 || self.is_short() {
             return hash;
         }
+        fuel::owe(fuel::copied(self.len()));
         let hash = hash_bytes(self.as_bytes(), 0).max(1);
         self.0.hash.set(hash);
         hash
@@ -122,6 +124,16 @@ impl<'gc> LuaString<'gc> {
     #[inline(always)]
     pub fn ptr_eq(self, other: LuaString<'gc>) -> bool {
         Gc::ptr_eq(self.0, other.0)
+    }
+
+    /// Whether a long string has the bytes of another object; comparing them is owed.
+    #[inline(never)]
+    pub(crate) fn equals_long(self, other: LuaString<'gc>) -> bool {
+        if self.0.len != other.0.len {
+            return false;
+        }
+        fuel::owe(fuel::compared(self.len()));
+        self.as_bytes() == other.as_bytes()
     }
 
     pub(crate) fn gc(self) -> Gc<'gc, ()> {
@@ -142,8 +154,7 @@ impl<'gc> LuaString<'gc> {
 impl PartialEq for LuaString<'_> {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        Gc::ptr_eq(self.0, other.0)
-            || (!self.is_short() && self.0.len == other.0.len && self.as_bytes() == other.as_bytes())
+        Gc::ptr_eq(self.0, other.0) || (!self.is_short() && self.equals_long(*other))
     }
 }
 

@@ -29,8 +29,9 @@ use super::string::LuaString;
 use super::value::Value;
 use crate::arithmetic::float_to_integer;
 use crate::context::Context;
+use crate::fuel;
 use crate::metamethod::Metamethod;
-use parts::{Parts, hash_of};
+use parts::{Parts, hash_if_known, hash_of};
 
 /// A table.
 #[derive(Clone, Copy, Collect)]
@@ -238,7 +239,7 @@ impl<'gc> Table<'gc> {
         }
     }
 
-    /// Where the item with this key is, without copying it; for the dispatch loop.
+    /// Where the item with this key is, without copying it; for the dispatch loop. It may be there even if this says `None`.
     #[inline(always)]
     pub(crate) fn item(&self, key: i64) -> Option<&Value<'gc>> {
         let parts = self.parts();
@@ -250,15 +251,20 @@ impl<'gc> Table<'gc> {
         if parts.integer_keys == 0 {
             return None;
         }
-        let number = parts.find(Value::Integer(key))?;
+        let key = Value::Integer(key);
+        let number = parts.find_near(hash_if_known(key)?, |entry| entry.key.raw_equals(key))?;
         Some(&parts.entries[number].value)
     }
 
-    /// Likewise for a string key.
+    /// Likewise for a short string key.
     #[inline]
     pub(crate) fn field(&self, key: LuaString<'gc>) -> Option<&Value<'gc>> {
         let parts = self.parts();
-        let number = parts.find_string(key)?;
+        if !key.is_short() {
+            return None;
+        }
+        let matches = |entry: &parts::Entry<'gc>| matches!(entry.key, Value::String(found) if found.ptr_eq(key));
+        let number = parts.find_near(key.hash(), matches)?;
         Some(&parts.entries[number].value)
     }
 
@@ -293,6 +299,13 @@ impl<'gc> Table<'gc> {
         self.parts().find_string(key).map(|number| number as u32)
     }
 
+    /// Whether all the table can have at integer keys is in its array part, which ends in a value: then that is as long as the table.
+    #[inline(always)]
+    pub(crate) fn is_sequence(&self) -> bool {
+        let parts = self.parts();
+        parts.integer_keys == 0 && !parts.ends_in_nil()
+    }
+
     /// A border (manual §3.4.7): n with `t[n] ~= nil and t[n+1] == nil`, or 0. O(1) for sequences built in order, O(log n)
     /// otherwise.
     pub fn length(self) -> i64 {
@@ -301,13 +314,9 @@ impl<'gc> Table<'gc> {
         if let Some(Value::Nil) = array.last() {
             return self.border_in_array() as i64;
         }
-        let mut length = array.len() as i64;
-        if parts.integer_keys > 0 {
-            while !parts.find_value(Value::Integer(length + 1)).is_nil() {
-                length += 1;
-            }
-        }
-        length
+        let length = array.len() as i64;
+        let is_filled = |key: i64| !parts.find_value(Value::Integer(key)).is_nil();
+        if parts.integer_keys == 0 || !is_filled(length + 1) { length } else { border_beyond(length + 1, is_filled) }
     }
 
     /// A border in an array part that ends in nil: near the last one if there was one, before a single nil at the end, else by
@@ -367,17 +376,30 @@ impl<'gc> Table<'gc> {
         let array = &parts.array;
         for (position, value) in array.iter().enumerate().skip(start) {
             if !value.is_nil() {
+                fuel::owe_probes(position - start);
                 return Some((Value::Integer(position as i64 + 1), *value));
             }
         }
         let first = start.saturating_sub(array.len());
         for (number, entry) in parts.entries.iter().enumerate().skip(first) {
             if !entry.value.is_nil() {
+                fuel::owe_probes(array.len() + number - start);
                 self.0.last_visited.set(number as u32);
                 return Some((entry.key, entry.value));
             }
         }
+        fuel::owe_probes((array.len() + parts.entries.len()).saturating_sub(start));
         None
+    }
+
+    /// The pairs in traversal order, one after the other. The table must not be changed meanwhile.
+    pub(crate) fn each(self) -> impl Iterator<Item = (Value<'gc>, Value<'gc>)> {
+        let mut key = Value::Nil;
+        std::iter::from_fn(move || {
+            let pair = self.next(key).ok().flatten()?;
+            key = pair.0;
+            Some(pair)
+        })
     }
 
     /// All pairs in traversal order. The table must not be changed meanwhile.
@@ -392,6 +414,7 @@ impl<'gc> Table<'gc> {
     }
 
     /// How many values the array part holds room for and how many entries there are, removed ones included.
+    #[inline(always)]
     pub(crate) fn shape(self) -> (usize, usize) {
         (self.parts().array.len(), self.parts().entries.len())
     }
@@ -583,6 +606,28 @@ impl<'gc> Table<'gc> {
             }
         }
     }
+}
+
+/// A border at or after `filled`, where there is a value: by steps that double, then by bisection (as in PUC Lua).
+fn border_beyond(filled: i64, is_filled: impl Fn(i64) -> bool) -> i64 {
+    fuel::owe(fuel::BORDER);
+    let (mut low, mut high) = (filled, filled.saturating_mul(2));
+    while is_filled(high) {
+        if high == i64::MAX {
+            return high;
+        }
+        low = high;
+        high = high.saturating_mul(2);
+    }
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if is_filled(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 /// Where an object keeps its serial number.

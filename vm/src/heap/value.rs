@@ -12,6 +12,7 @@ use super::string::LuaString;
 use super::table::Table;
 use super::userdata::Userdata;
 use crate::arithmetic::float_to_integer;
+use crate::fuel;
 use crate::text::number::{Number, parse_number};
 
 /// A Lua value.
@@ -84,7 +85,7 @@ impl<'gc> Value<'gc> {
         match self {
             Value::Integer(integer) => Some(integer as f64),
             Value::Float(float) => Some(float),
-            Value::String(string) => match parse_number(string.as_bytes())? {
+            Value::String(string) => match number_in(string)? {
                 Number::Integer(integer) => Some(integer as f64),
                 Number::Float(float) => Some(float),
             },
@@ -97,7 +98,7 @@ impl<'gc> Value<'gc> {
         match self {
             Value::Integer(integer) => Some(integer),
             Value::Float(float) => float_to_integer(float),
-            Value::String(string) => match parse_number(string.as_bytes())? {
+            Value::String(string) => match number_in(string)? {
                 Number::Integer(integer) => Some(integer),
                 Number::Float(float) => float_to_integer(float),
             },
@@ -109,7 +110,7 @@ impl<'gc> Value<'gc> {
     pub fn to_number(self) -> Option<Value<'gc>> {
         match self {
             Value::Integer(_) | Value::Float(_) => Some(self),
-            Value::String(string) => Some(match parse_number(string.as_bytes())? {
+            Value::String(string) => Some(match number_in(string)? {
                 Number::Integer(integer) => Value::Integer(integer),
                 Number::Float(float) => Value::Float(float),
             }),
@@ -128,4 +129,10 @@ impl<'gc> Value<'gc> {
             _ => None,
         }
     }
+}
+
+/// The number that a string reads as; looking at it is owed.
+fn number_in(string: LuaString<'_>) -> Option<Number> {
+    fuel::owe(fuel::digits(string.len()));
+    parse_number(string.as_bytes())
 }

@@ -4,6 +4,7 @@ use super::{Flow, Machine};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::WANT_FINISH;
 use crate::heap::string::LuaString;
@@ -56,6 +57,7 @@ impl<'gc> Machine<'gc> {
                 return Ok(Indexed::Call(handler, object));
             }
             object = handler;
+            self.fuel -= fuel::CHAIN_STEP;
         }
         Err(self.runtime_error(b"'__index' chain too long; possible loop"))
     }
@@ -89,6 +91,7 @@ impl<'gc> Machine<'gc> {
                 return Ok(Assigned::Call(handler, object));
             }
             object = handler;
+            self.fuel -= fuel::CHAIN_STEP;
         }
         Err(self.runtime_error(b"'__newindex' chain too long; possible loop"))
     }
@@ -114,6 +117,7 @@ impl<'gc> Machine<'gc> {
         object: Value<'gc>,
         key: Value<'gc>,
     ) -> Result<Flow, Error<'gc>> {
+        self.fuel -= fuel::SLOW_PATH;
         match self.index(object, key)? {
             Indexed::Value(value) => {
                 self.set_slot(target, value);
@@ -131,6 +135,7 @@ impl<'gc> Machine<'gc> {
         key: Value<'gc>,
         value: Value<'gc>,
     ) -> Result<Flow, Error<'gc>> {
+        self.fuel -= fuel::SLOW_PATH;
         match self.assign(object, key, value)? {
             Assigned::Done => Ok(Flow::Continue),
             Assigned::Call(handler, object) => self.call_metamethod(handler, &[object, key, value], WANT_FINISH),
@@ -227,6 +232,7 @@ impl<'gc> Machine<'gc> {
     pub(crate) fn make_closure(&mut self, closure: Closure<'gc>, child: usize, target: usize) {
         let base = self.top_frame().base;
         let proto = closure.proto().0.children[child];
+        self.fuel -= fuel::UPVALUE * proto.0.upvalues.len() as i64;
         let capture = |description: &crate::bytecode::function::UpvalueDescription| {
             if description.in_stack {
                 self.coroutine.find_upvalue(self.context, base + u32::from(description.index))
@@ -259,7 +265,7 @@ impl<'gc> Machine<'gc> {
         let Value::Table(table) = table else {
             return Err(self.index_error(table, Value::Nil));
         };
-        self.fuel -= count as i64;
+        self.fuel -= fuel::items(count) as i64;
         table.reserve_array(self.context, (start + count).saturating_sub(table.shape().0).min(count))?;
         for index in 0..count {
             let value = self.slot(first + index);

@@ -6,6 +6,7 @@
 
 use super::Machine;
 use super::describe::{Name, call_name};
+use crate::fuel;
 use crate::heap::coroutine::{Callee, Coroutine, FLAG_TAIL_CALL, Frame};
 use crate::heap::proto::Proto;
 use crate::heap::value::Value;
@@ -47,7 +48,11 @@ pub(crate) fn levels<'gc>(coroutine: Coroutine<'gc>) -> impl Iterator<Item = Act
 
 impl<'gc> Activation<'gc> {
     pub(crate) fn at_level(coroutine: Coroutine<'gc>, level: usize) -> Option<Self> {
-        levels(coroutine).nth(level)
+        let found = levels(coroutine).nth(level);
+        // SAFETY: a copy of the number of frames.
+        let frames = unsafe { (*coroutine.state_ptr()).frames.len() };
+        fuel::owe(fuel::searched(level.min(frames)));
+        found
     }
 
     pub(crate) fn frame(self) -> Frame<'gc> {

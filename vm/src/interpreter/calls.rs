@@ -5,6 +5,7 @@ use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::{Opcode, Trailing};
 use crate::call::{Action, Call};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{
     Callee, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
@@ -17,10 +18,10 @@ use crate::metamethod::Metamethod;
 pub(crate) const EXTRA_SLOTS: usize = 8;
 /// Slots every native function finds above its arguments.
 pub(crate) const NATIVE_SLOTS: usize = 20;
-/// What a call costs.
-const CALL_FUEL: i64 = 2;
 /// How deep calls made by native code may be nested (PUC: LUAI_MAXCCALLS; there they take space on the C stack).
 pub(crate) const NATIVE_CALLS_MAX: u32 = 200;
+/// How many `__call` metamethods may lead to one another in one call.
+pub(super) const CALL_HANDLERS_MAX: usize = 200;
 /// How deep while the overflow is being handled.
 pub(crate) const NATIVE_CALLS_HANDLING_MAX: u32 = NATIVE_CALLS_MAX / 10 * 11;
 
@@ -42,6 +43,7 @@ impl<'gc> Machine<'gc> {
     /// Pushes a frame for the value in slot `function` with the `args` values after it. Never runs anything itself.
     pub(crate) fn call(&mut self, function: usize, args: usize, want: i32) -> Result<Flow, Error<'gc>> {
         let mut args = args;
+        let mut handlers = 0;
         loop {
             match self.slot(function) {
                 Value::Closure(closure) => {
@@ -56,6 +58,10 @@ impl<'gc> Machine<'gc> {
                     return Ok(Flow::Enter);
                 }
                 _ => {
+                    handlers += 1;
+                    if handlers > CALL_HANDLERS_MAX {
+                        return Err(self.runtime_error(b"stack overflow"));
+                    }
                     self.insert_call_handler(function, args)?;
                     args += 1;
                     // The arguments have moved, so the call cannot be made again from its start.
@@ -67,6 +73,7 @@ impl<'gc> Machine<'gc> {
 
     /// As [`Self::call`] for native code: one level deeper.
     pub(crate) fn call_from_native(&mut self, function: usize, args: usize, want: i32) -> Result<Flow, Error<'gc>> {
+        self.fuel -= fuel::CALLBACK;
         let depth = self.native_depth() + 1;
         if depth == NATIVE_CALLS_MAX {
             return Err(self.runtime_error(b"C stack overflow"));
@@ -107,6 +114,7 @@ impl<'gc> Machine<'gc> {
         if handler.is_nil() {
             return Err(self.call_error(function, value));
         }
+        self.fuel -= fuel::CHAIN_STEP + fuel::values(args) as i64;
         self.ensure_stack(function + args + 2)?;
         for position in (function..=function + args).rev() {
             let value = self.slot(position);
@@ -131,7 +139,7 @@ impl<'gc> Machine<'gc> {
         for position in base + args..base + parameters {
             self.set_slot(position, Value::Nil);
         }
-        self.fuel -= CALL_FUEL;
+        self.fuel -= i64::from(proto.entry_fuel);
         self.push_frame(Frame::new(Callee::Lua(closure), function, args, want));
         Ok(())
     }
@@ -157,7 +165,7 @@ impl<'gc> Machine<'gc> {
             state.stack[position] = Value::Nil;
         }
         let frame = push_within(&mut state.frames, Frame::new(Callee::Lua(closure), function, args, want));
-        self.fuel -= CALL_FUEL;
+        self.fuel -= i64::from(proto.entry_fuel);
         Some(frame)
     }
 
@@ -182,7 +190,7 @@ impl<'gc> Machine<'gc> {
         push_within(&mut state.frames, Frame { state: 1, ..Frame::new(Callee::Native(native), function, args, want) });
         match self.try_enter_lua(called, function + 1, args - 1, WANT_ALL) {
             Some(frame) => {
-                self.fuel -= CALL_FUEL;
+                self.fuel -= fuel::CALL;
                 self.state_mut().native_calls += 1;
                 // SAFETY: the frame just pushed.
                 unsafe { (*frame).flags = FLAG_NATIVE_CALL };
@@ -242,7 +250,7 @@ impl<'gc> Machine<'gc> {
     ) -> Result<(), Error<'gc>> {
         let top = function + 1 + args;
         self.ensure_stack(top + NATIVE_SLOTS)?;
-        self.fuel -= CALL_FUEL;
+        self.fuel -= fuel::CALL;
         self.push_frame(Frame::new(Callee::Native(native), function, args, want));
         Ok(())
     }
@@ -535,7 +543,7 @@ impl<'gc> Machine<'gc> {
             let value = if index < extra { self.slot(source + index) } else { Value::Nil };
             self.set_slot(target + index, value);
         }
-        self.fuel -= wanted as i64;
+        self.fuel -= fuel::items(wanted) as i64;
         if want < 0 {
             self.top_frame_mut().top = (target + wanted) as u32;
         }

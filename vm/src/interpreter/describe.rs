@@ -9,6 +9,7 @@ use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::{Opcode, Operand, Trailing};
 use crate::call::c_string;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::coroutine::{Callee, Frame};
 use crate::heap::proto::Proto;
 use crate::heap::value::Value;
@@ -47,6 +48,7 @@ impl<'gc> Frame<'gc> {
 /// Whether the word at `pc` follows another instruction's first word. Scans from the start: only for messages.
 fn is_trailing_word(code: &[std::cell::Cell<u32>], pc: usize) -> bool {
     let mut at = 0;
+    fuel::owe(fuel::searched(pc));
     while at < pc {
         at += Instruction(code[at].get()).opcode().map_or(1, Opcode::words);
     }
@@ -82,6 +84,7 @@ impl<'gc> Machine<'gc> {
     }
 
     fn error_at(&self, position: Vec<u8>, message: &[u8]) -> Error<'gc> {
+        fuel::owe(fuel::ERROR_TEXT + fuel::copied(message.len()));
         let mut text = position;
         text.extend_from_slice(message);
         Error::Thrown(Value::String(self.context.string_from(text)))
@@ -352,6 +355,7 @@ fn plain_name<'gc>(proto: Proto<'gc>, pc: usize, register: usize) -> Result<Name
 /// The last instruction before `end` that surely set `register`.
 fn find_setter<'gc>(proto: Proto<'gc>, end: usize, register: usize) -> Option<(usize, Instruction)> {
     let code = &proto.0.as_ref().code;
+    fuel::owe(fuel::searched(end));
     let mut setter = None;
     // Code before this point may have been jumped over.
     let mut jump_target = 0;

@@ -14,6 +14,7 @@
 
 use std::cell::Cell;
 
+use super::calls::CALL_HANDLERS_MAX;
 use super::{Flow, Machine, Stop};
 use crate::arithmetic::{
     float_floor_divide, float_modulo, integer_floor_divide, integer_modulo, power, shift_left, shift_right,
@@ -21,16 +22,15 @@ use crate::arithmetic::{
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::coroutine::{
     Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
 };
 use crate::heap::native::Role;
+use crate::heap::string::LuaString;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
-
-/// Fuel for work that allocates, on top of what the loop charges.
-const ALLOCATION_FUEL: i64 = 4;
 
 /// Runs the top frame of the current coroutine and all that it leads to, until [`Machine::stop`] is set.
 pub(super) fn run(machine: &mut Machine<'_>) {
@@ -49,6 +49,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
             if machine.state().is_traced != TRACED {
                 return false;
             }
+            machine.fuel -= fuel::take_owed();
             let mut frame: *mut Frame<'gc> = machine.top_frame_mut();
             let mut closure = match (*frame).callee {
                 Callee::Lua(closure) => closure,
@@ -67,6 +68,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                         machine.stop = Stop::Collect;
                         return true;
                     }
+                    machine.fuel -= fuel::take_owed();
                     if machine.fuel < 0 {
                         machine.stop = Stop::OutOfFuel;
                         return true;
@@ -346,6 +348,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                             pc = pc.add(1);
                         }
                         Opcode::LoadNil => {
+                            machine.fuel -= fuel::values(i.b()) as i64;
                             for register in i.a()..=i.a() + i.b() {
                                 *base.add(register) = Value::Nil;
                             }
@@ -396,7 +399,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                         Opcode::SetIntegerK => set_integer!(*constants.add(i.c())),
                         Opcode::NewTable => {
                             let (fields, items) = (i.bx(), (*pc).get() as usize);
-                            machine.fuel -= ALLOCATION_FUEL;
+                            machine.fuel -= fuel::ALLOCATION;
                             if (fields | items) == 0 {
                                 a!() = Value::Table(Table::new(context, 0, 0));
                             } else {
@@ -433,11 +436,23 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                         }
                         Opcode::Div => in_floats!(Div, c!(), |x: f64, y: f64| x / y),
                         Opcode::DivK => in_floats!(Div, *constants.add(i.c()), |x: f64, y: f64| x / y),
-                        Opcode::Pow => in_floats!(Pow, c!(), power),
-                        Opcode::PowK => in_floats!(Pow, *constants.add(i.c()), power),
-                        Opcode::Mod => division!(Mod, c!(), integer_modulo, float_modulo),
+                        Opcode::Pow => {
+                            machine.fuel -= fuel::POWER;
+                            in_floats!(Pow, c!(), power)
+                        }
+                        Opcode::PowK => {
+                            machine.fuel -= fuel::POWER;
+                            in_floats!(Pow, *constants.add(i.c()), power)
+                        }
+                        Opcode::Mod => division!(Mod, c!(), integer_modulo, |x: f64, y: f64| {
+                            machine.fuel -= fuel::FLOAT_MODULO;
+                            float_modulo(x, y)
+                        }),
                         Opcode::ModK => {
-                            division!(Mod, *constants.add(i.c()), integer_modulo, float_modulo)
+                            division!(Mod, *constants.add(i.c()), integer_modulo, |x: f64, y: f64| {
+                                machine.fuel -= fuel::FLOAT_MODULO;
+                                float_modulo(x, y)
+                            })
                         }
                         Opcode::IDiv => division!(IDiv, c!(), integer_floor_divide, float_floor_divide),
                         Opcode::IDivK => {
@@ -464,13 +479,13 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                         },
                         Opcode::Not => a!() = Value::Boolean(!b!().is_truthy()),
                         Opcode::Len => match b!() {
-                            Value::Table(table) if table.metatable().is_none() => {
-                                a!() = Value::Integer(table.length());
+                            Value::Table(table) if table.metatable().is_none() && table.is_sequence() => {
+                                a!() = Value::Integer(table.shape().0 as i64);
                             }
                             value => slow!(machine.length(position!(i.a()), value)),
                         },
                         Opcode::Concat => {
-                            machine.fuel -= ALLOCATION_FUEL;
+                            machine.fuel -= fuel::ALLOCATION;
                             slow!(machine.concatenate(position!(i.a()), i.b()));
                         }
 
@@ -491,7 +506,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                         }
                         Opcode::Eq => {
                             let (left, right) = (a!(), b!());
-                            let equal = left.raw_equals(right);
+                            let equal = machine.raw_equals(left, right);
                             if !equal
                                 && let (Value::Table(_) | Value::Userdata(_), Value::Table(_) | Value::Userdata(_)) =
                                     (left, right)
@@ -501,7 +516,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                             }
                             branch!(equal == i.flag());
                         }
-                        Opcode::EqK => branch!(a!().raw_equals(*constants.add(i.b())) == i.flag()),
+                        Opcode::EqK => branch!(machine.raw_equals(a!(), *constants.add(i.b())) == i.flag()),
                         Opcode::EqI => {
                             let equal = match a!() {
                                 Value::Integer(x) => x == i.sb(),
@@ -672,7 +687,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                                     _ => None,
                                 };
                                 if let Some(pair) = step {
-                                    machine.fuel -= 1;
+                                    machine.fuel -= 1 + fuel::take_owed();
                                     let (key, value) = pair.unwrap_or((Value::Nil, Value::Nil));
                                     *first.add(4) = key;
                                     if i.c() >= 2 {
@@ -706,7 +721,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                         }
                         Opcode::Closure => {
                             (*frame).pc = pc;
-                            machine.fuel -= ALLOCATION_FUEL;
+                            machine.fuel -= fuel::ALLOCATION;
                             machine.make_closure(closure, (*pc).get() as usize, position!(i.a()));
                             pc = pc.add(1);
                             safe_point!(i);
@@ -730,6 +745,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                             machine.stop = Stop::Collect;
                             return true;
                         }
+                        machine.fuel -= fuel::take_owed();
                         if machine.fuel < 0 {
                             machine.stop = Stop::OutOfFuel;
                             return true;
@@ -781,6 +797,23 @@ impl<'gc> Machine<'gc> {
         Flow::Continue
     }
 
+    /// As [`Value::raw_equals`], paying for long strings.
+    #[inline(always)]
+    fn raw_equals(&mut self, left: Value<'gc>, right: Value<'gc>) -> bool {
+        match (left, right) {
+            (Value::String(a), Value::String(b)) => a.ptr_eq(b) || (!a.is_short() && self.equal_long(a, b)),
+            _ => left.raw_equals(right),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn equal_long(&mut self, left: LuaString<'gc>, right: LuaString<'gc>) -> bool {
+        let equal = left.equals_long(right);
+        self.fuel -= fuel::take_owed();
+        equal
+    }
+
     /// A comparison that is not of two integers or two floats.
     #[inline(never)]
     fn compare_and_branch(
@@ -790,6 +823,7 @@ impl<'gc> Machine<'gc> {
         right: Value<'gc>,
         flag: bool,
     ) -> Result<Flow, Error<'gc>> {
+        self.fuel -= fuel::SLOW_PATH;
         match self.compare(operator, left, right)? {
             Ok(holds) => Ok(self.branch(holds == flag)),
             Err(handler) => self.call_metamethod(handler, &[left, right], WANT_FINISH),
@@ -833,7 +867,12 @@ impl<'gc> Machine<'gc> {
     #[inline]
     fn tail_call(&mut self, function: usize, args: usize) -> Result<Flow, Error<'gc>> {
         let mut args = args;
+        let mut handlers = 0;
         while !matches!(self.slot(function), Value::Closure(_) | Value::Native(_)) {
+            handlers += 1;
+            if handlers > CALL_HANDLERS_MAX {
+                return Err(self.runtime_error(b"stack overflow"));
+            }
             self.insert_call_handler(function, args)?;
             args += 1;
         }
@@ -886,6 +925,7 @@ impl<'gc> Machine<'gc> {
     #[inline(never)]
     fn new_table(&mut self, target: usize, items: usize, fields: usize) -> Result<Flow, Error<'gc>> {
         let (items, fields) = (items.min(1 << 16), fields.min(1 << 12));
+        self.fuel -= (fuel::copied(items) + fuel::values(fields)) as i64;
         self.context.accounting().check(items * 16 + fields * 40)?;
         let table = Table::new(self.context, items, fields);
         self.set_slot(target, Value::Table(table));

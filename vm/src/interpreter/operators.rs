@@ -9,6 +9,7 @@ use crate::arithmetic::{
 };
 use crate::call::append_number;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::coroutine::WANT_FINISH;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
@@ -92,6 +93,7 @@ impl<'gc> Machine<'gc> {
         left: Value<'gc>,
         right: Value<'gc>,
     ) -> Result<Flow, Error<'gc>> {
+        self.fuel -= fuel::SLOW_PATH;
         match self.arithmetic_value(operator, left, right)? {
             Some(value) => {
                 self.set_slot(target, value);
@@ -172,7 +174,7 @@ impl<'gc> Machine<'gc> {
             (Value::Integer(a), Value::Float(b)) => compare_integer_float(a, b),
             (Value::Float(a), Value::Integer(b)) => compare_integer_float(b, a).map(Ordering::reverse),
             (Value::String(a), Value::String(b)) => {
-                self.fuel -= (a.len().min(b.len()) / 16) as i64;
+                self.fuel -= fuel::compared(a.len().min(b.len())) as i64;
                 Some(a.as_bytes().cmp(b.as_bytes()))
             }
             _ => {
@@ -248,7 +250,7 @@ impl<'gc> Machine<'gc> {
         if length >= i32::MAX as usize {
             return Err(self.runtime_error(b"string length overflow"));
         }
-        self.fuel -= (length / 16) as i64;
+        self.fuel -= (fuel::copied(length) + fuel::values(count)) as i64;
         if let [Value::String(left), Value::String(right)] = self.state().stack[first..first + count] {
             if left.is_empty() {
                 return Ok(Value::String(right));

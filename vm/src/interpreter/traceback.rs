@@ -2,6 +2,7 @@
 
 use super::Machine;
 use super::activation::{Activation, levels};
+use crate::fuel;
 use crate::heap::coroutine::{Callee, Coroutine};
 use crate::heap::value::Value;
 use cu_compiler::display_chunk_name;
@@ -20,6 +21,7 @@ impl<'gc> Machine<'gc> {
         }
         text.extend_from_slice(b"stack traceback:");
         let count = levels(coroutine).skip(level).count();
+        fuel::owe(fuel::searched(2 * count) + fuel::ERROR_TEXT);
         // One level more is shown than there is room for, rather than a line that stands for it.
         let skipped = if count > FIRST_LEVELS + LAST_LEVELS + 1 { count - FIRST_LEVELS - LAST_LEVELS } else { 0 };
         for (shown, activation) in levels(coroutine).skip(level).enumerate() {
@@ -81,13 +83,15 @@ impl<'gc> Machine<'gc> {
     /// The name under which a function is found among the loaded libraries or in one of them; in `_G` without a prefix.
     pub(crate) fn global_name(&self, callee: Callee<'gc>) -> Option<Vec<u8>> {
         let function = callee.value();
-        for (library, contents) in self.context.registered().loaded.pairs() {
+        for (library, contents) in self.context.registered().loaded.each() {
+            fuel::owe(1);
             let Value::String(library) = library else { continue };
             if contents.raw_equals(function) {
                 return Some(library.as_bytes().to_vec());
             }
             let Value::Table(contents) = contents else { continue };
-            for (key, value) in contents.pairs() {
+            for (key, value) in contents.each() {
+                fuel::owe(1);
                 if let (Value::String(key), true) = (key, value.raw_equals(function)) {
                     let mut name = Vec::new();
                     if library.as_bytes() != b"_G" {

@@ -8,6 +8,7 @@ use super::calls::{NATIVE_CALLS_HANDLING_MAX, NATIVE_CALLS_MAX};
 use super::{Flow, Machine, Stop};
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::coroutine::{Callee, FLAG_HANDLER, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Status, WANT_HOOK};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
@@ -37,6 +38,7 @@ impl<'gc> Machine<'gc> {
     #[cold]
     #[inline(never)]
     pub(crate) fn throw(&mut self, error: Error<'gc>) -> Flow {
+        self.fuel -= fuel::THROW;
         let value = match error {
             Error::Thrown(value) => value,
             Error::OutOfMemory if !self.memory_retry => {
@@ -73,7 +75,11 @@ impl<'gc> Machine<'gc> {
         let mut from_load = false;
         for (frame, native) in protecting {
             match native.role() {
-                Role::Loading => from_load = true,
+                // The frames in between are looked at, too.
+                Role::Loading => {
+                    from_load = true;
+                    fuel::owe(fuel::searched(index));
+                }
                 Role::Handled if from_load && native.name() == HOST.name => return None,
                 Role::Handled if matches!(frame.state, 1 | STATE_FAILED) => {
                     return Some(self.slot(frame.function as usize + 1));

@@ -4,6 +4,7 @@ use super::{Functions, Special, collect_garbage, name_permanent, set_field};
 use crate::call::{Action, Call, append_number, c_string, number_to_string};
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::string::LuaString;
 use crate::heap::table::serial_cell;
@@ -76,7 +77,7 @@ fn print<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         }
     }
     text.push(b'\n');
-    call.charge(text.len() / 8);
+    call.charge(fuel::STRING + fuel::scanned(text.len()));
     call.context().root().host.borrow_mut().write(&text);
     call.return_none()
 }
@@ -135,6 +136,7 @@ fn to_string<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         None if matches!(value, Value::String(_)) => call.return_value(value),
         Some(handler) => call.call_unyieldable(call.scratch(), handler, &[value], 1, 1),
         None => {
+            call.charge(fuel::STRING);
             let string = call.context().string_from(text);
             call.return_value(Value::String(string))
         }
@@ -153,6 +155,7 @@ fn to_number<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if !(2..=36).contains(&base) {
         return Err(call.arg_error(2, "base out of range"));
     }
+    call.charge(fuel::digits(text.len()));
     let number = parse_integer_base(text.as_bytes(), base as u32);
     call.return_value(number.map_or(Value::Nil, Value::Integer))
 }
@@ -305,7 +308,7 @@ fn warn<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     for index in 1..=call.arg_count() {
         message.extend_from_slice(c_string(call.check_string(index)?.as_bytes()));
     }
-    call.charge(message.len() / 16);
+    call.charge(fuel::copied(message.len()));
     let root = call.context().root();
     match (&message[..], call.arg_count()) {
         (b"@on", 1) => root.warnings_on.set(true),

@@ -3,6 +3,7 @@
 use super::Functions;
 use crate::call::{Action, Call};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::coroutine::{Coroutine, Status};
 use crate::heap::native::{Native, NativeDefinition};
 use crate::heap::value::Value;
@@ -20,6 +21,7 @@ pub(super) const FUNCTIONS: Functions = &[
 
 fn create<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let function = call.check_function(1)?;
+    call.charge(fuel::COROUTINE);
     let coroutine = new_coroutine(call, function);
     call.return_value(Value::Coroutine(coroutine))
 }
@@ -64,6 +66,7 @@ fn yield_values<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn wrap<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let function = call.check_function(1)?;
+    call.charge(fuel::COROUTINE);
     let coroutine = new_coroutine(call, function);
     let native = Native::new(call.context(), WRAPPED, &[Value::Coroutine(coroutine)]);
     call.return_value(Value::Native(native))

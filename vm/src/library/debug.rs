@@ -12,6 +12,7 @@ use super::{Functions, name_permanent, set_field};
 use crate::call::{Action, Call, c_string};
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::Coroutine;
 use crate::heap::native::{Native, Role};
@@ -283,7 +284,7 @@ fn traceback<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         Ok(level) => call.machine.traceback(coroutine, message, level),
         Err(_) => call.machine.traceback(coroutine, message, usize::MAX),
     };
-    call.charge(text.len() / 8);
+    call.charge(fuel::scanned(text.len()));
     let text = call.new_string(text)?;
     call.return_value(text)
 }

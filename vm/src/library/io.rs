@@ -12,6 +12,7 @@ use super::{Functions, fill, name_permanent, set_field};
 use crate::call::{Action, Call, c_string};
 use crate::context::{Context, SharedFiles};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::table::Table;
 use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
@@ -88,12 +89,9 @@ fn make_file<'gc>(call: &Call<'_, 'gc>, file: Box<dyn File>, mode: OpenMode) -> 
     Value::Userdata(userdata)
 }
 
-/// What opening a file costs.
-const OPEN_FUEL: usize = 100;
-
 /// Opens a file for a function that throws if it cannot be opened.
 fn open_named<'gc>(call: &mut Call<'_, 'gc>, path: &[u8], mode: OpenMode) -> Result<Value<'gc>, Error<'gc>> {
-    call.charge(OPEN_FUEL);
+    call.charge(fuel::OPEN);
     match with_files(call.context(), |files| files.open(path, mode)) {
         Ok(file) => Ok(make_file(call, file, mode)),
         Err(error) => Err(call.error([b"cannot open file '", path, b"' (", error.reason.as_bytes(), b")"].concat())),
@@ -105,7 +103,7 @@ pub(super) type Content = Result<Vec<u8>, (&'static str, FileError)>;
 
 /// Reads a whole file.
 pub(super) fn read_file<'gc>(call: &mut Call<'_, 'gc>, path: &[u8]) -> Result<Content, Error<'gc>> {
-    call.charge(OPEN_FUEL);
+    call.charge(fuel::OPEN);
     match with_files(call.context(), |files| files.open(path, OpenMode::Read)) {
         Ok(file) => read_rest(call, &mut Stream::new(file, true, false)),
         Err(error) => Ok(Err(("open", error))),
@@ -132,7 +130,7 @@ fn read_rest<'gc>(call: &mut Call<'_, 'gc>, stream: &mut Stream) -> Result<Conte
         let before = stream.unread().len();
         let more = stream.fill(before);
         let held = stream.unread().len();
-        call.charge((held - before) / 16);
+        call.charge(fuel::copied(held - before));
         call.context().accounting().check(held)?;
         match more {
             Ok(true) => {}
@@ -144,7 +142,7 @@ fn read_rest<'gc>(call: &mut Call<'_, 'gc>, stream: &mut Stream) -> Result<Conte
 
 /// Whether a file can be opened for reading.
 pub(super) fn is_readable(call: &mut Call<'_, '_>, path: &[u8]) -> bool {
-    call.charge(OPEN_FUEL);
+    call.charge(fuel::OPEN);
     with_files(call.context(), |files| files.open(path, OpenMode::Read)).is_ok()
 }
 
@@ -168,7 +166,7 @@ fn open_file<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let path = check_path(call, 1)?;
     let mode = call.opt_string(2)?.map_or(&b"r"[..], |mode| c_string(mode.as_bytes()));
     let mode = open_mode(mode).ok_or_else(|| call.arg_error(2, "invalid mode"))?;
-    call.charge(OPEN_FUEL);
+    call.charge(fuel::OPEN);
     let file = with_files(call.context(), |files| files.open(path, mode));
     return_file(call, file, mode, Some(path))
 }
@@ -201,7 +199,7 @@ fn open_process<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         b"w" => OpenMode::Write,
         _ => return Err(call.arg_error(2, "invalid mode")),
     };
-    call.charge(OPEN_FUEL);
+    call.charge(fuel::OPEN);
     flush_all(call.context());
     let started = match call.context().root().host.borrow_mut().files() {
         Some(files) => files.start_process(command, mode),
@@ -224,7 +222,7 @@ fn flush_all(context: Context<'_>) {
 }
 
 fn open_temporary<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    call.charge(OPEN_FUEL);
+    call.charge(fuel::OPEN);
     let file = with_files(call.context(), |files| files.open_temporary());
     return_file(call, file, OpenMode::WriteUpdate, None)
 }

@@ -6,6 +6,7 @@ use crate::bytecode::chunk;
 use crate::call::{Action, Call, STATE_FAILED, c_string, number_to_string};
 use crate::chunk::{chunk_of_file, is_binary, read_chunk};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::WANT_ALL;
 use crate::heap::proto::Proto;
@@ -118,7 +119,7 @@ fn integer_in<'gc>(call: &Call<'_, 'gc>, slot: usize) -> Result<i64, Error<'gc>>
 /// The pieces so far in one.
 fn join<'gc>(call: &Call<'_, 'gc>) -> Result<Vec<u8>, Error<'gc>> {
     let mut chunk = Vec::new();
-    for (_, piece) in pieces(call)?.pairs() {
+    for (_, piece) in pieces(call)?.each() {
         if let Value::String(piece) = piece {
             call.context().accounting().check(chunk.len() + piece.len())?;
             chunk.extend_from_slice(piece.as_bytes());
@@ -169,7 +170,7 @@ pub(super) fn load_chunk<'gc>(
     if let Some(message) = refusal(mode, chunk) {
         return Ok(Err(message));
     }
-    call.charge(chunk.len());
+    call.charge(fuel::compiled(chunk.len()));
     let context = call.context();
     context.accounting().check(chunk.len() * 4)?;
     let function = match read_chunk(chunk, name) {

@@ -8,6 +8,7 @@ use super::io::{check_path, return_failure, return_process_end, return_result, w
 use super::steps::step;
 use crate::call::{Action, Call, c_string};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 use crate::host::TimeZone;
@@ -145,6 +146,7 @@ fn time<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             return call.return_value(Value::Integer(now));
         }
         call.check_table(1)?;
+        call.charge(fuel::DATE);
         call.reserve(base + FIELDS_READ + 1)?;
     }
     let object = call.arg(1);
@@ -223,7 +225,7 @@ fn date<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         }
         return call.return_value(Value::Table(table));
     }
-    call.charge(format.len());
+    call.charge(fuel::DATE + format.len() * fuel::DIRECTIVE);
     // No conversion writes more than some 40 bytes.
     call.context().accounting().check(format.len() * 20)?;
     let mut text = Vec::new();

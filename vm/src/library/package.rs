@@ -10,6 +10,7 @@ use super::{Functions, fill, name_permanent, set_field};
 use crate::call::{Action, Call, append_number, c_string};
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::native::{Native, NativeCode, NativeDefinition};
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -358,9 +359,9 @@ fn search<'gc>(
 fn replaced<'gc>(call: &mut Call<'_, 'gc>, text: &[u8], from: &[u8], to: &[u8]) -> Result<Vec<u8>, Error<'gc>> {
     let mut result = Vec::new();
     let mut rest = text;
-    call.charge(text.len() / 4);
+    call.charge(fuel::scanned(text.len()));
     while let Some(at) = find(rest, from) {
-        call.charge(to.len() / 16);
+        call.charge(fuel::copied(to.len()));
         call.context().accounting().check(result.len() + text.len() + to.len())?;
         result.extend_from_slice(&rest[..at]);
         result.extend_from_slice(to);

@@ -14,6 +14,7 @@
 
 use crate::call::{Action, Call};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::coroutine::STACK_SLOTS_MAX;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -143,11 +144,12 @@ impl<'gc> Call<'_, 'gc> {
         end <= STACK_SLOTS_MAX.saturating_sub(function)
     }
 
-    /// A string of `bytes`, which are copied; the cost of a long one is charged and the heap limit asked.
+    /// A string of `bytes`, which are copied; its cost is charged, and the heap limit asked for a long one.
     #[inline]
     pub(super) fn string(&mut self, bytes: &[u8]) -> Result<Value<'gc>, Error<'gc>> {
+        self.charge(fuel::STRING);
         if bytes.len() >= 64 {
-            self.charge(bytes.len() / 16);
+            self.charge(fuel::copied(bytes.len()));
             self.context().accounting().check(bytes.len())?;
         }
         Ok(Value::String(self.context().string(bytes)))

@@ -16,6 +16,7 @@ use crate::bytecode::chunk;
 use crate::call::{Action, Call};
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::native::Native;
 use crate::heap::string::SHORT_STRING_MAX;
 use crate::heap::table::Table;
@@ -96,7 +97,7 @@ fn byte<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if !call.fits_stack(bytes.len()) {
         return Err(call.error("stack overflow (string slice too long)"));
     }
-    call.charge(bytes.len() / 4);
+    call.charge(fuel::values(bytes.len()));
     call.reserve(bytes.len())?;
     for (slot, byte) in bytes.iter().enumerate() {
         call.set_slot(slot, Value::Integer(i64::from(*byte)));
@@ -110,7 +111,7 @@ fn dump<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         return Err(call.error("unable to dump given function"));
     };
     let size = function.proto().nominal_bytes();
-    call.charge(size / 4);
+    call.charge(fuel::scanned(size));
     call.context().accounting().check(size)?;
     let parts = function.proto().to_parts(call.arg(2).is_truthy());
     let chunk = call.new_string(chunk::dump(&parts))?;
@@ -124,7 +125,7 @@ fn char<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let bytes = if count <= short.len() {
         &mut short[..count]
     } else {
-        call.charge(count / 4);
+        call.charge(fuel::values(count));
         long.resize(count, 0);
         &mut long[..]
     };
@@ -160,7 +161,7 @@ fn changed<'gc>(call: &mut Call<'_, 'gc>, change: impl Fn(&mut [u8])) -> Result<
         let string = call.string(text)?;
         return call.return_value(string);
     }
-    call.charge(source.len() / 8);
+    call.charge(fuel::scanned(source.len()));
     call.context().accounting().check(source.len())?;
     let mut text = source.to_vec();
     change(&mut text);
@@ -197,7 +198,7 @@ fn rep<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     }
     // Less than `LENGTH_MAX` units, so the count fits.
     let total = unit * count as usize - separator.len();
-    call.charge(total / 16);
+    call.charge(fuel::STRING + fuel::copied(total) + fuel::values(count as usize));
     call.context().accounting().check(total)?;
     let source = source.as_bytes();
     let text = if separator.is_empty() {

@@ -12,6 +12,7 @@ use super::string::LENGTH_MAX;
 use crate::call::{Action, Call, append_number};
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::string::SHORT_STRING_MAX;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -94,7 +95,7 @@ fn insert<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 }
             }
             WRITE => {
-                call.charge(1);
+                call.charge(fuel::items(1));
                 let (at, value) = (call.slot(base + 1), call.slot(base + 2));
                 step!(call.assign(base + 3, object, at, value, WRITTEN));
                 WRITTEN
@@ -102,6 +103,9 @@ fn insert<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             WRITTEN => {
                 let at = integer_in(call, base + 1);
                 call.set_slot(base + 1, Value::Integer(at.wrapping_sub(1)));
+                if at % PIECE == 0 {
+                    return call.again(READ);
+                }
                 READ
             }
             LAST => {
@@ -129,7 +133,7 @@ fn insert_plain<'gc>(
     end: i64,
     value: Value<'gc>,
 ) -> Result<(), Error<'gc>> {
-    call.charge((end - position).max(0) as usize / 4);
+    call.charge(fuel::items((end - position).max(0) as usize));
     let context = call.context();
     for at in (position + 1..=end).rev() {
         let moved = table.get_integer(at - 1);
@@ -176,7 +180,7 @@ fn remove<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 }
             }
             WRITE => {
-                call.charge(1);
+                call.charge(fuel::items(1));
                 let (at, value) = (call.slot(base + 1), call.slot(base + 3));
                 step!(call.assign(base + 4, object, at, value, WRITTEN));
                 WRITTEN
@@ -184,6 +188,9 @@ fn remove<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             WRITTEN => {
                 let at = integer_in(call, base + 1);
                 call.set_slot(base + 1, Value::Integer(at.wrapping_add(1)));
+                if at % PIECE == 0 {
+                    return call.again(READ);
+                }
                 READ
             }
             LAST => {
@@ -209,7 +216,7 @@ fn remove_plain<'gc>(
     let removed = table.get_integer(position);
     let mut at = position;
     if position < size {
-        call.charge((size - position) as usize / 4);
+        call.charge(fuel::items((size - position) as usize));
         while at < size {
             let moved = table.get_integer(at + 1);
             table.set_integer(context, at, moved).map_err(|error| call.table_error(error))?;
@@ -259,7 +266,7 @@ fn move_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         state = match (state, tables) {
             (READ, Some((from, to))) => {
                 let piece = (count - done).min(PIECE);
-                call.charge(piece as usize / 4);
+                call.charge(fuel::items(piece as usize));
                 for done in done..done + piece {
                     let value = from.get_integer(source(done));
                     to.set_integer(call.context(), destination(done), value)
@@ -277,7 +284,7 @@ fn move_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             }
             (WRITE, _) => {
                 let value = call.slot(base + 1);
-                call.charge(1);
+                call.charge(fuel::items(1));
                 step!(call.assign(base + 2, to, Value::Integer(destination(done)), value, WRITTEN));
                 WRITTEN
             }
@@ -336,7 +343,7 @@ fn concat<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
                 }
                 let Value::Table(items) = call.slot(base + 3) else { return Err(call.state_error()) };
                 let first = call.opt_integer(3, 1)?;
-                call.charge(1);
+                call.charge(fuel::items(1));
                 call.set_raw(items, Value::Integer(at.wrapping_sub(first).wrapping_add(1)), value)?;
                 if at == last {
                     LAST
@@ -378,6 +385,7 @@ fn concat_plain<'gc>(call: &mut Call<'_, 'gc>, table: Table<'gc>, first: i64, la
     for at in first..=last {
         let value = table.get_integer(at);
         let Some(length) = piece_length(value) else {
+            call.charge(fuel::values(at.abs_diff(first) as usize));
             return Err(piece_error(call, value, at));
         };
         total = total.saturating_add(length + separator.len());
@@ -386,7 +394,7 @@ fn concat_plain<'gc>(call: &mut Call<'_, 'gc>, table: Table<'gc>, first: i64, la
     if total > LENGTH_MAX {
         return Err(call.error("resulting string too large"));
     }
-    call.charge((last - first) as usize / 4 + total / 16);
+    call.charge(fuel::STRING + fuel::items((last - first) as usize) + fuel::copied(total));
     if total > SHORT_STRING_MAX {
         call.context().accounting().check(total)?;
     }
@@ -407,7 +415,7 @@ fn concat_plain<'gc>(call: &mut Call<'_, 'gc>, table: Table<'gc>, first: i64, la
 fn pack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let context: Context<'gc> = call.context();
     let count = call.arg_count();
-    call.charge(count / 4);
+    call.charge(fuel::items(count));
     context.accounting().check(count * 16)?;
     let table = Table::new(context, count, 1);
     for index in 1..=count {
@@ -443,7 +451,7 @@ fn unpack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
             return Err(call.error("too many results to unpack"));
         }
         let count = count as usize + 1;
-        call.charge(count / 4);
+        call.charge(fuel::items(count));
         call.reserve(base + 1 + count)?;
         call.set_slot(base, Value::Integer(last));
         if let Some(table) = plain_table(call, object) {

@@ -5,6 +5,7 @@ use super::{Functions, set_field};
 use crate::call::{Action, Call};
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::native::{Native, NativeDefinition};
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -47,7 +48,7 @@ fn absolute(position: i64, length: usize) -> i64 {
 }
 
 fn char<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
-    call.charge(call.arg_count() / 4);
+    call.charge(fuel::STRING + fuel::scanned(call.arg_count()));
     let mut text = Vec::new();
     for index in 1..=call.arg_count() {
         let code = call.check_integer(index)?;
@@ -78,7 +79,7 @@ fn code_point<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if end - position > LENGTH_MAX || !call.fits_stack(end - position) {
         return Err(call.error("stack overflow (string slice too long)"));
     }
-    call.charge((end - position) / 4);
+    call.charge(fuel::scanned(end - position));
     // Nothing after this can fail and be tried again, so the arguments may go.
     call.reserve(end - position)?;
     let mut points = 0;
@@ -106,7 +107,7 @@ fn len<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         return Err(call.arg_error(3, "final position out of bounds"));
     }
     let (start, end) = (start as usize - 1, end_position(end, text.len()));
-    call.charge(end.saturating_sub(start) / 4);
+    call.charge(fuel::scanned(end.saturating_sub(start)));
     match count(text, start, end, lax) {
         Ok(points) => call.return_value(Value::Integer(points as i64)),
         Err(invalid) => call.return_values(&[Value::Nil, Value::Integer(invalid as i64 + 1)]),
@@ -122,8 +123,12 @@ fn offset_<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     if from < 1 || from > length + 1 {
         return Err(call.arg_error(3, "position out of bounds"));
     }
-    call.charge(n.unsigned_abs().min(length as u64) as usize / 4);
-    match offset(text, n, from as usize - 1) {
+    let from = from as usize - 1;
+    let found = offset(text, n, from);
+    let end = if n > 0 { text.len() } else { 0 };
+    let walked = found.as_ref().ok().copied().flatten().unwrap_or(end).abs_diff(from);
+    call.charge(fuel::scanned(walked));
+    match found {
         Ok(found) => call.return_value(found.map_or(Value::Nil, |found| Value::Integer(found as i64 + 1))),
         Err(_) => Err(call.error("initial position is a continuation byte")),
     }
@@ -156,6 +161,7 @@ fn step<'gc>(call: &mut Call<'_, 'gc>, lax: bool) -> Result<Action, Error<'gc>> 
         while continues(position) {
             position += 1;
         }
+        call.charge(fuel::scanned(position - previous as usize));
     }
     if position >= text.len() {
         return call.return_none();

@@ -603,7 +603,13 @@ impl Attempt<'_, '_> {
         if let Some(found) = self.sets.lookup(item) {
             return Ok(found);
         }
-        let (map, after) = build_map(self.pattern, item)?;
+        let (map, after) = match build_map(self.pattern, item) {
+            Ok(built) => built,
+            Err(error) => {
+                self.charge(self.pattern.len() - item)?;
+                return Err(error);
+            }
+        };
         self.charge(after - item)?;
         Ok((self.sets.insert(item, after, map), after))
     }

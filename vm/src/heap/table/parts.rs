@@ -2,6 +2,7 @@
 
 use super::serial_cell;
 use crate::context::Context;
+use crate::fuel;
 use crate::heap::accounting::{Accounting, OutOfMemory};
 use crate::heap::string::LuaString;
 use crate::heap::value::Value;
@@ -10,6 +11,8 @@ const VALUE_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 32;
 /// Up to this many entries a linear search is used instead of an index.
 const UNINDEXED_MAX: usize = 8;
+/// How far from its place a key is looked for in the fast paths of the dispatch loop.
+const NEAR_PROBES: usize = 16;
 /// Growing by more than this asks the heap limit first.
 const LARGE_BYTES: usize = 4096;
 
@@ -94,9 +97,35 @@ impl<'gc> Parts<'gc> {
     #[inline(always)]
     fn probe(&self, hash: u32, matches: impl Fn(&Entry<'gc>) -> bool) -> Option<usize> {
         let mask = self.index.len() - 1;
-        let mut slot = hash as usize & mask;
-        loop {
+        let first = hash as usize & mask;
+        let mut slot = first;
+        let found = loop {
             match self.index[slot] {
+                0 => break None,
+                number => {
+                    let number = number as usize - 1;
+                    if matches(&self.entries[number]) {
+                        break Some(number);
+                    }
+                }
+            }
+            slot = (slot + 1) & mask;
+        };
+        fuel::owe_probes(slot.wrapping_sub(first) & mask);
+        found
+    }
+
+    /// As [`Self::find`] for an integer or a short string, when there is an index and the key stands near where it belongs. Never
+    /// owes anything.
+    #[inline(always)]
+    pub(super) fn find_near(&self, hash: u32, matches: impl Fn(&Entry<'gc>) -> bool) -> Option<usize> {
+        if self.index.is_empty() {
+            return self.entries.iter().position(matches);
+        }
+        let mask = self.index.len() - 1;
+        let first = hash as usize & mask;
+        for step in 0..NEAR_PROBES {
+            match self.index[(first + step) & mask] {
                 0 => return None,
                 number => {
                     let number = number as usize - 1;
@@ -105,8 +134,8 @@ impl<'gc> Parts<'gc> {
                     }
                 }
             }
-            slot = (slot + 1) & mask;
         }
+        None
     }
 
     /// Adds a key that is not there; there is room.
@@ -123,11 +152,13 @@ impl<'gc> Parts<'gc> {
             return;
         }
         let mask = self.index.len() - 1;
-        let mut slot = hash as usize & mask;
+        let first = hash as usize & mask;
+        let mut slot = first;
         while self.index[slot] != 0 {
             slot = (slot + 1) & mask;
         }
         self.index[slot] = number;
+        fuel::owe_probes(slot.wrapping_sub(first) & mask);
     }
 
     pub(super) fn clear_entry(&mut self, key: Value<'gc>) {
@@ -138,7 +169,10 @@ impl<'gc> Parts<'gc> {
 
     /// Makes room for one more entry: moves integer keys to the array part, drops removed keys, doubles if still needed.
     pub(super) fn grow(&mut self, accounting: &Accounting, new_key: Value<'gc>) -> Result<(), OutOfMemory> {
+        // What does not double the capacity may come again soon, with a large array part to look through.
+        fuel::owe(fuel::values(self.entries.len() + self.index.len()));
         if self.integer_keys > 0 || matches!(new_key, Value::Integer(_)) {
+            fuel::owe(fuel::values(self.array.len()));
             let goal = self.array_goal(new_key);
             if goal > self.array.len() {
                 if (goal - self.array.len()) * VALUE_BYTES > LARGE_BYTES {

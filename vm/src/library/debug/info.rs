@@ -3,6 +3,7 @@
 use super::target;
 use crate::call::{Action, Call};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::proto::Proto;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -51,6 +52,7 @@ pub(super) fn get_info<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'g
     if !options.iter().all(|option| b"SlnrutLf".contains(option)) {
         return Err(call.arg_error(taken + 2, "invalid option"));
     }
+    call.charge(fuel::ERROR_TEXT);
     let info = Info { call, table: call.context().table() };
     for option in [b'S', b'l', b'u', b'n', b'r', b't', b'L', b'f'] {
         if options.contains(&option) {
@@ -129,6 +131,7 @@ fn describe_source<'gc>(info: &Info<'_, '_, 'gc>, proto: Option<Proto<'gc>>) -> 
 fn active_lines<'gc>(info: &Info<'_, '_, 'gc>, proto: Proto<'gc>) -> Result<(), Error<'gc>> {
     let lines = info.call.context().table();
     for line in proto.active_lines() {
+        fuel::owe(fuel::items(2));
         info.call.set_raw(lines, Value::Integer(line.into()), Value::Boolean(true))?;
     }
     info.set("activelines", Value::Table(lines))

@@ -9,6 +9,7 @@ use super::{Functions, lines};
 use crate::call::{Action, Call, c_string};
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
 use crate::host::files::{Buffering, File, FileError, ProcessEnd, StandardStream, Whence};
@@ -293,7 +294,7 @@ pub(super) fn write_arguments<'gc>(
             }
             _ => call.check_string(index)?.as_bytes(),
         };
-        call.charge(bytes.len() / 16);
+        call.charge(fuel::STRING + fuel::copied(bytes.len()));
         // After a failure arguments are only checked.
         if result.is_ok() {
             result = with_stream(handle, |stream| stream.write(bytes));

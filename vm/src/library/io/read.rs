@@ -7,6 +7,7 @@ use super::handle::FileHandle;
 use super::stream::Stream;
 use crate::call::{Action, Call};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::accounting::OutOfMemory;
 use crate::heap::value::Value;
 use crate::host::files::FileError;
@@ -154,19 +155,15 @@ fn fill<'gc>(call: &mut Call<'_, 'gc>, stream: &mut Stream, want: usize) -> Resu
     let before = stream.unread().len();
     call.context().accounting().check(before)?;
     let more = stream.fill(want)?;
-    call.charge(FILL_FUEL + (stream.unread().len() - before) / BYTES_PER_FUEL);
+    call.charge(fuel::FILL + fuel::copied(stream.unread().len() - before));
     Ok(more)
 }
-
-/// What asking the host costs, and how many bytes come with one unit.
-const FILL_FUEL: usize = 16;
-const BYTES_PER_FUEL: usize = 16;
 
 /// Takes `count` bytes, of which the last `dropped` are left out.
 fn take<'gc>(call: &mut Call<'_, 'gc>, stream: &mut Stream, count: usize, dropped: usize) -> Piece<'gc> {
     let length = count - dropped;
     call.context().accounting().check(length)?;
-    call.charge(length / BYTES_PER_FUEL);
+    call.charge(fuel::copied(length));
     let string = if dropped == 0 && count > SHORT_LINE_MAX {
         call.context().string_from(stream.take(count))
     } else {
@@ -255,7 +252,7 @@ fn read_number<'gc>(call: &mut Call<'_, 'gc>, stream: &mut Stream) -> Piece<'gc>
         call.charge(1);
         stream.skip(1);
     }
-    call.charge(FILL_FUEL);
+    call.charge(fuel::FILL);
     let mut numeral = Numeral { stream, text: Vec::new(), too_long: false };
     let is_sign = |byte| matches!(byte, b'+' | b'-');
     numeral.accept(is_sign)?;

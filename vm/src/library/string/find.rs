@@ -8,6 +8,7 @@ use super::pieces::Pieces;
 use super::{LENGTH_MAX, start_position};
 use crate::call::{Action, Call, append_number};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::native::{Native, NativeDefinition};
 use crate::heap::string::LuaString;
 use crate::heap::value::Value;
@@ -19,8 +20,6 @@ use crate::text::search::find_plain;
 
 /// Steps of the matcher before the driver may stop for the first time.
 const FIRST_BUDGET: u64 = 1 << 18;
-/// Steps of the matcher for a unit of fuel.
-const STEPS_PER_FUEL: u64 = 4;
 /// Doubling the budget more often than this would overflow.
 const LEVEL_MAX: u32 = 44;
 
@@ -28,17 +27,22 @@ const LEVEL_MAX: u32 = 44;
 struct Budget {
     whole: u64,
     left: u64,
+    /// The fuel charged so far.
+    charged: u64,
 }
 
 impl Budget {
     /// The budget after it was used up `level` times.
     fn new(level: u32) -> Self {
         let whole = FIRST_BUDGET << level.min(LEVEL_MAX);
-        Budget { whole, left: whole }
+        Budget { whole, left: whole, charged: 0 }
     }
 
-    fn charge(&self, call: &mut Call<'_, '_>) {
-        call.charge(usize::try_from((self.whole - self.left) / STEPS_PER_FUEL).unwrap_or(usize::MAX));
+    /// Charges for the steps since the last time.
+    fn charge(&mut self, call: &mut Call<'_, '_>) {
+        let due = fuel::pattern_steps(self.whole - self.left);
+        call.charge(usize::try_from(due - self.charged).unwrap_or(usize::MAX));
+        self.charged = due;
     }
 }
 
@@ -102,8 +106,9 @@ fn find_or_match<'gc>(call: &mut Call<'_, 'gc>, find: bool) -> Result<Action, Er
     if init > text.len() {
         return call.return_value(Value::Nil);
     }
+    call.charge(fuel::scanned(pattern.len()));
     if find && (call.arg(4).is_truthy() || !has_specials(pattern)) {
-        call.charge((text.len() - init + pattern.len()) / 16);
+        call.charge(fuel::sought(text.len() - init));
         return match find_plain(&text[init..], pattern) {
             None => call.return_value(Value::Nil),
             Some(offset) => {
@@ -239,11 +244,12 @@ pub(super) fn gsub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
     let position_before = work.cursor.position;
     while work.count < count_max {
         let cursor = work.cursor;
-        let found = match matcher.next_match(&mut work.cursor, &mut captures, &mut budget.left) {
+        let found = matcher.next_match(&mut work.cursor, &mut captures, &mut budget.left);
+        budget.charge(call);
+        let found = match found {
             Ok(Some(found)) => found,
             Ok(None) => break,
             Err(PatternError::Budget) => {
-                budget.charge(call);
                 let level = if cursor.position == position_before { level + 1 } else { 0 };
                 work.suspend(call, 0)?;
                 return call.again(GSUB_LEVEL + level);
@@ -258,7 +264,6 @@ pub(super) fn gsub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
                 match call.machine.index(work.replacement, key)? {
                     Indexed::Value(value) => work.replace(call, found, value)?,
                     Indexed::Call(handler, object) => {
-                        budget.charge(call);
                         return work.call_back(call, found, handler, &[object, key]);
                     }
                 }
@@ -269,12 +274,10 @@ pub(super) fn gsub<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> 
                 for (index, value) in values.iter_mut().enumerate() {
                     *value = capture_value(call, source, &captures, index, found)?;
                 }
-                budget.charge(call);
                 return work.call_back(call, found, function, values);
             }
         }
     }
-    budget.charge(call);
     work.finish(call)
 }
 
@@ -338,7 +341,7 @@ impl<'gc> Substitution<'gc> {
             Err(error) => return Err(pattern_error(call, error)),
             Ok(()) => {}
         }
-        call.charge((self.text.len() - before) / 16);
+        call.charge(fuel::scanned(replacement.len()) + fuel::copied(self.text.len() - before));
         self.kept = found.end;
         Ok(())
     }
@@ -350,7 +353,7 @@ impl<'gc> Substitution<'gc> {
             Value::String(string) => {
                 self.keep_until(call, found.start)?;
                 self.grow(call, string.len())?;
-                call.charge(string.len() / 16);
+                call.charge(fuel::STRING + fuel::copied(string.len()));
                 self.text.extend_from_slice(string.as_bytes());
             }
             Value::Integer(_) | Value::Float(_) => {
@@ -410,7 +413,7 @@ impl<'gc> Substitution<'gc> {
             return call.return_values(&[source, count]);
         }
         self.keep_until(call, self.source.len())?;
-        call.charge(self.text.len() / 16);
+        call.charge(fuel::STRING + fuel::copied(self.text.len()));
         let result = match self.pieces {
             None => call.new_string(self.text)?,
             Some(pieces) => {

@@ -4,6 +4,7 @@
 
 use crate::call::{Action, Call, append_number};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::string::LuaString;
 use crate::heap::value::Value;
 use crate::library::base::{append_identity, append_text};
@@ -32,6 +33,8 @@ fn format_error<'gc>(call: &Call<'_, 'gc>, error: FormatError<'_>) -> Error<'gc>
 pub(super) fn format<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let format = call.check_string(1)?.as_bytes();
     let base = call.scratch();
+    call.charge(fuel::STRING + fuel::scanned(format.len()));
+    call.context().accounting().check(format.len())?;
     let mut out = Vec::with_capacity(format.len() + 16);
     let (mut position, mut argument) = (0, 1);
     if call.state() == 1 {
@@ -65,6 +68,7 @@ pub(super) fn format<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
             continue;
         }
         argument += 1;
+        call.charge(fuel::DIRECTIVE);
         if argument > call.arg_count() {
             return Err(call.arg_error(argument, "no value"));
         }
@@ -95,7 +99,7 @@ fn append<'gc>(call: &mut Call<'_, 'gc>, text: &[u8], out: &mut Vec<u8>) -> Resu
         call.context().accounting().check(length)?;
     }
     if text.len() >= 64 {
-        call.charge(text.len() / 16);
+        call.charge(fuel::copied(text.len()));
     }
     out.extend_from_slice(text);
     Ok(())
@@ -124,11 +128,12 @@ fn write_argument<'gc>(
         }
         b'a' | b'A' => {
             let spec = spec(call, directive)?;
-            spec.write_float(call.check_float(index)?, out);
+            write_float(call, spec, index, out)?;
         }
         b'e' | b'E' | b'f' | b'g' | b'G' => {
-            let float = call.check_float(index)?;
-            spec(call, directive)?.write_float(float, out);
+            call.check_float(index)?;
+            let spec = spec(call, directive)?;
+            write_float(call, spec, index, out)?;
         }
         b'p' => {
             let spec = spec(call, directive)?;
@@ -159,6 +164,14 @@ fn write_argument<'gc>(
     Ok(None)
 }
 
+/// Writes a float. Exact decimals are worked out digit by digit.
+fn write_float<'gc>(call: &mut Call<'_, 'gc>, spec: Spec, index: usize, out: &mut Vec<u8>) -> Result<(), Error<'gc>> {
+    let before = out.len();
+    spec.write_float(call.check_float(index)?, out);
+    call.charge(fuel::FLOAT_TEXT + (out.len() - before) * fuel::FLOAT_BYTE);
+    Ok(())
+}
+
 /// Writes the text of argument `index` by `%s`.
 fn write_text<'gc>(
     call: &mut Call<'_, 'gc>,
@@ -170,6 +183,7 @@ fn write_text<'gc>(
     if directive.is_plain() {
         return append(call, text, out);
     }
+    call.charge(fuel::copied(text.len()));
     if text.contains(&0) {
         return Err(call.arg_error(index, "string contains zeros"));
     }
@@ -204,7 +218,7 @@ fn write_quoted<'gc>(
 
 /// A quoted byte takes up to four.
 fn prepare_quoted<'gc>(call: &mut Call<'_, 'gc>, string: LuaString<'gc>, out: &[u8]) -> Result<(), Error<'gc>> {
-    call.charge(string.len() / 4);
+    call.charge(fuel::scanned(string.len()));
     let length = out.len().saturating_add(string.len().saturating_mul(4));
     if length > LENGTH_MAX {
         return Err(call.error("resulting string too large"));

@@ -3,6 +3,7 @@
 use super::{LENGTH_MAX, start_position};
 use crate::call::{Action, Call};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::value::Value;
 use crate::text::pack::{
     Blame, Item, Items, Kind, PackError, packed_size, read_fixed, read_float, read_integer, read_string, write_float,
@@ -22,14 +23,14 @@ fn pack_error<'gc>(call: &Call<'_, 'gc>, error: PackError, value: usize) -> Erro
 
 pub(super) fn pack_size<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let format = call.check_string(1)?.as_bytes();
-    call.charge(format.len());
+    call.charge(format.len() * fuel::DIRECTIVE);
     let size = packed_size(format).map_err(|error| pack_error(call, error, 1))?;
     call.return_value(Value::Integer(size as i64))
 }
 
 pub(super) fn pack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let format = call.check_string(1)?.as_bytes();
-    call.charge(format.len());
+    call.charge(format.len() * fuel::DIRECTIVE);
     // PUC Lua keeps its buffer behind a nil.
     call.append_nil()?;
     let mut items = Items::new(format);
@@ -78,7 +79,7 @@ fn write_item<'gc>(
 /// Asks the limits for `additional` more bytes and charges for them.
 fn make_room<'gc>(call: &mut Call<'_, 'gc>, additional: usize, out: &[u8]) -> Result<(), Error<'gc>> {
     if additional >= 64 {
-        call.charge(additional / 16);
+        call.charge(fuel::copied(additional));
         if additional > LENGTH_MAX - out.len().min(LENGTH_MAX) {
             return Err(call.error("resulting string too large"));
         }
@@ -94,7 +95,7 @@ pub(super) fn unpack<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
     if position > data.len() {
         return Err(call.arg_error(3, "initial position out of string"));
     }
-    call.charge(format.len());
+    call.charge(format.len() * fuel::DIRECTIVE);
     let mut items = Items::new(format);
     // Not into slot 0 on: the arguments have to stay until nothing can fail any more.
     let first = call.scratch();
@@ -134,7 +135,14 @@ fn read_item<'gc>(
         }
         Kind::Single | Kind::Double => (Value::Float(read_float(item, fixed)), next),
         Kind::Chars | Kind::Counted | Kind::ZeroEnded => {
-            let (text, next) = read_string(item, data, position).map_err(|error| pack_error(call, error, 2))?;
+            let (text, next) = match read_string(item, data, position) {
+                Ok(found) => found,
+                Err(error) => {
+                    // An end was looked for in all the rest.
+                    call.charge(fuel::scanned(data.len().saturating_sub(position)));
+                    return Err(pack_error(call, error, 2));
+                }
+            };
             (call.string(text)?, next)
         }
     })

@@ -5,6 +5,7 @@
 
 use crate::call::Call;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 
@@ -82,7 +83,7 @@ impl<'gc> Pieces<'gc> {
         out: &mut Vec<u8>,
     ) -> Result<(), Error<'gc>> {
         let total: usize = (first..=last).map(|index| self.piece(index).len()).sum();
-        call.charge(total / 16);
+        call.charge(fuel::copied(total));
         call.context().accounting().check(total + out.len())?;
         out.reserve(total);
         for index in first..=last {

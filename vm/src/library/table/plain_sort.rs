@@ -1,15 +1,20 @@
 //! The quicksort of `sort` on tables that hold only numbers or only strings, without a comparator: in one go, on a copy.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 use super::sort::{choose_pivot, invalid_order, next_random};
 use crate::arithmetic::compare_integer_float;
 use crate::call::Call;
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 
-/// Sorts a table of numbers or of strings in one go; `None` if it holds anything else, or if it takes suspiciously many
+/// Longer strings take too long to compare for so many comparisons in one go.
+const LENGTH_MAX: usize = 256;
+
+/// Sorts a table of numbers or of shorter strings in one go; `None` if it holds anything else, or if it takes suspiciously many
 /// comparisons, for which the driver should be able to stop.
 pub(super) fn sort_plain<'gc>(
     call: &mut Call<'_, 'gc>,
@@ -19,29 +24,35 @@ pub(super) fn sort_plain<'gc>(
     if call.context().accounting().check(length * 16).is_err() {
         return None;
     }
+    call.charge(fuel::values(length));
     let mut values = Vec::new();
     let (mut integers, mut numbers, mut strings) = (true, true, true);
     for position in 1..=length {
         let value = table.get_integer(position as i64);
         integers &= matches!(value, Value::Integer(_));
         numbers &= matches!(value, Value::Integer(_) | Value::Float(_));
-        strings &= matches!(value, Value::String(_));
+        strings &= matches!(value, Value::String(string) if string.len() <= LENGTH_MAX);
         if !numbers && !strings {
             return None;
         }
         values.push(value);
     }
     let expected = length * (usize::BITS - length.leading_zeros()) as usize;
-    call.charge(expected / 2);
+    call.charge(expected);
     let limit = expected * 4;
     let outcome = if integers {
         sort_values(&mut values, limit, integer_less)
     } else if numbers {
         sort_values(&mut values, limit, number_less)
     } else {
-        let bytes: usize = values.iter().map(|value| string_bytes(value).len().min(64)).sum();
-        call.charge(bytes / 16);
-        sort_values(&mut values, limit, |a, b| string_bytes(a) < string_bytes(b))
+        let compared = Cell::new(0);
+        let outcome = sort_values(&mut values, limit, |a, b| {
+            let (a, b) = (string_bytes(a), string_bytes(b));
+            compared.set(compared.get() + 4 + fuel::compared(a.len().min(b.len())));
+            a < b
+        });
+        call.charge(compared.get());
+        outcome
     };
     for (index, value) in values.iter().enumerate() {
         table.replace_integer(index as i64 + 1, *value);

@@ -12,6 +12,7 @@
 use super::plain_sort::sort_plain;
 use crate::call::{Action, Call};
 use crate::error::Error;
+use crate::fuel;
 use crate::heap::value::Value;
 use crate::library::steps::{Step, plain_table, step};
 use crate::metamethod::Metamethod::{Index, Len, NewIndex};
@@ -258,13 +259,16 @@ fn store<'gc>(call: &mut Call<'_, 'gc>, sorter: &Sorter, position: u32, slot: us
 fn less<'gc>(call: &mut Call<'_, 'gc>, sorter: &Sorter, left: usize, right: usize, next: u32) -> Step<'gc> {
     let base = call.scratch();
     let (left, right) = (call.slot(base + left), call.slot(base + right));
-    call.charge(1);
+    call.charge(fuel::items(1));
     sorter.save_places(call, base);
     match call.arg(2) {
         Value::Nil => call.less(base + SLOT_CALL, left, right, next),
         comparator => call.call_unyieldable(base + SLOT_CALL, comparator, &[left, right], 1, next).map(Some),
     }
 }
+
+/// Fuel after which the driver may stop a sort that calls nothing. Where it can stop may not depend on how much is left.
+const PIECE_FUEL: i64 = 1 << 14;
 
 /// Runs the state machine from `state` on.
 fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action, Error<'gc>> {
@@ -278,7 +282,12 @@ fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action,
     if !sorter.fits(state) {
         return Err(call.state_error());
     }
+    let fuel_before = call.machine.fuel;
     loop {
+        if matches!(state, ROUND | UPWARDS | DOWNWARDS) && fuel_before.saturating_sub(call.machine.fuel) > PIECE_FUEL {
+            sorter.save_places(call, base);
+            return call.again(state);
+        }
         let s = &mut sorter;
         let answer = |call: &Call<'_, 'gc>| call.slot(base + SLOT_CALL).is_truthy();
         state = match state {
