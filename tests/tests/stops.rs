@@ -56,7 +56,7 @@ fn slices_of_101() {
 
 #[test]
 fn collections_between_slices_of_1() {
-    check_disturbed(1, true, 5_000, 350);
+    check_disturbed(1, true, 12_000, 350);
 }
 
 #[test]

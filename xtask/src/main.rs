@@ -42,6 +42,7 @@ cargo xtask COMMAND
     --rounds N                     counted runs of each (default 5)
     --quick                        few rounds, for a first look
   bench report                     make the tables and the chart of docs/PERFORMANCE.md anew from their record
+  bench fuel                       measure what a unit of fuel stands for in time, over all kinds of work
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
@@ -56,6 +57,7 @@ enum Command {
     Conformance(conformance::Options),
     BenchVm(bench::Options),
     BenchReport,
+    BenchFuel,
     Differential { programs: u64, seed: u64 },
     Programs,
 }
@@ -90,6 +92,9 @@ fn execute(command: Command) -> Result<()> {
         Command::Conformance(options) => conformance::run(&root, &options),
         Command::BenchVm(options) => bench::vm(&root, &options),
         Command::BenchReport => bench::report(&root),
+        Command::BenchFuel => {
+            process::run(process::cargo(&root).args(["run", "--release", "-p", "cu-tests", "--bin", "fuel"]))
+        }
         Command::Programs => programs::run(&root),
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
@@ -134,6 +139,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             quick: std::mem::take(&mut given.quick),
         }),
         ["bench", "report"] => Command::BenchReport,
+        ["bench", "fuel"] => Command::BenchFuel,
         ["programs"] => Command::Programs,
         ["differential"] => Command::Differential {
             programs: given.programs.take().map_or(Ok(10_000), |text| number(&text))?,
