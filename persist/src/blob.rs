@@ -180,9 +180,9 @@ fn read_counts(reader: &mut Reader<'_>, limits: &Limits) -> Result<Counts> {
 /// Nominal sizes of objects, rounded up.
 mod nominal {
     pub const STRING: usize = 56;
-    pub const UPVALUE: usize = 40;
-    pub const CLOSURE: usize = 24;
-    pub const NATIVE: usize = 24;
+    pub const UPVALUE: usize = 72;
+    pub const CLOSURE: usize = 40;
+    pub const NATIVE: usize = 72;
 
     /// Parts of a table grow to powers of two; a key has its place in the index besides its entry.
     pub fn table(items: usize, pairs: usize) -> usize {
@@ -190,7 +190,7 @@ mod nominal {
             if count == 0 { 0 } else { count.next_power_of_two().max(4) }
         };
         let entries = if pairs == 0 { 0 } else { capacity(pairs + 1) };
-        64 + capacity(items) * 16 + entries * 40
+        120 + capacity(items) * 16 + entries * 40
     }
 }
 
@@ -341,7 +341,7 @@ impl<'a> Scan<'a> {
         for _ in 0..upvalues {
             reader.take_number(self.counts.upvalues)?;
         }
-        self.layout.heap_bytes += nominal::CLOSURE + upvalues as usize * 4;
+        self.layout.heap_bytes += nominal::CLOSURE + upvalues as usize * 8;
         Ok(())
     }
 

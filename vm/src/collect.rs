@@ -37,7 +37,10 @@ pub(crate) fn collect(arena: &mut Heap) -> usize {
     finalization(arena, |fc, root| root.interned.purge(fc));
     arena.finish_cycle();
     let freed = take_freed();
-    arena.mutate(|_, root| root.accounting.finish_cycle(freed));
+    arena.mutate(|_, root| {
+        root.accounting.finish_cycle(freed);
+        root.chunk_names.purge();
+    });
     visits
 }
 

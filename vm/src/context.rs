@@ -6,7 +6,8 @@ use std::rc::Weak;
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Mutation};
 
-use crate::heap::accounting::Accounting;
+use crate::heap::accounting::{Accounting, FINALIZER_BYTES};
+use crate::heap::chunk_name::ChunkNames;
 use crate::heap::coroutine::Coroutine;
 use crate::heap::string::{Interned, LuaString, SHORT_STRING_MAX, long_string};
 use crate::heap::table::{Table, TableError, Weakness};
@@ -51,6 +52,7 @@ pub(crate) struct Root<'gc> {
     /// The state of `math.random`.
     pub random: Cell<[u64; 4]>,
     pub warnings_on: Cell<bool>,
+    pub chunk_names: ChunkNames,
 }
 
 /// A type whose values have no metatables of their own.
@@ -167,6 +169,7 @@ impl<'gc> Root<'gc> {
             streams: RefCell::default(),
             random: Cell::new([0; 4]),
             warnings_on: Cell::new(false),
+            chunk_names: ChunkNames::default(),
         }
     }
 }
@@ -282,6 +285,7 @@ impl<'gc> Context<'gc> {
         if metatable.metamethod(self, Metamethod::Gc).is_nil() || has_finalizer.replace(true) {
             return;
         }
+        self.accounting().charge(FINALIZER_BYTES);
         // SAFETY: the only reference to the list.
         unsafe { (*self.root.finalizable.get()).push(object) };
     }

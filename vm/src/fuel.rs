@@ -63,7 +63,7 @@ pub(crate) const DATE: usize = 24;
 /// Reading from a file beyond its buffer, whatever comes.
 pub(crate) const FILL: usize = 16;
 /// Nominal bytes of heap for a unit, when a collection goes over it.
-const COLLECTED_BYTES: usize = 4;
+const COLLECTED_BYTES: usize = 32;
 /// Steps of the pattern matcher for a unit.
 const PATTERN_STEPS: u64 = 4;
 /// A step of a look-up beyond this many is owed.

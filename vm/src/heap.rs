@@ -6,10 +6,11 @@
 //! purged inside the cycle, before anything is freed. [`crate::vm`] is the only caller of the collector and
 //! keeps this invariant.
 //!
-//! Every object is charged its *nominal* size, the bytes it takes on wasm32, so limits trip at the same point on every
-//! platform.
+//! Every object is charged its *nominal* size, the bytes it takes on a 64-bit machine, so limits trip at the same point on every
+//! platform, and no platform's allocator before them.
 
 pub mod accounting;
+pub(crate) mod chunk_name;
 pub mod closure;
 pub mod coroutine;
 pub(crate) mod hook;

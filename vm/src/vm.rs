@@ -93,6 +93,8 @@ impl Vm {
             context.accounting().set_limit(usize::MAX);
             library::open(context, seed, has_debug);
             context.accounting().set_limit(heap_limit);
+            // The library does not count as growth.
+            context.accounting().finish_cycle(0);
         });
         Vm { arena, running: false, memory_retry: false, interruption: None, fuel_used: 0, results: 0, cycles: 0 }
     }
@@ -359,7 +361,14 @@ impl Vm {
     /// A cycle; how often it visited entries of weak tables beyond the first time.
     fn cycle(&mut self) -> usize {
         self.cycles += 1;
-        collect(&mut self.arena)
+        let visits = collect(&mut self.arena);
+        self.enter(|context| {
+            let mut next = Some(context.registered().current);
+            while let Some(coroutine) = next {
+                next = coroutine.shrink(context);
+            }
+        });
+        visits
     }
 
     /// Nominal bytes in use, at the peak, and the limit.

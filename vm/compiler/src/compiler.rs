@@ -43,7 +43,26 @@ impl SyntaxError {
 ///
 /// `chunk_name` is as given to `load`: `@file`, `=name` or the source itself. Linear in the length of `source`.
 pub fn compile(source: &[u8], chunk_name: &[u8]) -> Result<FunctionParts, SyntaxError> {
-    parser::parse_chunk(source, chunk_name).map_err(|error| *error)
+    parser::parse_chunk(source, chunk_name, usize::MAX).0.map_err(|error| *error)
+}
+
+/// A chunk takes more memory to compile than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// As [`compile`], for a chunk that nobody vouches for: takes no more than about `bytes_max` bytes on the way, with a margin for
+/// what is taken where. The count is the same on every platform.
+///
+/// # Errors
+///
+/// [`TooLarge`], before the memory is taken.
+pub fn compile_within(
+    source: &[u8],
+    chunk_name: &[u8],
+    bytes_max: usize,
+) -> Result<Result<FunctionParts, SyntaxError>, TooLarge> {
+    let (result, is_too_large) = parser::parse_chunk(source, chunk_name, bytes_max);
+    if is_too_large { Err(TooLarge) } else { Ok(result.map_err(|error| *error)) }
 }
 
 #[cfg(test)]

@@ -20,4 +20,4 @@ pub mod bytecode;
 mod compiler;
 pub mod numeral;
 
-pub use compiler::{SyntaxError, compile, display_chunk_name};
+pub use compiler::{SyntaxError, TooLarge, compile, compile_within, display_chunk_name};

@@ -7,8 +7,10 @@ use std::cell::Cell;
 
 use crate::image::HeapImage;
 
-/// The nominal size of an object's header: two words on wasm32.
-pub(crate) const HEADER_BYTES: usize = 8;
+/// The nominal size of an object's header: two words on a 64-bit machine.
+pub(crate) const HEADER_BYTES: usize = 16;
+/// The share of an object in the list of those with a finalizer.
+pub(crate) const FINALIZER_BYTES: usize = 32;
 
 thread_local! {
     static FREED_BYTES: Cell<usize> = const { Cell::new(0) };
@@ -105,10 +107,12 @@ impl Accounting {
     /// Takes over the counters of the heap that was just rebuilt. False if they cannot be its counters.
     pub(crate) fn restore(&self, image: &HeapImage) -> bool {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let (used, rebuilt) = (size(image.used), self.used.get());
+        let rebuilt = self.used.get();
+        // Objects may have been smaller, by the sizes of the version that made the image.
+        let used = size(image.used).max(rebuilt);
         // An attacker's figure would keep a heap from being collected, or from being used.
         let used_max = self.limit.get().saturating_mul(2);
-        if used < rebuilt || used > used_max {
+        if used > used_max {
             return false;
         }
         self.left_out.set(used - rebuilt);
@@ -159,6 +163,11 @@ impl Accounting {
     #[inline]
     pub(crate) fn check(&self, bytes: usize) -> Result<(), OutOfMemory> {
         if bytes <= self.limit.get().saturating_sub(self.used.get()) { Ok(()) } else { Err(OutOfMemory) }
+    }
+
+    /// What is left under the limit.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.get().saturating_sub(self.used.get())
     }
 
     /// Whether a safe point should run a cycle.

@@ -40,7 +40,7 @@ struct Buffered<'gc> {
 }
 
 const fn nominal_bytes(count: usize) -> usize {
-    HEADER_BYTES + 16 + count * 4
+    HEADER_BYTES + 24 + count * 8
 }
 
 impl<'gc> Header<'gc> {

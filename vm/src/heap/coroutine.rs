@@ -33,6 +33,9 @@ pub(crate) const STACK_SLOTS_RESERVE: usize = 1_000;
 /// More than any frame has room for above the frame that it called.
 const FRAME_SLOTS_MAX: usize = 300;
 pub(crate) const INITIAL_SLOTS: usize = 64;
+/// Room is given back when there is so many times as much as is kept.
+const SHRUNK_BELOW: usize = 3;
+const FRAMES_KEPT: usize = 64;
 
 /// A coroutine.
 #[derive(Clone, Copy, Collect)]
@@ -174,8 +177,8 @@ pub(crate) const FLAG_IN_CALL_HOOK: u32 = 1 << 8;
 /// A hook was called for the frame's return.
 pub(crate) const FLAG_IN_RETURN_HOOK: u32 = 1 << 9;
 
-const OBJECT_BYTES: usize = HEADER_BYTES + 64;
-const FRAME_BYTES: usize = 48;
+const OBJECT_BYTES: usize = HEADER_BYTES + 224;
+pub(crate) const FRAME_BYTES: usize = 56;
 
 // SAFETY: everything on the stack up to the live top, and every frame's callee, is traced; the rest is cleared.
 unsafe impl<'gc> Collect<'gc> for CoroutineObject<'gc> {
@@ -292,7 +295,8 @@ impl<'gc> Coroutine<'gc> {
         } else {
             (old * 2).clamp(slots, STACK_SLOTS_MAX)
         };
-        context.accounting().check((size - old) * 16)?;
+        // While the values are copied, the old stack is there, too.
+        context.accounting().check(size * 16)?;
         context.accounting().charge((size - old) * 16);
         state.stack.reserve_exact(size - old);
         state.stack.resize(size, Value::Nil);
@@ -302,6 +306,29 @@ impl<'gc> Coroutine<'gc> {
             upvalue.set_location(unsafe { start.add(upvalue.position() as usize) });
         }
         Ok(())
+    }
+
+    /// Gives back most of the room that a deep recursion has left, between two slices; answers who waits for the coroutine.
+    pub(crate) fn shrink(self, context: Context<'gc>) -> Option<Coroutine<'gc>> {
+        // SAFETY: between two slices nothing refers to the state.
+        let state = unsafe { &mut *self.state_ptr() };
+        let (slots, frames) = (state.stack.len(), state.frames.capacity());
+        let wanted = 2 * (state.live_top() + FRAME_SLOTS_MAX);
+        if slots > SHRUNK_BELOW * wanted {
+            state.stack.truncate(wanted);
+            state.stack.shrink_to_fit();
+            let start = state.stack.as_mut_ptr();
+            for upvalue in &state.open {
+                // SAFETY: an open upvalue's position lies in the stack, below its live top.
+                upvalue.set_location(unsafe { start.add(upvalue.position() as usize) });
+            }
+            context.accounting().release((slots - state.stack.len()) * 16);
+        }
+        if frames > SHRUNK_BELOW * (2 * state.frames.len() + FRAMES_KEPT) {
+            state.frames.shrink_to(2 * state.frames.len() + FRAMES_KEPT);
+            context.accounting().release((frames - state.frames.capacity()) * FRAME_BYTES);
+        }
+        state.resumer
     }
 
     /// Gives the reserve back after an overflow was reported.

@@ -61,7 +61,7 @@ impl Role {
 }
 
 const fn nominal_bytes(count: usize) -> usize {
-    HEADER_BYTES + 16 + count * 16
+    HEADER_BYTES + 56 + count * 16
 }
 
 // SAFETY: the values are all that a native function holds on the heap.

@@ -10,6 +10,7 @@ use gc_arena::{Collect, Gc};
 use hashbrown::HashTable;
 
 use super::accounting::{HEADER_BYTES, note_freed};
+use super::chunk_name::ChunkName;
 use super::string::LuaString;
 use super::value::Value;
 use crate::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription, line_at};
@@ -34,7 +35,7 @@ pub(crate) struct ProtoObject<'gc> {
     pub is_vararg: bool,
     /// What a call costs.
     pub entry_fuel: u32,
-    pub chunk_name: Rc<[u8]>,
+    pub chunk_name: Rc<ChunkName>,
     pub line_defined: u32,
     pub last_line_defined: u32,
     pub lines: Box<[LineEntry]>,
@@ -85,13 +86,13 @@ pub(crate) fn take_caches(code: &mut [u32]) -> Vec<(u32, u32)> {
 
 pub(crate) fn nominal_bytes(parts: &FunctionParts) -> usize {
     HEADER_BYTES
-        + 80
+        + 160
         + parts.code.len() * 4
         + parts.constants.len() * 16
-        + parts.functions.len() * 4
-        + parts.upvalues.iter().map(|upvalue| 12 + upvalue.name.len()).sum::<usize>()
+        + parts.functions.len() * 8
+        + parts.upvalues.iter().map(|upvalue| 24 + upvalue.name.len()).sum::<usize>()
         + parts.lines.len() * 8
-        + parts.locals.iter().map(|local| 20 + local.name.len()).sum::<usize>()
+        + parts.locals.iter().map(|local| 32 + local.name.len()).sum::<usize>()
 }
 
 impl<'gc> Proto<'gc> {
@@ -140,7 +141,7 @@ impl<'gc> Proto<'gc> {
             register_count: parts.register_count,
             parameter_count: parts.parameter_count,
             is_vararg: parts.is_vararg,
-            chunk_name: parts.chunk_name,
+            chunk_name: context.root().chunk_names.name(context.accounting(), &parts.chunk_name),
             line_defined: parts.line_defined,
             last_line_defined: parts.last_line_defined,
             lines: parts.lines.into(),
@@ -170,7 +171,7 @@ impl<'gc> Proto<'gc> {
             upvalues.iter_mut().for_each(|upvalue| upvalue.name = Box::default());
         }
         FunctionParts {
-            chunk_name: if strip { Rc::from(&b"=?"[..]) } else { object.chunk_name.clone() },
+            chunk_name: if strip { Rc::from(&b"=?"[..]) } else { object.chunk_name.text().clone() },
             line_defined: object.line_defined,
             last_line_defined: object.last_line_defined,
             parameter_count: object.parameter_count,
@@ -195,7 +196,7 @@ impl<'gc> Proto<'gc> {
     pub(crate) fn own_parts(self) -> FunctionParts {
         let object = self.0.as_ref();
         FunctionParts {
-            chunk_name: object.chunk_name.clone(),
+            chunk_name: object.chunk_name.text().clone(),
             line_defined: object.line_defined,
             last_line_defined: object.last_line_defined,
             parameter_count: object.parameter_count,
@@ -254,7 +255,7 @@ impl<'gc> Proto<'gc> {
     }
 
     pub fn chunk_name(self) -> &'gc Rc<[u8]> {
-        &self.0.as_ref().chunk_name
+        self.0.as_ref().chunk_name.text()
     }
 
     /// The first and the last line of the definition; 0 for a main function.

@@ -66,12 +66,15 @@ impl Drop for Long {
     }
 }
 
+/// A short string's share of the table of interned strings, which may be half empty.
+const INTERNED_BYTES: usize = 24;
+
 const fn short_bytes(class: usize) -> usize {
-    HEADER_BYTES + 8 + class
+    HEADER_BYTES + 8 + class + INTERNED_BYTES
 }
 
 const fn long_bytes(len: usize) -> usize {
-    HEADER_BYTES + 16 + len
+    HEADER_BYTES + 24 + len
 }
 
 impl<'gc> LuaString<'gc> {
@@ -282,7 +285,7 @@ const HASH_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Multiply-and-fold over eight bytes at a time. Its value is never visible to Lua code; the seed comes from the host.
 #[inline(always)]
-fn hash_bytes(bytes: &[u8], seed: u64) -> u32 {
+pub(super) fn hash_bytes(bytes: &[u8], seed: u64) -> u32 {
     let fold = |hash: u64, word: u64| {
         let mixed = (hash ^ word).wrapping_mul(HASH_MULTIPLIER);
         mixed ^ (mixed >> 32)

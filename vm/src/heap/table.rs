@@ -81,7 +81,7 @@ pub(crate) struct Weakness {
     pub values: bool,
 }
 
-const OBJECT_BYTES: usize = HEADER_BYTES + 56;
+const OBJECT_BYTES: usize = HEADER_BYTES + 104;
 
 // SAFETY: everything reachable is traced, except what the table's weakness leaves to `crate::collect`, which clears those
 // references before the sweep.

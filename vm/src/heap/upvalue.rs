@@ -30,7 +30,8 @@ struct UpvalueObject<'gc> {
     serial: Cell<u32>,
 }
 
-const OBJECT_BYTES: usize = HEADER_BYTES + 32;
+/// With the reference in the list of a coroutine's open upvalues.
+const OBJECT_BYTES: usize = HEADER_BYTES + 40 + 16;
 
 // SAFETY: a closed upvalue traces its value, an open one the coroutine that holds it.
 unsafe impl<'gc> Collect<'gc> for UpvalueObject<'gc> {

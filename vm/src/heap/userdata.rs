@@ -26,8 +26,11 @@ struct UserdataObject<'gc> {
     has_finalizer: Cell<bool>,
 }
 
+/// What the host's value takes is not known: about as much as a file with its buffers.
+const DATA_BYTES: usize = 448;
+
 const fn nominal_bytes(user_values: usize) -> usize {
-    HEADER_BYTES + 16 + user_values * 16
+    HEADER_BYTES + 56 + DATA_BYTES + user_values * 16
 }
 
 // SAFETY: `data` is 'static, so the metatable and the user values hold the only `Gc` pointers.

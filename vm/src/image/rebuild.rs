@@ -13,6 +13,7 @@ use super::{CoroutineImage, Damage, Datum, HookImage, HostParts, Image, ImageErr
 use crate::bytecode::function::{Constant, FunctionParts};
 use crate::bytecode::verify::{SHORT_STRING_BYTES_MAX, verify};
 use crate::context::{Context, Handle, Registered, Root, SharedFiles, has_finalizer};
+use crate::heap::accounting::FINALIZER_BYTES;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{
     Callee, Coroutine, FLAG_HANDLER, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Frame, INITIAL_SLOTS, STACK_SLOTS_MAX,
@@ -597,6 +598,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             or_damaged(is_new.then_some(()), "object with a finalizer", number, "value")?;
         }
         let doomed = list(&roots.doomed, "object to be finalized")?;
+        self.context.accounting().charge((finalizable.len() + doomed.len()) * FINALIZER_BYTES);
         let handles = list(&roots.handles, "host value")?;
         let mut is_free = vec![false; handles.len()];
         for free in &roots.free_handles {

@@ -29,7 +29,7 @@ impl TableImage {
 impl FunctionImage {
     /// Without the functions inside it.
     pub fn nominal_bytes(&self) -> u64 {
-        nominal_bytes(&self.parts) as u64 + u64::from(self.constants) * 16 + self.children.len() as u64 * 4
+        nominal_bytes(&self.parts) as u64 + u64::from(self.constants) * 16 + self.children.len() as u64 * 8
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::fuel;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{
-    Callee, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
+    Callee, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, FRAME_BYTES, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
 };
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
@@ -20,6 +20,8 @@ pub(crate) const EXTRA_SLOTS: usize = 8;
 pub(crate) const NATIVE_SLOTS: usize = 20;
 /// How deep calls made by native code may be nested (PUC: LUAI_MAXCCALLS; there they take space on the C stack).
 pub(crate) const NATIVE_CALLS_MAX: u32 = 200;
+/// Room for so many frames is taken without asking the heap limit, which the next safe point does.
+const FRAMES_UNCHECKED: usize = 64;
 /// How many `__call` metamethods may lead to one another in one call.
 pub(super) const CALL_HANDLERS_MAX: usize = 200;
 /// How deep while the overflow is being handled.
@@ -140,8 +142,7 @@ impl<'gc> Machine<'gc> {
             self.set_slot(position, Value::Nil);
         }
         self.fuel -= i64::from(proto.entry_fuel);
-        self.push_frame(Frame::new(Callee::Lua(closure), function, args, want));
-        Ok(())
+        self.push_frame(Frame::new(Callee::Lua(closure), function, args, want))
     }
 
     /// As [`Self::enter_lua`] when neither stack has to grow: the new frame, or `None`.
@@ -251,22 +252,32 @@ impl<'gc> Machine<'gc> {
         let top = function + 1 + args;
         self.ensure_stack(top + NATIVE_SLOTS)?;
         self.fuel -= fuel::CALL;
-        self.push_frame(Frame::new(Callee::Native(native), function, args, want));
-        Ok(())
+        self.push_frame(Frame::new(Callee::Native(native), function, args, want))
     }
 
     #[inline(always)]
-    fn push_frame(&mut self, frame: Frame<'gc>) {
-        let frames = &mut self.state_mut().frames;
-        if frames.len() == frames.capacity() {
-            let before = frames.capacity();
-            frames.reserve(1);
-            let added = (frames.capacity() - before) * 48;
-            self.context.accounting().charge(added);
-            self.state_mut().frames.push(frame);
-            return;
+    fn push_frame(&mut self, frame: Frame<'gc>) -> Result<(), Error<'gc>> {
+        if self.state().frames.len() == self.state().frames.capacity() {
+            self.grow_frames()?;
         }
-        frames.push(frame);
+        self.state_mut().frames.push(frame);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow_frames(&mut self) -> Result<(), Error<'gc>> {
+        let before = self.state().frames.capacity();
+        let capacity = (before * 2).max(4);
+        // While the frames are copied, the old ones are there, too.
+        if capacity > FRAMES_UNCHECKED {
+            self.context.accounting().check(capacity * FRAME_BYTES)?;
+        }
+        let frames = &mut self.state_mut().frames;
+        frames.reserve_exact(capacity - frames.len());
+        let added = (frames.capacity() - before) * FRAME_BYTES;
+        self.context.accounting().charge(added);
+        Ok(())
     }
 
     /// Calls a native function for an instruction of the top frame, which goes on at once if the function needs nothing called.

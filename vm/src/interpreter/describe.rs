@@ -16,6 +16,9 @@ use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
 use cu_compiler::display_chunk_name;
 
+/// Longer messages ask the heap limit.
+const LONG_MESSAGE: usize = 1024;
+
 /// A kind (`global`, `local`, `field` …) and a name.
 pub(crate) type Name<'gc> = (&'static str, &'gc [u8]);
 
@@ -85,6 +88,10 @@ impl<'gc> Machine<'gc> {
 
     fn error_at(&self, position: Vec<u8>, message: &[u8]) -> Error<'gc> {
         fuel::owe(fuel::ERROR_TEXT + fuel::copied(message.len()));
+        // A message that is nearly as long as the heap is not made twice.
+        if message.len() > LONG_MESSAGE && self.context.accounting().check(2 * message.len()).is_err() {
+            return Error::OutOfMemory;
+        }
         let mut text = position;
         text.extend_from_slice(message);
         Error::Thrown(Value::String(self.context.string_from(text)))

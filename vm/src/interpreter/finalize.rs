@@ -3,6 +3,7 @@
 use super::Machine;
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
+use crate::heap::accounting::FINALIZER_BYTES;
 use crate::heap::coroutine::{Callee, Status, WANT_ALL};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
@@ -35,6 +36,7 @@ fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let context = call.context();
     // SAFETY: the only reference to the list.
     while let Some(object) = unsafe { (*context.root().doomed.get()).pop() } {
+        context.accounting().release(FINALIZER_BYTES);
         let finalizer = context.metamethod(object, Metamethod::Gc);
         if matches!(finalizer, Value::Closure(_) | Value::Native(_)) {
             return call.call_unyieldable(1, finalizer, &[object], 0, 1);

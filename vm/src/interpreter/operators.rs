@@ -250,7 +250,6 @@ impl<'gc> Machine<'gc> {
         if length >= i32::MAX as usize {
             return Err(self.runtime_error(b"string length overflow"));
         }
-        self.fuel -= (fuel::copied(length) + fuel::values(count)) as i64;
         if let [Value::String(left), Value::String(right)] = self.state().stack[first..first + count] {
             if left.is_empty() {
                 return Ok(Value::String(right));
@@ -266,6 +265,7 @@ impl<'gc> Machine<'gc> {
             return Ok(Value::String(self.context.string(&short[..filled])));
         }
         self.context.accounting().check(length)?;
+        self.fuel -= (fuel::copied(length) + fuel::values(count)) as i64;
         let mut text = Vec::with_capacity(length);
         for position in first..first + count {
             match self.slot(position) {

@@ -28,6 +28,9 @@ fn run_closer<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     Ok(Action::Return { first: 1, count: 2 })
 }
 
+/// More values than this ask the heap limit for the copy that goes from one coroutine to the other.
+const COPIED_FREELY: usize = 256;
+
 pub(crate) const FAILED_CLOSER: u32 = 1 << 16;
 
 impl<'gc> Machine<'gc> {
@@ -40,6 +43,9 @@ impl<'gc> Machine<'gc> {
         // SAFETY: a number is read.
         if unsafe { (*target.state_ptr()).live_top() } + count > STACK_SLOTS_MAX {
             return Ok(self.refuse_resume(b"too many arguments to resume"));
+        }
+        if count > COPIED_FREELY {
+            self.context.accounting().check(count * 32)?;
         }
         let values: Vec<Value<'gc>> = self.state().stack[at + 1..at + 1 + count].to_vec();
         self.switch_to(target);
@@ -81,6 +87,9 @@ impl<'gc> Machine<'gc> {
 
     /// Hands `count` values from slot `first` on of the current coroutine to the one that resumed it, and goes back there.
     fn hand_over(&mut self, resumer: Coroutine<'gc>, first: usize, count: usize) -> Result<Flow, Error<'gc>> {
+        if count > COPIED_FREELY {
+            self.context.accounting().check(count * 32)?;
+        }
         let values: Vec<Value<'gc>> = self.state().stack[first..first + count].to_vec();
         self.set_current(resumer);
         self.state_mut().status = Status::Running;

@@ -10,6 +10,8 @@ use cu_compiler::display_chunk_name;
 /// Levels shown at the start and at the end of a long traceback.
 const FIRST_LEVELS: usize = 10;
 const LAST_LEVELS: usize = 11;
+/// Functions are not looked up under longer names, of which a message would be full.
+const NAME_MAX: usize = 1000;
 
 impl<'gc> Machine<'gc> {
     /// The traceback of `coroutine` from `level` on, after `message` and a line end.
@@ -86,13 +88,15 @@ impl<'gc> Machine<'gc> {
         for (library, contents) in self.context.registered().loaded.each() {
             fuel::owe(1);
             let Value::String(library) = library else { continue };
-            if contents.raw_equals(function) {
+            if contents.raw_equals(function) && library.len() <= NAME_MAX {
                 return Some(library.as_bytes().to_vec());
             }
             let Value::Table(contents) = contents else { continue };
             for (key, value) in contents.each() {
                 fuel::owe(1);
-                if let (Value::String(key), true) = (key, value.raw_equals(function)) {
+                if let (Value::String(key), true) = (key, value.raw_equals(function))
+                    && key.len() <= NAME_MAX
+                {
                     let mut name = Vec::new();
                     if library.as_bytes() != b"_G" {
                         name.extend_from_slice(library.as_bytes());

@@ -51,6 +51,9 @@ pub(super) fn open(context: Context<'_>) {
     name_permanent(context, "ipairs.step", Value::Native(step));
 }
 
+/// Text that `print` collects before it hands it on.
+const PRINTED_AT_ONCE: usize = 4096;
+
 fn print<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     // State n: `__tostring` of argument n has returned.
     let mut text = Vec::new();
@@ -64,6 +67,11 @@ fn print<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     }
     for index in done + 1..=call.arg_count() {
         let value = call.arg(index);
+        if text.len() >= PRINTED_AT_ONCE {
+            call.charge(fuel::scanned(text.len()));
+            call.context().root().host.borrow_mut().write(&text);
+            text.clear();
+        }
         let end = text.len();
         if index > 1 {
             text.push(b'\t');
@@ -305,6 +313,10 @@ fn sequence_step<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 fn warn<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let mut message = Vec::new();
     call.check_string(1)?;
+    let strings = (1..=call.arg_count()).map(|index| Ok(call.check_string(index)?.len()));
+    let length = strings.sum::<Result<usize, Error<'gc>>>()?;
+    call.context().accounting().check(length)?;
+    message.reserve_exact(length);
     for index in 1..=call.arg_count() {
         message.extend_from_slice(c_string(call.check_string(index)?.as_bytes()));
     }

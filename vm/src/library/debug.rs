@@ -280,6 +280,7 @@ fn traceback<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let default = if coroutine.ptr_eq(call.machine.coroutine) { 1 } else { 0 };
     let level = call.opt_integer(taken + 2, default)? as i32;
     let message = message.map(|message| c_string(message.as_bytes()));
+    call.context().accounting().check(2 * message.map_or(0, <[u8]>::len))?;
     let text = match usize::try_from(level) {
         Ok(level) => call.machine.traceback(coroutine, message, level),
         Err(_) => call.machine.traceback(coroutine, message, usize::MAX),

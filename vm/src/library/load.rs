@@ -4,7 +4,7 @@ use super::Functions;
 use super::io::{check_path, read_file, read_standard_input};
 use crate::bytecode::chunk;
 use crate::call::{Action, Call, STATE_FAILED, c_string, number_to_string};
-use crate::chunk::{chunk_of_file, is_binary, read_chunk};
+use crate::chunk::{chunk_of_file, is_binary, read_chunk_within};
 use crate::error::Error;
 use crate::fuel;
 use crate::heap::closure::Closure;
@@ -118,10 +118,11 @@ fn integer_in<'gc>(call: &Call<'_, 'gc>, slot: usize) -> Result<i64, Error<'gc>>
 
 /// The pieces so far in one.
 fn join<'gc>(call: &Call<'_, 'gc>) -> Result<Vec<u8>, Error<'gc>> {
-    let mut chunk = Vec::new();
+    let length = usize::try_from(integer_in(call, LENGTH)?).unwrap_or(usize::MAX);
+    call.context().accounting().check(length)?;
+    let mut chunk = Vec::with_capacity(length);
     for (_, piece) in pieces(call)?.each() {
         if let Value::String(piece) = piece {
-            call.context().accounting().check(chunk.len() + piece.len())?;
             chunk.extend_from_slice(piece.as_bytes());
         }
     }
@@ -170,10 +171,10 @@ pub(super) fn load_chunk<'gc>(
     if let Some(message) = refusal(mode, chunk) {
         return Ok(Err(message));
     }
-    call.charge(fuel::compiled(chunk.len()));
     let context = call.context();
-    context.accounting().check(chunk.len() * 4)?;
-    let function = match read_chunk(chunk, name) {
+    let read = read_chunk_within(chunk, name, context.accounting().room());
+    call.charge(fuel::compiled(chunk.len()));
+    let function = match read.or(Err(Error::OutOfMemory))? {
         Ok(function) => function,
         Err(error) => return Ok(Err(error.message)),
     };

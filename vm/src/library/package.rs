@@ -14,6 +14,7 @@ use crate::fuel;
 use crate::heap::native::{Native, NativeCode, NativeDefinition};
 use crate::heap::table::Table;
 use crate::heap::value::Value;
+use crate::text::search::find_plain;
 
 pub(super) const FUNCTIONS: Functions = &[("package.loadlib", load_library)];
 
@@ -352,6 +353,7 @@ fn search<'gc>(
         }
     }
     let listed = replaced(call, &files, b";", b"'\n\tno file '")?;
+    call.context().accounting().check(2 * listed.len())?;
     Ok(Err([b"no file '", &listed[..], b"'"].concat()))
 }
 
@@ -362,17 +364,18 @@ fn replaced<'gc>(call: &mut Call<'_, 'gc>, text: &[u8], from: &[u8], to: &[u8]) 
     call.charge(fuel::scanned(text.len()));
     while let Some(at) = find(rest, from) {
         call.charge(fuel::copied(to.len()));
-        call.context().accounting().check(result.len() + text.len() + to.len())?;
+        call.grow(&mut result, at + to.len())?;
         result.extend_from_slice(&rest[..at]);
         result.extend_from_slice(to);
         rest = &rest[at + from.len()..];
     }
+    call.grow(&mut result, rest.len())?;
     result.extend_from_slice(rest);
     Ok(result)
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    if wanted.is_empty() { None } else { text.windows(wanted.len()).position(|part| part == wanted) }
+    if wanted.is_empty() { None } else { find_plain(text, wanted) }
 }
 
 fn load_library<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {

@@ -12,6 +12,7 @@
 //!
 //! Whatever a step calls may not yield, as under a C function (manual §4.5).
 
+use super::string::LENGTH_MAX;
 use crate::call::{Action, Call};
 use crate::error::Error;
 use crate::fuel;
@@ -142,6 +143,24 @@ impl<'gc> Call<'_, 'gc> {
     pub(super) fn fits_stack(&self, end: usize) -> bool {
         let function = self.machine.top_frame().function as usize;
         end <= STACK_SLOTS_MAX.saturating_sub(function)
+    }
+
+    /// Makes room in a text under construction, of which the heap knows nothing yet. The limit is asked for the new buffer and the
+    /// old one, as both are there while the text is copied.
+    pub(super) fn grow(&self, text: &mut Vec<u8>, additional: usize) -> Result<(), Error<'gc>> {
+        let length = text.len().saturating_add(additional);
+        if length <= text.capacity() {
+            return Ok(());
+        }
+        if length > LENGTH_MAX {
+            return Err(self.error("resulting string too large"));
+        }
+        let accounting = self.context().accounting();
+        let doubled = (2 * text.capacity()).clamp(length, LENGTH_MAX);
+        let capacity = if accounting.check(text.capacity() + doubled).is_ok() { doubled } else { length };
+        accounting.check(text.capacity() + capacity)?;
+        text.reserve_exact(capacity - text.len());
+        Ok(())
     }
 
     /// A string of `bytes`, which are copied; its cost is charged, and the heap limit asked for a long one.

@@ -111,8 +111,9 @@ fn dump<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         return Err(call.error("unable to dump given function"));
     };
     let size = function.proto().nominal_bytes();
+    // The function as data, and as bytes in a buffer that grows.
+    call.context().accounting().check(size * 3)?;
     call.charge(fuel::scanned(size));
-    call.context().accounting().check(size)?;
     let parts = function.proto().to_parts(call.arg(2).is_truthy());
     let chunk = call.new_string(chunk::dump(&parts))?;
     call.return_value(chunk)
@@ -161,8 +162,8 @@ fn changed<'gc>(call: &mut Call<'_, 'gc>, change: impl Fn(&mut [u8])) -> Result<
         let string = call.string(text)?;
         return call.return_value(string);
     }
-    call.charge(fuel::scanned(source.len()));
     call.context().accounting().check(source.len())?;
+    call.charge(fuel::scanned(source.len()));
     let mut text = source.to_vec();
     change(&mut text);
     let string = call.new_string(text)?;
@@ -198,8 +199,8 @@ fn rep<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     }
     // Less than `LENGTH_MAX` units, so the count fits.
     let total = unit * count as usize - separator.len();
-    call.charge(fuel::STRING + fuel::copied(total) + fuel::values(count as usize));
     call.context().accounting().check(total)?;
+    call.charge(fuel::STRING + fuel::copied(total) + fuel::values(count as usize));
     let source = source.as_bytes();
     let text = if separator.is_empty() {
         source.repeat(count as usize)

@@ -394,10 +394,10 @@ fn concat_plain<'gc>(call: &mut Call<'_, 'gc>, table: Table<'gc>, first: i64, la
     if total > LENGTH_MAX {
         return Err(call.error("resulting string too large"));
     }
-    call.charge(fuel::STRING + fuel::items((last - first) as usize) + fuel::copied(total));
-    if total > SHORT_STRING_MAX {
-        call.context().accounting().check(total)?;
-    }
+    let checked = if total > SHORT_STRING_MAX { call.context().accounting().check(total) } else { Ok(()) };
+    call.charge(fuel::STRING + fuel::items((last - first) as usize));
+    checked?;
+    call.charge(fuel::copied(total));
     let mut text = Vec::with_capacity(total);
     for at in first..=last {
         match table.get_integer(at) {

@@ -267,7 +267,11 @@ pub fn expand_replacement(
             Some(b'0') => append(slice(source, whole.start, whole.end), length_max, out)?,
             Some(&digit @ b'1'..=b'9') => match captures.get(usize::from(digit - b'1'), whole)? {
                 Capture::Range { start, end } => append(slice(source, start, end), length_max, out)?,
-                Capture::Position(position) => write_unsigned(position as u64 + 1, out),
+                Capture::Position(position) => {
+                    let mut digits = Vec::new();
+                    write_unsigned(position as u64 + 1, &mut digits);
+                    append(&digits, length_max, out)?;
+                }
             },
             _ => return Err(PatternError::InvalidReplacement),
         }

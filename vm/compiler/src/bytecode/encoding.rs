@@ -204,7 +204,7 @@ impl<'a> FunctionSource<'a> {
     /// Checks the function at `offset`; `self` holds the ones before it. Gives the offset behind it too.
     pub fn scan(&self, offset: usize) -> Result<(FunctionEntry, usize), WireError> {
         let reader = &mut Reader::at(self.payload, offset);
-        let mut own_bytes = 128u64;
+        let mut own_bytes = 192u64;
         let mut inner_bytes = 0u64;
         let mut depth = 1;
         let mut child_name = None;

@@ -26,8 +26,16 @@ const LOCALS_MAX: usize = 200;
 
 const UPVALUES_MAX: usize = 255;
 
-/// Parses and generates a whole chunk.
-pub(super) fn parse_chunk(source: &[u8], chunk_name: &[u8]) -> Result<FunctionParts, Box<SyntaxError>> {
+/// What a token takes at most in the tree of its function, with the room that vectors have to spare, and in the finished code.
+const TREE_BYTES: usize = 112;
+const CODE_BYTES: usize = 48;
+
+/// Parses and generates a whole chunk within `room` bytes; the second answer is whether they were too few.
+pub(super) fn parse_chunk(
+    source: &[u8],
+    chunk_name: &[u8],
+    room: usize,
+) -> (Result<FunctionParts, Box<SyntaxError>>, bool) {
     let mut lexer = Lexer::new(source, chunk_name);
     let environment_name = lexer.intern(b"_ENV");
     let mut parser = Parser {
@@ -39,8 +47,11 @@ pub(super) fn parse_chunk(source: &[u8], chunk_name: &[u8]) -> Result<FunctionPa
         levels: 0,
         functions: Vec::new(),
         environment_name,
+        room,
+        is_too_large: false,
     };
-    parser.main_function()
+    let result = parser.main_function();
+    (result, parser.is_too_large)
 }
 
 struct Parser<'s> {
@@ -55,6 +66,9 @@ struct Parser<'s> {
     levels: u32,
     functions: Vec<FunctionScope>,
     environment_name: Symbol,
+    /// Bytes that may still be taken.
+    room: usize,
+    is_too_large: bool,
 }
 
 /// An expression that suffixes may follow.
@@ -92,6 +106,7 @@ impl Parser<'_> {
     #[inline(never)]
     fn function_body(&mut self, is_method: bool, line: u32) -> Parsed<u32> {
         self.open_function(line);
+        let room_before = self.room;
         self.expect(Token::Character(b'('))?;
         if is_method {
             let name = self.lexer.intern(b"self");
@@ -104,7 +119,11 @@ impl Parser<'_> {
         let block = self.statement_list()?;
         let last_line_defined = self.lexer.line();
         self.expect_match(Token::End, Token::Function, line)?;
-        self.close_function(block, declared as u8, last_line_defined)
+        let number = self.close_function(block, declared as u8, last_line_defined)?;
+        // The tree has gone, the code stays.
+        let taken = room_before.saturating_sub(self.room);
+        self.room = room_before - taken / TREE_BYTES * CODE_BYTES;
+        Ok(number)
     }
 
     /// A function of its own, so that the scope's room on the stack is not part of a recursing frame.
@@ -322,6 +341,13 @@ impl Parser<'_> {
     /// Consumes the current token.
     fn advance(&mut self) -> Parsed<()> {
         self.last_line = self.lexer.line();
+        match self.room.checked_sub(TREE_BYTES) {
+            Some(room) => self.room = room,
+            None => {
+                self.is_too_large = true;
+                return Err(Box::new(SyntaxError { message: Vec::new(), line: self.last_line }));
+            }
+        }
         self.token = match self.lookahead.take() {
             Some(token) => token,
             None => self.lexer.next_token()?,

@@ -51,7 +51,8 @@ impl<'gc> Parts<'gc> {
     pub(super) fn reserve_array(&mut self, accounting: &Accounting, capacity: usize) -> Result<(), OutOfMemory> {
         let added = (capacity - self.array.capacity()) * VALUE_BYTES;
         if added > LARGE_BYTES {
-            accounting.check(added)?;
+            // While the items are copied, the old array is there, too.
+            accounting.check(capacity * VALUE_BYTES)?;
         }
         self.array.reserve_exact(capacity - self.array.len());
         accounting.charge(added);
@@ -176,7 +177,7 @@ impl<'gc> Parts<'gc> {
             let goal = self.array_goal(new_key);
             if goal > self.array.len() {
                 if (goal - self.array.len()) * VALUE_BYTES > LARGE_BYTES {
-                    accounting.check((goal - self.array.len()) * VALUE_BYTES)?;
+                    accounting.check(goal * VALUE_BYTES)?;
                 }
                 self.move_to_array(goal);
             }
@@ -187,9 +188,10 @@ impl<'gc> Parts<'gc> {
         } else {
             (self.entries.capacity() * 2).max(4)
         };
-        let added = (capacity - self.entries.capacity()) * (ENTRY_BYTES + 8);
-        if added > LARGE_BYTES {
-            accounting.check(added)?;
+        // The old entries stay until the new ones are there, also when there are not more of them.
+        let copied = capacity * ENTRY_BYTES + index_length(capacity as u64) as usize * 4;
+        if copied > LARGE_BYTES {
+            accounting.check(copied)?;
         }
         self.reindex(capacity);
         Ok(())

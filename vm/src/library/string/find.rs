@@ -5,7 +5,7 @@
 //! run is sliced.
 
 use super::pieces::Pieces;
-use super::{LENGTH_MAX, start_position};
+use super::start_position;
 use crate::call::{Action, Call, append_number};
 use crate::error::Error;
 use crate::fuel;
@@ -20,6 +20,8 @@ use crate::text::search::find_plain;
 
 /// Steps of the matcher before the driver may stop for the first time.
 const FIRST_BUDGET: u64 = 1 << 18;
+/// The longest text of a number.
+const NUMBER_BYTES_MAX: usize = 32;
 /// Doubling the budget more often than this would overflow.
 const LEVEL_MAX: u32 = 44;
 
@@ -302,21 +304,9 @@ impl<'gc> Substitution<'gc> {
     fn keep_until(&mut self, call: &Call<'_, 'gc>, position: usize) -> Result<(), Error<'gc>> {
         // Only in a damaged image is the match elsewhere.
         let skipped = self.source.as_bytes().get(self.kept..position).ok_or_else(|| call.state_error())?;
-        self.grow(call, skipped.len())?;
+        call.grow(&mut self.text, skipped.len())?;
         self.text.extend_from_slice(skipped);
         self.kept = position;
-        Ok(())
-    }
-
-    /// Asks the limits before the text gets a new buffer.
-    fn grow(&mut self, call: &Call<'_, 'gc>, additional: usize) -> Result<(), Error<'gc>> {
-        let length = self.text.len() + additional;
-        if length > self.text.capacity() {
-            if length > LENGTH_MAX {
-                return Err(call.error("resulting string too large"));
-            }
-            call.context().accounting().check(length)?;
-        }
         Ok(())
     }
 
@@ -329,17 +319,21 @@ impl<'gc> Substitution<'gc> {
         found: Match,
     ) -> Result<(), Error<'gc>> {
         self.keep_until(call, found.start)?;
-        let accounting = call.context().accounting();
-        let room = accounting.limit().saturating_sub(accounting.used());
         let before = self.text.len();
-        let length_max = LENGTH_MAX.min(room);
         let source = self.source.as_bytes();
-        match expand_replacement(replacement, source, found, captures, length_max, &mut self.text) {
-            Err(PatternError::ResultTooLarge) if room < LENGTH_MAX => {
-                return Err(Error::OutOfMemory);
+        let mut additional = replacement.len().max(64);
+        loop {
+            call.grow(&mut self.text, additional)?;
+            let length_max = self.text.capacity();
+            match expand_replacement(replacement, source, found, captures, length_max, &mut self.text) {
+                Ok(()) => break,
+                // Only trying tells how long it gets.
+                Err(PatternError::ResultTooLarge) => {
+                    self.text.truncate(before);
+                    additional = additional.saturating_mul(2);
+                }
+                Err(error) => return Err(pattern_error(call, error)),
             }
-            Err(error) => return Err(pattern_error(call, error)),
-            Ok(()) => {}
         }
         call.charge(fuel::scanned(replacement.len()) + fuel::copied(self.text.len() - before));
         self.kept = found.end;
@@ -352,12 +346,13 @@ impl<'gc> Substitution<'gc> {
             Value::Nil | Value::Boolean(false) => return Ok(()),
             Value::String(string) => {
                 self.keep_until(call, found.start)?;
-                self.grow(call, string.len())?;
+                call.grow(&mut self.text, string.len())?;
                 call.charge(fuel::STRING + fuel::copied(string.len()));
                 self.text.extend_from_slice(string.as_bytes());
             }
             Value::Integer(_) | Value::Float(_) => {
                 self.keep_until(call, found.start)?;
+                call.grow(&mut self.text, NUMBER_BYTES_MAX)?;
                 append_number(value, &mut self.text);
             }
             _ => {
@@ -419,10 +414,7 @@ impl<'gc> Substitution<'gc> {
             Some(pieces) => {
                 let mut whole = Vec::new();
                 pieces.append_to(call, &mut whole)?;
-                if whole.len() + self.text.len() > LENGTH_MAX {
-                    return Err(call.error("resulting string too large"));
-                }
-                call.context().accounting().check(whole.len() + self.text.len())?;
+                call.grow(&mut whole, self.text.len())?;
                 whole.extend_from_slice(&self.text);
                 call.new_string(whole)?
             }

@@ -14,13 +14,15 @@ use crate::text::format::{
 };
 use crate::text::search::find_byte;
 
-use super::LENGTH_MAX;
-
 /// Slots from the first scratch slot on: the text so far, the directive's offset, its argument, the call.
 const SLOT_TEXT: usize = 0;
 const SLOT_POSITION: usize = 1;
 const SLOT_ARGUMENT: usize = 2;
 const SLOT_CALL: usize = 3;
+
+/// The longest text that a directive gives, and a float's; strings without a width or precision left out.
+const DIRECTIVE_BYTES_MAX: usize = 128;
+const FLOAT_BYTES_MAX: usize = 512;
 
 /// A string with modifiers but without precision is not padded from this length on.
 const UNPADDED_LENGTH: usize = 100;
@@ -34,8 +36,8 @@ pub(super) fn format<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
     let format = call.check_string(1)?.as_bytes();
     let base = call.scratch();
     call.charge(fuel::STRING + fuel::scanned(format.len()));
-    call.context().accounting().check(format.len())?;
-    let mut out = Vec::with_capacity(format.len() + 16);
+    let mut out = Vec::new();
+    call.grow(&mut out, format.len() + DIRECTIVE_BYTES_MAX)?;
     let (mut position, mut argument) = (0, 1);
     if call.state() == 1 {
         let (Value::String(text), Value::Integer(directive), Value::Integer(index)) =
@@ -69,6 +71,7 @@ pub(super) fn format<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
         }
         argument += 1;
         call.charge(fuel::DIRECTIVE);
+        call.grow(&mut out, DIRECTIVE_BYTES_MAX)?;
         if argument > call.arg_count() {
             return Err(call.arg_error(argument, "no value"));
         }
@@ -91,13 +94,7 @@ pub(super) fn format<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>
 
 /// Appends text after asking the limits.
 fn append<'gc>(call: &mut Call<'_, 'gc>, text: &[u8], out: &mut Vec<u8>) -> Result<(), Error<'gc>> {
-    if out.capacity() - out.len() < text.len() {
-        let length = out.len() + text.len();
-        if length > LENGTH_MAX {
-            return Err(call.error("resulting string too large"));
-        }
-        call.context().accounting().check(length)?;
-    }
+    call.grow(out, text.len())?;
     if text.len() >= 64 {
         call.charge(fuel::copied(text.len()));
     }
@@ -166,6 +163,7 @@ fn write_argument<'gc>(
 
 /// Writes a float. Exact decimals are worked out digit by digit.
 fn write_float<'gc>(call: &mut Call<'_, 'gc>, spec: Spec, index: usize, out: &mut Vec<u8>) -> Result<(), Error<'gc>> {
+    call.grow(out, FLOAT_BYTES_MAX)?;
     let before = out.len();
     spec.write_float(call.check_float(index)?, out);
     call.charge(fuel::FLOAT_TEXT + (out.len() - before) * fuel::FLOAT_BYTE);
@@ -216,15 +214,9 @@ fn write_quoted<'gc>(
     Ok(None)
 }
 
-/// A quoted byte takes up to four.
-fn prepare_quoted<'gc>(call: &mut Call<'_, 'gc>, string: LuaString<'gc>, out: &[u8]) -> Result<(), Error<'gc>> {
+/// Makes room for a quoted string; a byte that has to be escaped takes up to four.
+fn prepare_quoted<'gc>(call: &mut Call<'_, 'gc>, string: LuaString<'gc>, out: &mut Vec<u8>) -> Result<(), Error<'gc>> {
     call.charge(fuel::scanned(string.len()));
-    let length = out.len().saturating_add(string.len().saturating_mul(4));
-    if length > LENGTH_MAX {
-        return Err(call.error("resulting string too large"));
-    }
-    if string.len() >= 64 {
-        call.context().accounting().check(out.len() + string.len())?;
-    }
-    Ok(())
+    let escaped = string.as_bytes().iter().filter(|byte| byte.is_ascii_control() || matches!(byte, b'"' | b'\\'));
+    call.grow(out, string.len() + 3 * escaped.count() + 2)
 }

@@ -1,6 +1,6 @@
 //! `string.pack`, `string.packsize`, `string.unpack`.
 
-use super::{LENGTH_MAX, start_position};
+use super::start_position;
 use crate::call::{Action, Call};
 use crate::error::Error;
 use crate::fuel;
@@ -77,13 +77,10 @@ fn write_item<'gc>(
 }
 
 /// Asks the limits for `additional` more bytes and charges for them.
-fn make_room<'gc>(call: &mut Call<'_, 'gc>, additional: usize, out: &[u8]) -> Result<(), Error<'gc>> {
+fn make_room<'gc>(call: &mut Call<'_, 'gc>, additional: usize, out: &mut Vec<u8>) -> Result<(), Error<'gc>> {
+    call.grow(out, additional)?;
     if additional >= 64 {
         call.charge(fuel::copied(additional));
-        if additional > LENGTH_MAX - out.len().min(LENGTH_MAX) {
-            return Err(call.error("resulting string too large"));
-        }
-        call.context().accounting().check(out.len() + additional)?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(super) fn sort_plain<'gc>(
         return None;
     }
     call.charge(fuel::values(length));
-    let mut values = Vec::new();
+    let mut values = Vec::with_capacity(length);
     let (mut integers, mut numbers, mut strings) = (true, true, true);
     for position in 1..=length {
         let value = table.get_integer(position as i64);
