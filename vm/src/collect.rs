@@ -3,7 +3,7 @@
 //! The cycle is atomic and runs between two slices of Lua code. After marking, in this order: values reachable only through
 //! ephemeron keys are marked; dead weak values are cleared; dead objects with finalizers are revived and queued; what they
 //! reach is marked, ephemerons again; dead weak keys and the rest of the weak values are cleared; dead interned
-//! strings are forgotten. Strings and other values are never removed from weak tables.
+//! strings and dead objects of `_home` are forgotten. Strings and other values are never removed from weak tables.
 
 use gc_arena::{Arena, Finalization, Gc, Rootable};
 
@@ -33,8 +33,15 @@ pub(crate) fn collect(arena: &mut Heap) -> usize {
         clear_weak_values(fc, root);
         clear_weak_keys(fc, root);
     });
+
     // Strings that weak tables keep were marked just now.
-    finalization(arena, |fc, root| root.interned.purge(fc));
+    finalization(arena, |fc, root| {
+        root.interned.purge(fc);
+        // SAFETY: the only reference to it.
+        if let Some(home) = unsafe { &mut *root.home.get() } {
+            home.purge(fc);
+        }
+    });
     arena.finish_cycle();
     let freed = take_freed();
     arena.mutate(|_, root| {

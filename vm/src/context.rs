@@ -9,12 +9,14 @@ use gc_arena::{Collect, Mutation};
 use crate::heap::accounting::{Accounting, FINALIZER_BYTES};
 use crate::heap::chunk_name::ChunkNames;
 use crate::heap::coroutine::Coroutine;
+use crate::heap::native::Native;
 use crate::heap::string::{Interned, LuaString, SHORT_STRING_MAX, long_string};
 use crate::heap::table::{Table, TableError, Weakness};
 use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
+use crate::home::HomeRecords;
 use crate::host::Host;
-use crate::library::Stream;
+use crate::library::{self, Stream};
 use crate::metamethod::Metamethod;
 
 /// Access to a heap for the time of one [`crate::Vm::enter`]; `Copy`.
@@ -53,6 +55,8 @@ pub(crate) struct Root<'gc> {
     pub random: Cell<[u64; 4]>,
     pub warnings_on: Cell<bool>,
     pub chunk_names: ChunkNames,
+    /// What is known of `_home`, if the VM has one.
+    pub home: UnsafeCell<Option<Box<HomeRecords<'gc>>>>,
 }
 
 /// A type whose values have no metatables of their own.
@@ -146,6 +150,10 @@ unsafe impl<'gc> Collect<'gc> for Root<'gc> {
         for value in handles.iter().chain(doomed) {
             cc.trace(value);
         }
+        // SAFETY: likewise.
+        if let Some(home) = unsafe { &*self.home.get() } {
+            cc.trace(home);
+        }
     }
 }
 
@@ -170,6 +178,7 @@ impl<'gc> Root<'gc> {
             random: Cell::new([0; 4]),
             warnings_on: Cell::new(false),
             chunk_names: ChunkNames::default(),
+            home: UnsafeCell::new(None),
         }
     }
 }
@@ -290,8 +299,18 @@ impl<'gc> Context<'gc> {
         unsafe { (*self.root.finalizable.get()).push(object) };
     }
 
-    /// The metatable of any value.
+    /// The metatable of any value; a ghost is filled first.
     pub fn metatable(self, value: Value<'gc>) -> Option<Table<'gc>> {
+        if let Value::Table(table) = value
+            && table.is_ghost()
+        {
+            self.fill_or_fail(table);
+        }
+        self.current_metatable(value)
+    }
+
+    #[inline]
+    fn current_metatable(self, value: Value<'gc>) -> Option<Table<'gc>> {
         match value {
             Value::Table(table) => table.metatable(),
             Value::Userdata(userdata) => userdata.metatable(),
@@ -302,7 +321,10 @@ impl<'gc> Context<'gc> {
     /// Sets the metatable of any value; for one that is neither a table nor a userdata, that of all values of its type.
     pub fn set_any_metatable(self, value: Value<'gc>, metatable: Option<Table<'gc>>) {
         match (value, BasicType::of(value)) {
-            (Value::Table(table), _) => self.set_metatable(table, metatable),
+            (Value::Table(table), _) => {
+                self.fill_or_fail(table);
+                self.set_metatable(table, metatable);
+            }
             (Value::Userdata(userdata), _) => self.set_userdata_metatable(userdata, metatable),
             (_, Some(basic_type)) => self.root.type_metatables[basic_type as usize].set(metatable),
             _ => unreachable!("every other type is a basic one"),
@@ -312,10 +334,17 @@ impl<'gc> Context<'gc> {
     /// The metamethod of any value; nil if it has none.
     #[inline]
     pub(crate) fn metamethod(self, value: Value<'gc>, event: Metamethod) -> Value<'gc> {
-        match self.metatable(value) {
-            Some(metatable) => metatable.metamethod(self, event),
-            None => Value::Nil,
+        let Some(metatable) = self.current_metatable(value) else { return Value::Nil };
+        let found = metatable.metamethod(self, event);
+        match (found, value) {
+            (Value::Native(_), Value::Table(table)) if table.is_ghost() => self.metamethod_of_ghost(table, event),
+            _ => found,
         }
+    }
+
+    #[cold]
+    fn metamethod_of_ghost(self, table: Table<'gc>, event: Metamethod) -> Value<'gc> {
+        if self.fill_or_fail(table) { self.metamethod(Value::Table(table), event) } else { Value::Nil }
     }
 
     /// Names an object that saved state refers to instead of containing it: a library function, the global table.
@@ -331,12 +360,30 @@ impl<'gc> Context<'gc> {
         self.registered().permanents.get_string(self.string(name))
     }
 
+    /// A native function of the library that carries values of its own, by its name: `string.gmatch.step`. Its code checks its values.
+    pub fn native_with_values(self, name: &[u8], values: &[Value<'gc>]) -> Option<Native<'gc>> {
+        let (definition, role) = library::find_carrier(name)?;
+        Some(Native::with_role(self, definition, values, role))
+    }
+
+    /// Whether a function is one that [`Self::native_with_values`] makes.
+    pub fn carries_values(self, native: Native<'gc>) -> bool {
+        library::find_carrier(native.name().as_bytes()).is_some()
+    }
+
     /// The name of a permanent object.
     pub fn permanent_name(self, object: Value<'gc>) -> Option<LuaString<'gc>> {
         object.object()?;
         match self.registered().permanent_names.get(object) {
             Value::String(name) => Some(name),
             _ => None,
+        }
+    }
+
+    /// Gives the host a warning, if warnings are on (`warn`).
+    pub fn warn(self, message: &[u8]) {
+        if self.root.warnings_on.get() {
+            self.root.host.borrow_mut().warn(message);
         }
     }
 

@@ -20,6 +20,7 @@
 //! allocation, code is verified, and every frame must stand at an instruction where a frame can be left or stopped
 //! (see `frames`). Native functions check their slots themselves.
 
+mod coroutine;
 mod describe;
 mod frames;
 pub mod path;
@@ -27,6 +28,8 @@ mod rebuild;
 pub mod sizes;
 
 use std::any::Any;
+
+pub use coroutine::{CoroutineFault, CoroutineParts};
 
 use crate::bytecode::function::FunctionParts;
 use crate::bytecode::verify::VerifyError;

@@ -25,6 +25,7 @@ mod context;
 mod error;
 mod fuel;
 mod heap;
+pub mod home;
 mod host;
 pub mod image;
 mod interpreter;

@@ -77,6 +77,11 @@ pub(crate) fn find(name: &str) -> Option<Special> {
     listed.map(|&(name, code)| (NativeDefinition { name, code }, Role::Plain))
 }
 
+/// Of the functions with values of their own, the one with this name that scripts come by in calling others.
+pub(crate) fn find_carrier(name: &[u8]) -> Option<Special> {
+    SPECIAL.iter().find(|(definition, role)| *role == Role::Plain && definition.name.as_bytes() == name).copied()
+}
+
 /// Puts the standard library into the global table.
 pub(crate) fn open(context: Context<'_>, seed: u64, has_debug: bool) {
     let globals = context.globals();

@@ -213,6 +213,25 @@ impl Drop for CoroutineObject<'_> {
 }
 
 impl<'gc> State<'gc> {
+    pub(crate) fn with_room(slots: usize, frames: usize) -> Self {
+        State {
+            stack: vec![Value::Nil; slots],
+            frames: Vec::with_capacity(frames),
+            open: Vec::new(),
+            to_close: Vec::new(),
+            status: Status::Suspended,
+            failure: Value::Nil,
+            resumer: None,
+            transfer: 0,
+            unyieldable: 0,
+            handlers: 0,
+            native_calls: 0,
+            native_calls_below: 0,
+            is_traced: false,
+            hook: Hook::NONE,
+        }
+    }
+
     /// The end of the slots in use.
     pub(crate) fn live_top(&self) -> usize {
         let top = match self.frames.last() {
@@ -243,22 +262,7 @@ impl<'gc> Coroutine<'gc> {
     /// Likewise with this many slots and room for this many frames.
     pub(crate) fn with_room(context: Context<'gc>, slots: usize, frames: usize) -> Self {
         context.accounting().charge(OBJECT_BYTES + slots * 16 + frames * FRAME_BYTES);
-        let state = State {
-            stack: vec![Value::Nil; slots],
-            frames: Vec::with_capacity(frames),
-            open: Vec::new(),
-            to_close: Vec::new(),
-            status: Status::Suspended,
-            failure: Value::Nil,
-            resumer: None,
-            transfer: 0,
-            unyieldable: 0,
-            handlers: 0,
-            native_calls: 0,
-            native_calls_below: 0,
-            is_traced: false,
-            hook: Hook::NONE,
-        };
+        let state = State::with_room(slots, frames);
         let object = CoroutineObject { state: UnsafeCell::new(state), serial: Cell::new(0) };
         Coroutine(Gc::new(context.mutation(), object))
     }

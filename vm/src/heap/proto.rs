@@ -151,6 +151,10 @@ impl<'gc> Proto<'gc> {
         Proto(Gc::new(context.mutation(), object))
     }
 
+    pub(crate) fn gc(self) -> Gc<'gc, ()> {
+        Gc::erase(self.0)
+    }
+
     /// What the function takes, with the functions inside it and without its strings.
     pub(crate) fn nominal_bytes(self) -> usize {
         self.0.bytes + self.0.children.iter().map(|child| child.nominal_bytes()).sum::<usize>()

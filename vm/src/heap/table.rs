@@ -16,6 +16,7 @@
 //! Mutation goes through `UnsafeCell`: no reference into a table outlives the method that took it, and no method calls back.
 
 mod content;
+mod ghost;
 mod parts;
 
 use std::cell::{Cell, UnsafeCell};
@@ -31,6 +32,7 @@ use crate::arithmetic::float_to_integer;
 use crate::context::Context;
 use crate::fuel;
 use crate::metamethod::Metamethod;
+use ghost::Ghost;
 use parts::{Parts, hash_if_known, hash_of};
 
 /// A table.
@@ -72,6 +74,8 @@ pub(crate) struct TableObject<'gc> {
     border: Cell<u32>,
     /// Where `__index` was, when this table served as a metatable.
     index_position: Cell<u32>,
+    /// What was set aside of a table that is a ghost.
+    ghost: UnsafeCell<Option<Box<Ghost<'gc>>>>,
 }
 
 /// Which references of a table do not keep their objects alive (manual §2.5.4).
@@ -90,6 +94,10 @@ unsafe impl<'gc> Collect<'gc> for TableObject<'gc> {
         // SAFETY: collection never runs while a method of the table does.
         let parts = unsafe { &*self.parts.get() };
         cc.trace(&self.metatable.get());
+        // SAFETY: as above.
+        if let Some(ghost) = unsafe { &*self.ghost.get() } {
+            cc.trace(ghost);
+        }
         let weak = self.weak.get();
         if !weak.values {
             for value in &parts.array {
@@ -110,7 +118,8 @@ unsafe impl<'gc> Collect<'gc> for TableObject<'gc> {
 
 impl Drop for TableObject<'_> {
     fn drop(&mut self) {
-        note_freed(OBJECT_BYTES + self.parts.get_mut().nominal_bytes());
+        let set_aside = self.ghost.get_mut().as_ref().map_or(0, |ghost| ghost.nominal_bytes());
+        note_freed(OBJECT_BYTES + self.parts.get_mut().nominal_bytes() + set_aside);
     }
 }
 
@@ -135,6 +144,7 @@ impl<'gc> Table<'gc> {
                 last_visited: Cell::new(0),
                 border: Cell::new(0),
                 index_position: Cell::new(0),
+                ghost: UnsafeCell::new(None),
             },
         ))
     }
@@ -196,10 +206,17 @@ impl<'gc> Table<'gc> {
             return Value::Nil;
         }
         let value = self.get_string(context.metamethod_name(event));
-        if value.is_nil() {
-            self.0.absent.set(self.0.absent.get() | bit);
+        if value.is_nil() { self.missing_metamethod(context, event) } else { value }
+    }
+
+    /// A metamethod that was not found: nil, unless this metatable has to be filled first.
+    #[cold]
+    fn missing_metamethod(self, context: Context<'gc>, event: Metamethod) -> Value<'gc> {
+        if self.is_ghost() && context.fill_or_fail(self) {
+            return self.metamethod(context, event);
         }
-        value
+        self.0.absent.set(self.0.absent.get() | 1 << event as u32);
+        Value::Nil
     }
 
     // Reading
@@ -350,7 +367,7 @@ impl<'gc> Table<'gc> {
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] if the table never held `key`.
+    /// [`InvalidKey`] if the table never held `key`, and for a ghost.
     pub fn next(self, key: Value<'gc>) -> Result<Option<(Value<'gc>, Value<'gc>)>, InvalidKey> {
         let parts = self.parts();
         let start = match key {
@@ -367,7 +384,10 @@ impl<'gc> Table<'gc> {
                 parts.array.len() + number + 1
             }
         };
-        Ok(self.visit_from(start))
+        match self.visit_from(start) {
+            None if self.is_ghost() => Err(InvalidKey),
+            pair => Ok(pair),
+        }
     }
 
     /// The first pair at or after position `start` of the traversal.
@@ -411,6 +431,14 @@ impl<'gc> Table<'gc> {
             pairs.push(pair);
         }
         pairs
+    }
+
+    /// The pairs that traversal meets after the items `1..=border`, and pairs of these that are not in the array part.
+    pub fn pairs_after_items(self, border: i64) -> impl Iterator<Item = (Value<'gc>, Value<'gc>)> {
+        let parts = self.parts();
+        let items = parts.array.iter().enumerate().skip(usize::try_from(border).unwrap_or(0));
+        let items = items.map(|(position, value)| (Value::Integer(position as i64 + 1), *value));
+        items.chain(parts.entries.iter().map(|entry| (entry.key, entry.value))).filter(|pair| !pair.1.is_nil())
     }
 
     /// How many values the array part holds room for and how many entries there are, removed ones included.

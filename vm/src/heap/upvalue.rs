@@ -136,6 +136,10 @@ impl<'gc> Upvalue<'gc> {
         object.owner.set(None);
     }
 
+    pub(crate) fn gc(self) -> Gc<'gc, ()> {
+        Gc::erase(self.0)
+    }
+
     pub(crate) fn serial(self) -> &'gc Cell<u32> {
         &self.0.as_ref().serial
     }

@@ -78,7 +78,7 @@ impl<'gc> Userdata<'gc> {
     }
 
     /// The host's value, whatever it is.
-    pub(crate) fn data(self) -> &'gc dyn Any {
+    pub fn data(self) -> &'gc dyn Any {
         &*self.0.as_ref().data
     }
 

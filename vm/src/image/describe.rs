@@ -36,6 +36,7 @@ pub(super) fn describe<'gc>(
     // What a heap full of small tables has; room that is not used costs nothing.
     let used = context.accounting().used();
     let mut walk = Walk {
+        context,
         codec,
         interned: &context.root().interned,
         numbers: Numbers::default(),
@@ -137,6 +138,7 @@ enum Part {
 }
 
 struct Walk<'gc, 'c> {
+    context: Context<'gc>,
     codec: &'c dyn UserdataCodec,
     interned: &'gc Interned,
     numbers: Numbers,
@@ -298,6 +300,10 @@ impl<'gc> Walk<'gc, '_> {
     }
 
     fn describe_table(&mut self, table: Table<'gc>, from: u32) -> Result<(), ImageError> {
+        if self.context.fill(table).is_err() {
+            let what = "a table of _home that cannot be read".to_owned();
+            return Err(ImageError::Unsaveable { path: self.path(self.found[from as usize].step), what });
+        }
         let values = self.image.values.len() as u32;
         let metatable = table.metatable().map(|metatable| self.table(metatable, Step { from, part: Part::Metatable }));
         for (index, item) in table.array().iter().enumerate() {
@@ -447,31 +453,15 @@ impl<'gc> Walk<'gc, '_> {
 
     fn frame(&mut self, frame: &Frame<'gc>, stack_length: usize, from: u32) -> Result<FrameImage, ImageError> {
         let step = Step { from, part: Part::Other(".call") };
-        let (is_native, callee, pc) = match frame.callee {
-            Callee::Lua(closure) => {
-                let callee = match self.value(Value::Closure(closure), step)? {
-                    Datum::Closure(number) => number,
-                    _ => unreachable!("a closure is described as one"),
-                };
-                let start = closure.proto().0.as_ref().code.as_ptr();
-                (false, callee, (frame.pc as usize - start as usize) / size_of::<u32>())
-            }
-            Callee::Native(native) => (true, self.native_number(native, step)?, 0),
+        let (callee, parts) = frame_parts(frame, stack_length);
+        let callee = match callee {
+            Value::Native(native) => self.native_number(native, step)?,
+            callee => match self.value(callee, step)? {
+                Datum::Closure(number) => number,
+                _ => unreachable!("a closure is described as one"),
+            },
         };
-        Ok(FrameImage {
-            is_native,
-            callee,
-            pc: pc as u32,
-            function: frame.function,
-            base: frame.base,
-            // After an overflow the stack was cut; the end of a list that lay there is not looked at again.
-            top: frame.top.min(stack_length as u32),
-            want: frame.want,
-            state: frame.state,
-            extra: frame.extra,
-            results: frame.results,
-            flags: frame.flags,
-        })
+        Ok(FrameImage { callee, ..parts })
     }
 
     /// Lists the prototypes, inner ones first, and turns the closures' places into numbers.
@@ -595,6 +585,32 @@ impl<'gc> Walk<'gc, '_> {
             None => path.push_str(&format!(".slot {position}")),
         }
     }
+}
+
+/// A frame's function, and the frame without the function's number.
+pub(super) fn frame_parts<'gc>(frame: &Frame<'gc>, stack_length: usize) -> (Value<'gc>, FrameImage) {
+    let (callee, is_native, pc) = match frame.callee {
+        Callee::Lua(closure) => {
+            let start = closure.proto().0.as_ref().code.as_ptr();
+            (Value::Closure(closure), false, (frame.pc as usize - start as usize) / size_of::<u32>())
+        }
+        Callee::Native(native) => (Value::Native(native), true, 0),
+    };
+    let image = FrameImage {
+        is_native,
+        callee: 0,
+        pc: pc as u32,
+        function: frame.function,
+        base: frame.base,
+        // After an overflow the stack was cut; the end of a list that lay there is not looked at again.
+        top: frame.top.min(stack_length as u32),
+        want: frame.want,
+        state: frame.state,
+        extra: frame.extra,
+        results: frame.results,
+        flags: frame.flags,
+    };
+    (callee, image)
 }
 
 /// The kind and bytes of the host's value in a userdata.

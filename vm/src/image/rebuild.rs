@@ -9,15 +9,16 @@ use gc_arena::Arena;
 
 use super::describe::FILE_KIND;
 use super::frames::{self, Placed, Starts, instruction_starts};
-use super::{CoroutineImage, Damage, Datum, HookImage, HostParts, Image, ImageError, TableImage, UserdataImage};
+use super::{
+    CoroutineImage, Damage, Datum, FrameImage, HookImage, HostParts, Image, ImageError, TableImage, UserdataImage,
+};
 use crate::bytecode::function::{Constant, FunctionParts};
 use crate::bytecode::verify::{SHORT_STRING_BYTES_MAX, verify};
 use crate::context::{Context, Handle, Registered, Root, SharedFiles, has_finalizer};
 use crate::heap::accounting::FINALIZER_BYTES;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{
-    Callee, Coroutine, FLAG_HANDLER, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, Frame, INITIAL_SLOTS, STACK_SLOTS_MAX,
-    STACK_SLOTS_RESERVE, State, Status, WANT_HOOK,
+    Callee, Coroutine, Frame, INITIAL_SLOTS, STACK_SLOTS_MAX, STACK_SLOTS_RESERVE, State, Status,
 };
 use crate::heap::hook::Hook;
 use crate::heap::native::{Native, NativeDefinition, Role};
@@ -467,11 +468,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
         };
         state.to_close.clone_from(&image.to_close);
         for placed in frames {
-            state.frames.push(placed.frame);
-            state.unyieldable += u32::from(placed.frame.flags & FLAG_UNYIELDABLE != 0);
-            state.unyieldable += u32::from(placed.frame.want == WANT_HOOK);
-            state.handlers += u32::from(placed.frame.flags & FLAG_HANDLER != 0);
-            state.native_calls += u32::from(placed.frame.flags & FLAG_NATIVE_CALL != 0);
+            state.push_counted(placed.frame);
         }
         let mut next = 0;
         for (number, position) in &image.open {
@@ -499,23 +496,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
                 let starts = self.starts[function].get_or_insert_with(|| instruction_starts(closure.proto()));
                 (Callee::Lua(closure), Some(starts.clone()))
             };
-            let pc = frame.pc as usize;
-            let start = Frame::new(callee, 0, 0, 0).pc;
-            let in_code = starts.as_ref().is_none_or(|starts| pc <= starts.len());
-            let placed = Frame {
-                callee,
-                // Checked to lie in the code, or one word behind it.
-                pc: if in_code { start.wrapping_add(pc) } else { return None },
-                function: frame.function,
-                base: frame.base,
-                top: frame.top,
-                want: frame.want,
-                state: frame.state,
-                extra: frame.extra,
-                results: frame.results,
-                flags: frame.flags,
-            };
-            frames.push(Placed { frame: placed, pc, starts });
+            frames.push(placed_frame(callee, starts, frame)?);
         }
         Some(frames)
     }
@@ -624,6 +605,31 @@ impl<'gc, 'a> Builder<'gc, 'a> {
     }
 }
 
+/// A frame of this callee; `None` if it stands outside the code.
+pub(super) fn placed_frame<'gc>(
+    callee: Callee<'gc>,
+    starts: Option<Starts>,
+    frame: &FrameImage,
+) -> Option<Placed<'gc>> {
+    let pc = frame.pc as usize;
+    let start = Frame::new(callee, 0, 0, 0).pc;
+    let in_code = starts.as_ref().is_none_or(|starts| pc <= starts.len());
+    let placed = Frame {
+        callee,
+        // Checked to lie in the code, or one word behind it.
+        pc: if in_code { start.wrapping_add(pc) } else { return None },
+        function: frame.function,
+        base: frame.base,
+        top: frame.top,
+        want: frame.want,
+        state: frame.state,
+        extra: frame.extra,
+        results: frame.results,
+        flags: frame.flags,
+    };
+    Some(Placed { frame: placed, pc, starts })
+}
+
 /// How deeply functions nest, at most; the verifier's limit too.
 const NESTING_MAX: usize = 200;
 
@@ -632,7 +638,7 @@ fn tree_bytes(parts: &FunctionParts) -> u64 {
 }
 
 /// What a coroutine's status promises, apart from its frames.
-fn check_state(state: &State<'_>, is_main: bool) -> Result<(), &'static str> {
+pub(super) fn check_state(state: &State<'_>, is_main: bool) -> Result<(), &'static str> {
     let in_order = state.to_close.windows(2).all(|pair| pair[0] < pair[1]);
     if !in_order || state.to_close.last().is_some_and(|last| *last as usize >= state.stack.len()) {
         return Err("variables to be closed");

@@ -10,6 +10,7 @@ use crate::heap::coroutine::WANT_FINISH;
 use crate::heap::string::LuaString;
 use crate::heap::table::{Table, TableError};
 use crate::heap::value::Value;
+use crate::home::FillError;
 use crate::metamethod::Metamethod;
 
 /// How long a chain of `__index` or `__newindex` tables may be (PUC's MAXTAGLOOP).
@@ -54,6 +55,9 @@ impl<'gc> Machine<'gc> {
                 },
             };
             if let Value::Closure(_) | Value::Native(_) = handler {
+                if self.fill_ghost(object)? {
+                    continue;
+                }
                 return Ok(Indexed::Call(handler, object));
             }
             object = handler;
@@ -88,12 +92,33 @@ impl<'gc> Machine<'gc> {
                 },
             };
             if let Value::Closure(_) | Value::Native(_) = handler {
+                if self.fill_ghost(object)? {
+                    continue;
+                }
                 return Ok(Assigned::Call(handler, object));
             }
             object = handler;
             self.fuel -= fuel::CHAIN_STEP;
         }
         Err(self.runtime_error(b"'__newindex' chain too long; possible loop"))
+    }
+
+    /// Fills a table that is a ghost; false for any other value.
+    #[inline]
+    fn fill_ghost(&mut self, object: Value<'gc>) -> Result<bool, Error<'gc>> {
+        match object {
+            Value::Table(table) if table.is_ghost() => self.fill(table).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Fills a table if it is a ghost.
+    pub(crate) fn fill(&mut self, table: Table<'gc>) -> Result<(), Error<'gc>> {
+        match self.context.fill(table) {
+            Ok(()) => Ok(()),
+            Err(FillError::OutOfMemory) => Err(Error::OutOfMemory),
+            Err(FillError::Other(message)) => Err(self.runtime_error(message.as_bytes())),
+        }
     }
 
     fn assign_raw(

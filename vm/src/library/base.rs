@@ -244,6 +244,7 @@ fn raw_equal<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn raw_get<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let table = call.check_table(1)?;
+    call.machine.fill(table)?;
     let value = table.get(call.check_any(2)?);
     call.return_value(value)
 }
@@ -251,13 +252,17 @@ fn raw_get<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 fn raw_set<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let table = call.check_table(1)?;
     let (key, value) = (call.check_any(2)?, call.check_any(3)?);
+    call.machine.fill(table)?;
     call.set_raw(table, key, value)?;
     call.return_value(Value::Table(table))
 }
 
 fn raw_len<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let length = match call.arg(1) {
-        Value::Table(table) => table.length(),
+        Value::Table(table) => {
+            call.machine.fill(table)?;
+            table.length()
+        }
         Value::String(string) => string.len() as i64,
         _ => return Err(call.type_error(1, "table or string")),
     };
@@ -266,6 +271,7 @@ fn raw_len<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn next<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let table = call.check_table(1)?;
+    call.machine.fill(table)?;
     match table.next(call.arg(2)) {
         Ok(Some((key, value))) => call.return_values(&[key, value]),
         Ok(None) => call.return_value(Value::Nil),

@@ -194,6 +194,7 @@ fn ask_searcher<'gc>(call: &mut Call<'_, 'gc>, name: &[u8], key: Value<'gc>) -> 
     let (Value::Table(searchers), index) = (call.slot(base + SEARCHERS), call.slot(base + INDEX)) else {
         return Err(call.state_error());
     };
+    call.machine.fill(searchers)?;
     match searchers.get(index) {
         Value::Nil => {
             let mut message = [b"module '", name, b"' not found:"].concat();
