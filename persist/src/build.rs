@@ -7,6 +7,7 @@ use cu_vm::bytecode::verify::Verified;
 use cu_vm::{Closure, Context, Native, Proto, Table, TableError, Upvalue, Value};
 
 use crate::blob::Blob;
+use crate::content::{put_items, put_pairs};
 use crate::error::{CorruptKind, Error, Result};
 use crate::reader::Reader;
 use crate::stateful::{self, Summary};
@@ -174,59 +175,11 @@ impl<'gc, 'a> Builder<'gc, 'a> {
                 _ => return Err(reader.corrupt(CorruptKind::Kind)),
             },
         }
-        let first_item = *reader;
-        let mut has_holes = false;
-        for key in 1..=i64::from(head.items) {
-            let value = self.value(reader)?;
-            has_holes |= value.is_nil();
-            // A hole takes a place that is emptied when the array part is complete.
-            let value = if value.is_nil() { Value::Boolean(false) } else { value };
-            table.set_integer(self.context, key, value).map_err(refusal)?;
-        }
-        if has_holes {
-            let mut reader = first_item;
-            for key in 1..=i64::from(head.items) {
-                if self.value(&mut reader)?.is_nil() {
-                    table.set_integer(self.context, key, Value::Nil).map_err(refusal)?;
-                }
-            }
-        }
-        self.fill_pairs(table, head.pairs, reader)
-    }
-
-    fn fill_pairs(&self, table: Table<'gc>, pairs: u32, reader: &mut Reader<'a>) -> Result<()> {
-        let first_pair = *reader;
-        let mut has_integer_key = false;
-        for _ in 0..pairs {
-            has_integer_key |= matches!(reader.take()?, wire::Value::Integer(_));
-            reader.take::<wire::Value>()?;
-        }
-        if has_integer_key {
-            self.reserve_pairs(table, pairs)?;
-        }
-        let mut reader = first_pair;
-        for _ in 0..pairs {
-            let (key, value) = (self.value(&mut reader)?, self.value(&mut reader)?);
-            table.set(self.context, key, value).map_err(refusal)?;
-        }
-        Ok(())
-    }
-
-    /// Makes room for `pairs` keys before the first one comes. A table that grows may move integer keys from the hash part to the array
-    /// part, which would change the order of traversal.
-    fn reserve_pairs(&self, table: Table<'gc>, pairs: u32) -> Result<()> {
-        let capacity = (pairs as usize + 1).next_power_of_two().max(4);
-        // A key that no blob can hold.
-        let place = |number: usize| Value::LightUserdata(number as u64);
-        for number in 0..capacity {
-            table.set(self.context, place(number), Value::Boolean(true)).map_err(refusal)?;
-        }
-        for number in 0..capacity {
-            table.set(self.context, place(number), Value::Nil).map_err(refusal)?;
-        }
-        // The table is full of removed keys: one more makes it drop them and keep its size.
-        table.set(self.context, place(capacity), Value::Boolean(true)).map_err(refusal)?;
-        table.set(self.context, place(capacity), Value::Nil).map_err(refusal)
+        let mut values = |count: u32| (0..count).map(|_| self.value(reader)).collect::<Result<Vec<_>>>();
+        let items = values(head.items)?;
+        put_items(self.context, table, &items).map_err(refusal)?;
+        let pairs = values(head.pairs * 2)?;
+        put_pairs(self.context, table, &pairs).map_err(refusal)
     }
 
     fn value(&self, reader: &mut Reader<'a>) -> Result<Value<'gc>> {

@@ -76,6 +76,21 @@ pub enum Error {
         /// Where it is.
         path: String,
     },
+    /// A table of `_home` could not be read when it was needed. What the run did with it cannot be trusted; roll back.
+    #[error("_home cannot be read: {reason}")]
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+    /// The store of `_home` failed.
+    #[error("{reason}")]
+    Storage {
+        /// What the store says.
+        reason: String,
+    },
+    /// Somebody else has committed changes of the same `_home` since it was read here. Nothing was stored; start again.
+    #[error("_home was changed by another connection")]
+    HomeConflict,
     /// There is no function of this name in this collection.
     #[error("no function '{name}' in '{collection}'")]
     UnknownFunction {
@@ -154,6 +169,9 @@ impl Error {
             Error::Verify { .. } => "verify",
             Error::NotAFunction { .. } => "notAFunction",
             Error::FunctionRefused { .. } => "functionRefused",
+            Error::Unreadable { .. } => "unreadable",
+            Error::Storage { .. } => "storage",
+            Error::HomeConflict => "conflict",
             Error::UnknownFunction { .. } => "unknownFunction",
         }
     }

@@ -32,8 +32,10 @@
 
 mod blob;
 mod build;
+mod content;
 mod envelope;
 mod error;
+mod home;
 mod identity;
 mod image;
 mod limits;
@@ -48,6 +50,7 @@ mod wire;
 pub use blob::{Blob, load_function, load_functions, save_function, save_functions};
 pub use envelope::FORMAT_VERSION;
 pub use error::{CorruptKind, Error, Result};
+pub use home::{Changes, HOME_BLOB, HOME_COLLECTION, Home, HomeOptions, Records, StoredHome};
 pub use image::{ImageFile, Loaded, load_image, save_image};
 pub use limits::Limits;
 pub use registry::{Functions, compile_function};

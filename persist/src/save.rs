@@ -10,6 +10,7 @@
 use std::cell::Cell;
 
 use cu_vm::bytecode::encoding::{FunctionTable, StringTable};
+use cu_vm::home::FillError;
 use cu_vm::{Closure, Context, Native, Table, Upvalue, Value};
 
 use crate::blob::MAGIC;
@@ -40,10 +41,21 @@ pub fn save_values<'gc>(context: Context<'gc>, values: &[(&str, Value<'gc>)], sa
     envelope::seal(MAGIC, &payload(context, values, save)?, &save.limits)
 }
 
+/// What cannot be saved among the things that a value leads to in memory, if there is anything. Tables of `_home` that were not
+/// read are passed over.
+pub(crate) fn unsaveable_in_memory<'gc>(context: Context<'gc>, root: (&str, Value<'gc>), save: &Save) -> Option<Error> {
+    write(context, &[root], save, false).err()
+}
+
 fn payload<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save) -> Result<Vec<u8>> {
+    write(context, roots, save, true)
+}
+
+fn write<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save, reads: bool) -> Result<Vec<u8>> {
     let mut saver = Saver {
         context,
         save,
+        reads,
         names: roots.iter().map(|root| root.0).collect(),
         known: ByAddress::default(),
         known_strings: ByAddress::default(),
@@ -109,6 +121,8 @@ enum Step {
 struct Saver<'gc, 'a> {
     context: Context<'gc>,
     save: &'a Save,
+    /// Whether tables of `_home` are read to be saved.
+    reads: bool,
     names: Vec<&'a str>,
     /// Objects that have a number already.
     known: ByAddress<wire::Value>,
@@ -165,6 +179,12 @@ impl<'gc> Saver<'gc, '_> {
                 Value::Native(native) if is_saveable(self.context, native) => {
                     (Object::Native(native), wire::Value::Native(next(&mut counts.natives)))
                 }
+                Value::Coroutine(coroutine) if !self.reads && coroutine.parts(self.context).is_some() => {
+                    return Ok(wire::Value::Nil);
+                }
+                Value::Native(native) if !self.reads && self.context.carries_values(native) => {
+                    return Ok(wire::Value::Nil);
+                }
                 _ => return Err(self.not_persistable(value, step)),
             };
             self.push_found(object, step)?;
@@ -210,6 +230,10 @@ impl<'gc> Saver<'gc, '_> {
     }
 
     fn table(&mut self, table: Table<'gc>, place: u32) -> Result<()> {
+        if !self.reads && table.is_unread() {
+            return Ok(());
+        }
+        self.context.fill(table).map_err(unreadable)?;
         let metatable = match table.metatable() {
             None => wire::Metatable::None,
             Some(metatable) => match self.value(Value::Table(metatable), Step::Metatable(place))? {
@@ -368,6 +392,14 @@ impl Step {
             | Step::UpvalueContent(place)
             | Step::NativeValue(place, _) => Some(place),
         }
+    }
+}
+
+/// Why a table of `_home` could not be read.
+pub(crate) fn unreadable(error: FillError) -> Error {
+    match error {
+        FillError::OutOfMemory => Error::Limit { what: "heap" },
+        FillError::Other(reason) => Error::Unreadable { reason },
     }
 }
 

@@ -19,7 +19,7 @@ use crate::blob::{Blob, check_function};
 use crate::error::{CorruptKind, Error, Result};
 use crate::identity::{ByAddress, address};
 use crate::path::{described, push_key};
-use crate::save::{Save, save_values};
+use crate::save::{Save, save_values, unreadable};
 
 /// The kind of a document's blob that is a function blob.
 pub const FUNCTION_BLOB: u8 = 1;
@@ -113,6 +113,7 @@ impl<'gc> Encoder<'gc, '_> {
         if self.keys.len() >= DEPTH_MAX {
             return Err(Error::Limit { what: "document depth" });
         }
+        self.context.fill(table).map_err(unreadable)?;
         let place = address(Value::Table(table));
         match self.tables.insert(place, true) {
             None => {}
