@@ -19,7 +19,8 @@ Available options are:
   --fuel N         stop after N units of work
   --heap SIZE      limit the heap (bytes, or with K, M or G); by default 16G
   --deterministic  same seed every time; no clock, no files, no environment
-  --db FILE        open the database in FILE, creating it if need be
+  --db FILE        keep the table '_home' in the database in FILE
+  --atomic         undo what a run that failed has done to '_home'
   --help           show this text
   --               stop handling options
   -                stop handling options and execute stdin
@@ -69,6 +70,8 @@ pub struct Arguments {
     pub heap_limit: usize,
     pub deterministic: bool,
     pub database: Option<PathBuf>,
+    /// Whether a failed run leaves `_home` as it was.
+    pub atomic: bool,
     pub program: Program,
     /// Every argument, the program's own name included.
     pub all: Vec<Vec<u8>>,
@@ -110,6 +113,7 @@ impl Arguments {
             heap_limit: HEAP_LIMIT,
             deterministic: false,
             database: None,
+            atomic: false,
             program: Program::None,
             all,
             script_index: 0,
@@ -172,6 +176,7 @@ impl Arguments {
             b"--heap" => self.heap_limit = heap_size(&value()?)?,
             b"--db" => self.database = Some(path(&value()?)),
             _ if has_value => return Err(unrecognized(word)),
+            b"--atomic" => self.atomic = true,
             b"--deterministic" => self.deterministic = true,
             b"--version" => self.version = true,
             b"--help" => self.help = true,

@@ -23,6 +23,9 @@ pub enum Error {
     Database { path: PathBuf, source: cu_storage::Error },
     #[error("image: {0}")]
     Image(#[from] cu_persist::Error),
+    /// `_home` could not be read or stored.
+    #[error("{0}")]
+    Home(cu_persist::Error),
     /// The run that was to be saved had ended before.
     #[error("the script ended before the stop: {} was not written", path.display())]
     NoImage { path: PathBuf },

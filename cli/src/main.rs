@@ -19,6 +19,7 @@ mod run;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use arguments::{Arguments, OPTIONS, Program, Task};
 use error::Error;
@@ -56,11 +57,18 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
         output.write(usage().as_bytes());
         return Ok(());
     }
-    // Kept open to the end of the run.
-    let _database = arguments.database.as_deref().map(database::open).transpose()?;
+    let database = arguments.database.as_deref().map(database::open).transpose()?.map(Rc::new);
     let mut runner = Runner::new(arguments, output.clone());
+    if let Some(database) = &database {
+        runner.keep_home(database.clone())?;
+    }
     let result = run_chunks(arguments, &mut runner, output);
-    end(runner, result, output)
+    let result = runner.end_run(result);
+    let result = end(runner, result, output);
+    match database {
+        Some(database) => result.and(database::close(&database)),
+        None => result,
+    }
 }
 
 /// Ends the VM after a run: its error is shown, finalizers run.

@@ -59,7 +59,9 @@ fn read_and_run(runner: &mut Runner, output: &Output, lines: &mut Lines) -> Resu
         };
         let result = runner.call(&function, |_| Vec::new());
         runner.enter(|context| context.release(function));
-        match result.and_then(|()| print_results(runner)) {
+        // Without `--atomic`, what a line that failed has done to `_home` is stored with the next one that ends well.
+        let result = result.and_then(|()| print_results(runner));
+        match runner.end_run(result) {
             Ok(()) => {}
             Err(error) if error.ends_the_run() => return Err(error),
             Err(error) => show_error(output, &error)?,

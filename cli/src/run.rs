@@ -2,7 +2,10 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::rc::Rc;
 
+use cu_persist::{HomeOptions, StoredHome};
+use cu_storage::Database;
 use cu_vm::{Context, Handle, Host, Options, RunError, Step, Table, Value, Vm, chunk_of_file};
 
 use crate::arguments::Arguments;
@@ -23,6 +26,10 @@ pub struct Runner {
     fuel_limit: Option<u64>,
     /// What is left of the limit, or of all the fuel there can be.
     fuel_left: u64,
+    /// Keeps `_home` in the database of `--db`.
+    home: Option<StoredHome>,
+    /// Whether a failed run leaves `_home` as it was.
+    atomic: bool,
 }
 
 impl Runner {
@@ -45,7 +52,17 @@ impl Runner {
         });
         let fuel_left = arguments.fuel.unwrap_or(u64::MAX);
         let interrupts = Interrupts::install();
-        Runner { vm, output, interrupts, to_string, warn, fuel_limit: arguments.fuel, fuel_left }
+        Runner {
+            vm,
+            output,
+            interrupts,
+            to_string,
+            warn,
+            fuel_limit: arguments.fuel,
+            fuel_left,
+            home: None,
+            atomic: arguments.atomic,
+        }
     }
 
     /// A VM that came from an image, in the middle of a run.
@@ -53,7 +70,30 @@ impl Runner {
         let library = |name: &[u8]| vm.enter(|context| context.stash(context.permanent(name)));
         let (to_string, warn) = (library(b"tostring"), library(b"warn"));
         let (interrupts, fuel_left) = (Interrupts::install(), fuel_limit.unwrap_or(u64::MAX));
-        Runner { vm, output, interrupts, to_string, warn, fuel_limit, fuel_left }
+        Runner { vm, output, interrupts, to_string, warn, fuel_limit, fuel_left, home: None, atomic: false }
+    }
+
+    /// Gives the VM the table `_home` that the database holds.
+    pub fn keep_home(&mut self, database: Rc<Database>) -> Result<(), Error> {
+        self.home = Some(StoredHome::attach(&self.vm, database, HomeOptions::default()).map_err(Error::Home)?);
+        Ok(())
+    }
+
+    /// After a run: what has changed in `_home` is stored if the run ended well, by its own `os.exit` too, or undone if that was asked
+    /// for.
+    pub fn end_run(&self, result: Result<(), Error>) -> Result<(), Error> {
+        let Some(home) = &self.home else { return result };
+        match result {
+            Ok(()) | Err(Error::Exit { code: 0, .. }) => {
+                let committed = home.commit(&self.vm);
+                if committed.is_err() && self.atomic {
+                    home.roll_back(&self.vm).map_err(Error::Home)?;
+                }
+                committed.map_err(Error::Home).and(result)
+            }
+            Err(_) if self.atomic => home.roll_back(&self.vm).map_err(Error::Home).and(result),
+            Err(_) => result,
+        }
     }
 
     pub fn vm(&self) -> &Vm {
