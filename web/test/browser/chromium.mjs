@@ -11,6 +11,9 @@ if (CU_ADDRESS === undefined || CU_CHROMIUM === undefined) {
   throw new Error('start these tests with `cargo xtask test browsers`, which sets CU_ADDRESS and CU_CHROMIUM');
 }
 
+/** Nothing takes so long, on however busy a machine: what does hangs. */
+const HANG_MS = 5 * 60 * 1000;
+
 const ARGUMENTS = [
   '--headless=new',
   '--remote-debugging-port=0',
@@ -57,11 +60,12 @@ async function launch(profile) {
     child.once('error', reject);
     void exited.then((code) => reject(new Error(`Chromium ended with ${code}`)));
   });
-  const connection = await chromium.connectOverCDP(endpoint);
+  const connection = await chromium.connectOverCDP(endpoint, { timeout: HANG_MS });
   return {
     /** Opens the playground and waits until it is ready. What goes wrong in the page unseen fails the test. */
     async open() {
       const page = await connection.contexts()[0].newPage();
+      page.setDefaultTimeout(HANG_MS);
       page.unseen = [];
       page.on('pageerror', (error) => page.unseen.push(error));
       await page.goto(CU_ADDRESS);
