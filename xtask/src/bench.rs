@@ -5,7 +5,7 @@
 //!                                          ─chart→  docs/performance/vm.svg
 //! ```
 //!
-//! A run over all programs and peers is a *full* one and becomes the record in the documentation; any other leaves its record
+//! A run over all programs and peers is a *full* one, unless it is a quick one, and becomes the record in the documentation; any other leaves its record
 //! in `target/bench` only.
 
 mod channel;
@@ -38,7 +38,7 @@ pub struct Options {
     pub peers: Vec<String>,
     /// Programs by name; all if empty.
     pub programs: Vec<String>,
-    /// Counted runs in the warm state.
+    /// Counted runs in the warm state, and twice as many as cold ones.
     pub rounds: Option<usize>,
     /// Few rounds, for a first look.
     pub quick: bool,
@@ -56,8 +56,10 @@ pub fn vm(root: &Path, options: &Options) -> Result<()> {
     let peers = peer::chosen(&options.peers)?;
     let programs = measure::programs(&root.join("fixtures/bench"), &options.programs)?;
     let mut rounds = if options.quick { QUICK } else { ROUNDS };
-    rounds.warm = options.rounds.unwrap_or(rounds.warm).max(1);
-    let full = options.peers.is_empty() && options.programs.is_empty() && options.rounds.is_none() && !options.quick;
+    if let Some(warm) = options.rounds {
+        rounds = Rounds { warm: warm.max(1), cold: warm.div_ceil(2).max(1) };
+    }
+    let full = options.peers.is_empty() && options.programs.is_empty() && !options.quick;
 
     let mut record = Record {
         date: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -171,7 +173,7 @@ fn machine(known: Machine) -> Machine {
     Machine {
         processor: processor.map_or("an unknown processor", |(_, name)| name).to_owned(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        system: process::output("uname", &["-sr"]).unwrap_or_else(|| std::env::consts::OS.to_owned()),
+        system: process::output("uname", &["-sm"]).unwrap_or_else(|| std::env::consts::OS.to_owned()),
         ..known
     }
 }
@@ -218,6 +220,17 @@ fn with_sections(document: &str, record: &Record) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_documentation_shows_its_record() {
+        let documents = crate::root().join("docs");
+        let record = Record::read(&documents.join("performance/vm.json")).expect("the record can be read");
+        assert!(record.full);
+        let read = |name: &str| std::fs::read_to_string(documents.join(name)).expect("it is there");
+        let text = read("PERFORMANCE.md");
+        assert_eq!(with_sections(&text, &record), Some(text), "run `cargo xtask bench report`");
+        assert_eq!(chart::svg(&record), Some(read("performance/vm.svg")), "run `cargo xtask bench report`");
+    }
 
     #[test]
     fn tables_go_between_the_marks() {

@@ -20,7 +20,7 @@ svg{--surface:#ffffff;--text:#1f2328;--quiet:#59636e;--line:#d1d9e0;--ours:#0969
 @media(prefers-color-scheme:dark){svg{--surface:#0d1117;--text:#f0f6fc;--quiet:#9198a1;--line:#3d444d;--ours:#4493f8;--other:#656c76}}\
 text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:var(--text)}\
 .head{font-size:15px;font-weight:600}.quiet{fill:var(--quiet);font-size:12px}\
-.surface{fill:var(--surface)}.ours{fill:var(--ours)}.other{fill:var(--other)}\
+.value{paint-order:stroke;stroke:var(--surface);stroke-width:4px}.surface{fill:var(--surface)}.ours{fill:var(--ours)}.other{fill:var(--other)}\
 .line{stroke:var(--line)}.base{stroke:var(--text);stroke-dasharray:3 3}";
 
 struct Bar {
@@ -140,8 +140,10 @@ impl Bar {
         }
         let value = if self.value < 10.0 { format!("{:.2}", self.value) } else { format!("{:.1}", self.value) };
         let (x, note) = (left + length + 6.0, escape(&self.note));
-        let _ =
-            writeln!(out, "<text x=\"{x:.1}\" y=\"{middle:.1}\">{value}<tspan class=\"quiet\">{note}</tspan></text>");
+        let _ = writeln!(
+            out,
+            "<text class=\"value\" x=\"{x:.1}\" y=\"{middle:.1}\">{value}<tspan class=\"quiet\">{note}</tspan></text>"
+        );
     }
 }
 

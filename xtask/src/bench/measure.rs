@@ -16,11 +16,12 @@ const WARM_UP_RUNS: usize = 2;
 const WARM_UP_MS: f64 = 1000.0;
 
 /// A run this long is slow, and its peer has fewer rounds, and one cold run.
-const SLOW_MS: f64 = 1500.0;
-const SLOW_ROUNDS: usize = 3;
+const SLOW_MS: f64 = 2000.0;
+const SLOW_ROUNDS: usize = 2;
 
 /// What crosses between JavaScript and Lua, as the sides call it.
-const CROSSINGS: [&str; 6] = ["callLua", "callHost", "tableIn", "tableInCopied", "tableOut", "tableOutCopied"];
+const CROSSINGS: [&str; 7] =
+    ["callLua", "callLuaAwaited", "callHost", "tableIn", "tableInCopied", "tableOut", "tableOutCopied"];
 const CROSSING_SIDES: [&str; 4] = ["cu", "wasmoon", "luau-web", "fengari"];
 const START_SIDES: [&str; 6] = ["cu", "cu-database", "wasmoon", "luau-web", "fengari", "empty"];
 
@@ -185,7 +186,7 @@ fn warm_up(places: &mut Places, ready: &Ready, program: &Program) -> Outcome {
     for run in 1.. {
         let ms = places.run(ready, program)?;
         total += ms;
-        if ready.program.is_some() || (run >= WARM_UP_RUNS && total >= WARM_UP_MS) {
+        if ready.program.is_some() || ms > SLOW_MS || (run >= WARM_UP_RUNS && total >= WARM_UP_MS) {
             return Ok(ms);
         }
     }

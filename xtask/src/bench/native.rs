@@ -40,7 +40,8 @@ fn installed(name: &'static str, arguments: &'static [&'static str], version: &s
     })?;
     // The version is what stands before the copyright.
     let version = process::output(&path, &[version]);
-    let version = version.map(|text| text.split("  ").next().unwrap_or(&text).to_owned());
+    let version = version
+        .map(|text| text.split("  ").next().and_then(|text| text.split(" -- ").next()).unwrap_or(&text).to_owned());
     Ok(Program { path, arguments, version })
 }
 
@@ -71,7 +72,12 @@ impl Program {
     /// Milliseconds and output of one run, start and end of the process included; or why it fails.
     pub fn run(&self, source: &Path) -> std::result::Result<(f64, String), String> {
         let mut command = Command::new(&self.path);
-        command.args(self.arguments).arg(source).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // By its bare name, so that messages do not tell where this machine has its files.
+        if let Some(folder) = source.parent() {
+            command.current_dir(folder);
+        }
+        command.args(self.arguments).arg(source.file_name().unwrap_or_default());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("LC_ALL", "C").env_remove("LUA_INIT").env_remove("LUA_INIT_5_4");
         let started = Instant::now();
         let child = command.spawn().map_err(|error| error.to_string())?;
@@ -92,7 +98,8 @@ impl Program {
             return Err(format!("no result within {} s", LIMIT.as_secs()));
         }
         if !output.status.success() {
-            return Err(first_line(&String::from_utf8_lossy(&output.stderr)));
+            let complaint = String::from_utf8_lossy(&output.stderr).replace(&format!("{}: ", self.path.display()), "");
+            return Err(first_line(&complaint));
         }
         Ok((ms, String::from_utf8_lossy(&output.stdout).into_owned()))
     }

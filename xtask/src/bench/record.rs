@@ -13,7 +13,7 @@ pub struct Record {
     /// When it began, RFC 3339.
     pub date: String,
     pub machine: Machine,
-    /// Whether all programs and peers took part with the usual number of rounds.
+    /// Whether all programs and peers took part, and not just for a quick look.
     pub full: bool,
     /// Counted runs in the warm state and cold ones; slow peers have fewer.
     pub rounds_warm: usize,

@@ -6,8 +6,9 @@ use super::record::{PeerState, Record, State, Timing};
 use super::statistics::geometric_mean;
 
 /// Titles of the crossings between JavaScript and Lua.
-const CROSSINGS: [(&str, &str); 6] = [
+const CROSSINGS: [(&str, &str); 7] = [
     ("callLua", "JS → Lua call"),
+    ("callLuaAwaited", "… that gives a promise, awaited"),
     ("callHost", "Lua → JS call"),
     ("tableIn", "1,000 numbers JS → Lua, as the API has it, and summed there"),
     ("tableInCopied", "… copied"),
@@ -77,7 +78,11 @@ fn goals_table(record: &Record) -> String {
         };
         vec![goal.what, goal.goal, measured, met.into()]
     });
-    table(&["", "goal", "measured", "met"], rows.collect())
+    let table = table(&["", "goal", "measured", "met"], rows.collect());
+    let slower =
+        record.compare(peer::CU, peer::WASMOON, State::Warm).map_or(Vec::new(), |comparison| comparison.slower);
+    let slower: Vec<String> = slower.iter().map(|(name, ratio)| format!("{name} ({ratio:.2} ×)")).collect();
+    if slower.is_empty() { table } else { format!("{table}\nSlower than wasmoon, warm: {}.\n", slower.join(", ")) }
 }
 
 /// Every peer against wasmoon and against `lua5.4`.
@@ -250,6 +255,7 @@ mod tests {
     fn what_fails_or_is_missing_is_shown() {
         let text = sections(&example());
         assert!(text.contains("- wasmoon: odd (`prints x | y`)"), "{text}");
+        assert!(text.contains("\nSlower than wasmoon, warm: slow (2.00 ×).\n"), "{text}");
         assert!(text.contains("luajit -joff missing (not to be had)"), "{text}");
         let row = text.lines().find(|line| line.starts_with("| odd ")).expect("a row for the program");
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();

@@ -134,8 +134,6 @@ impl Session {
             }
         };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn().map_err(|source| Error::Start { command: name, source })?;
         Ok(Open { number, channel, child, _profile: profile })
@@ -143,11 +141,7 @@ impl Session {
 
     fn end(&self, mut open: Open) {
         self.channels.close(open.number);
-        // All of Chromium's processes; a child that has ended already is no error.
-        #[cfg(unix)]
-        if let Some(group) = i32::try_from(open.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
+        // Chromium's other processes end with the first. One that has ended already is no error.
         let _ = open.child.kill();
         let _ = open.child.wait();
     }
