@@ -190,7 +190,10 @@ impl<'gc> Decoder<'gc, '_> {
             Document::Boolean(boolean) => Value::Boolean(*boolean),
             Document::Integer(integer) => Value::Integer(*integer),
             Document::Float(float) => Value::Float(*float),
-            Document::String(bytes) => Value::String(context.string(bytes)),
+            Document::String(bytes) => {
+                let string = context.string_within(bytes).or(Err(Error::Limit { what: "heap" }))?;
+                Value::String(string)
+            }
             Document::Array(_) | Document::Map(_) if depth >= DEPTH_MAX => {
                 return Err(Error::Limit { what: "document depth" });
             }

@@ -10,6 +10,8 @@
 //! The keys: `end` (`finishes`, `out of fuel`, `not enough memory`, or `error: ` and how the message ends), `heap` and `fuel` (with
 //! K and M for 1024 and 1024²), and `each NAME`, which makes a case of every value between bars, put in place of `$NAME`.
 
+use cu_vm::{RunError, Step, Vm};
+
 use crate::fixture::repository;
 
 /// How a case has to end.
@@ -107,4 +109,40 @@ fn number(text: &str) -> Option<usize> {
         None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1 << 20)),
     };
     digits.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+/// One operation may take more than what is left: so much, and a single pattern match as much as it has taken already.
+const OVERRUN_MAX: u64 = 1 << 20;
+const SLICE: u64 = 50_000;
+
+/// Runs a chunk for `fuel` units altogether.
+///
+/// # Errors
+///
+/// The run went too far over its fuel, or was none.
+pub fn run_within(vm: &mut Vm, source: &str, fuel: u64) -> Result<End, String> {
+    let function = match vm.load(source.as_bytes(), "=hostile") {
+        Ok(function) => function,
+        Err(error) => return Ok(End::Error(error.to_string())),
+    };
+    vm.start(|context| (context.fetch(&function), Vec::new())).map_err(|error| error.to_string())?;
+    vm.enter(|context| context.release(function));
+    loop {
+        let left = fuel.saturating_sub(vm.fuel_used());
+        if left == 0 {
+            let used = vm.fuel_used();
+            vm.abort();
+            return if used <= 2 * fuel + OVERRUN_MAX { Ok(End::OutOfFuel) } else { Err(format!("{used} fuel used")) };
+        }
+        match vm.step(left.min(SLICE)).map_err(|error| error.to_string())? {
+            Step::OutOfFuel => {}
+            Step::Finished | Step::Exited { .. } => return Ok(End::Finishes),
+            Step::Failed => {
+                return Ok(match vm.take_error() {
+                    RunError::Lua { message, .. } if message == "not enough memory" => End::OutOfMemory,
+                    error => End::Error(error.to_string()),
+                });
+            }
+        }
+    }
 }

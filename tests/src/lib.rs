@@ -24,7 +24,7 @@ mod token;
 
 pub use differential::{Difference, Differential, Program, Progress, Report};
 pub use fixture::{Fixture, check_all, fixtures, repository};
-pub use hostile::{End, HostileCase, hostile_cases};
+pub use hostile::{End, HostileCase, hostile_cases, run_within};
 pub use outcome::{Conditions, HEAP_LIMIT, Outcome, Replace, run};
 pub use probe::{Measured, Probe, probes};
 pub use reference::{Behaviour, Mode};

@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cu_tests::{End, HostileCase, hostile_cases};
-use cu_vm::{Host, MemoryFiles, Options, RunError, Step, Vm};
+use cu_tests::{End, HostileCase, hostile_cases, run_within};
+use cu_vm::{Host, MemoryFiles, Options, Vm};
 
 /// The system's allocator, counting for each thread.
 struct Counting;
@@ -59,10 +59,6 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// One operation may take more than what is left: so much, and a single pattern match as much as it has taken already.
-const OVERRUN_MAX: u64 = 1 << 20;
-const SLICE: u64 = 50_000;
-
 /// A host whose output goes nowhere.
 struct Silent(MemoryFiles);
 
@@ -78,39 +74,11 @@ fn vm(heap_limit: usize) -> Vm {
     Vm::new(Options { heap_limit, host: Box::new(Silent(MemoryFiles::new())), ..Options::default() })
 }
 
-/// Runs a chunk for `fuel` units altogether.
-fn run(vm: &mut Vm, source: &str, fuel: u64) -> Result<End, String> {
-    let function = match vm.load(source.as_bytes(), "=hostile") {
-        Ok(function) => function,
-        Err(error) => return Ok(End::Error(error.to_string())),
-    };
-    vm.start(|context| (context.fetch(&function), Vec::new())).map_err(|error| error.to_string())?;
-    vm.enter(|context| context.release(function));
-    loop {
-        let left = fuel.saturating_sub(vm.fuel_used());
-        if left == 0 {
-            let used = vm.fuel_used();
-            vm.abort();
-            return if used <= 2 * fuel + OVERRUN_MAX { Ok(End::OutOfFuel) } else { Err(format!("{used} fuel used")) };
-        }
-        match vm.step(left.min(SLICE)).map_err(|error| error.to_string())? {
-            Step::OutOfFuel => {}
-            Step::Finished | Step::Exited { .. } => return Ok(End::Finishes),
-            Step::Failed => {
-                return Ok(match vm.take_error() {
-                    RunError::Lua { message, .. } if message == "not enough memory" => End::OutOfMemory,
-                    error => End::Error(error.to_string()),
-                });
-            }
-        }
-    }
-}
-
 fn check(case: &HostileCase) -> Result<(), String> {
     let before = IN_USE.get();
     PEAK.set(before);
     let mut vm = vm(case.heap_limit);
-    let end = run(&mut vm, &case.source, case.fuel)?;
+    let end = run_within(&mut vm, &case.source, case.fuel)?;
     let is_met = match (&case.end, &end) {
         (End::Error(wanted), End::Error(message)) => message.ends_with(wanted.as_str()),
         (wanted, end) => wanted == end,
@@ -123,7 +91,7 @@ fn check(case: &HostileCase) -> Result<(), String> {
     if peak > peak_max {
         return Err(format!("{peak} bytes at the peak, more than {peak_max}; {} nominal", vm.heap_bytes().peak));
     }
-    match run(&mut vm, "local t = {} for i = 1, 100 do t[i] = {i} end return #t", 1 << 20) {
+    match run_within(&mut vm, "local t = {} for i = 1, 100 do t[i] = {i} end return #t", 1 << 20) {
         Ok(End::Finishes) => Ok(()),
         other => Err(format!("afterwards: {other:?}")),
     }

@@ -6,7 +6,7 @@ use std::rc::Weak;
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Mutation};
 
-use crate::heap::accounting::{Accounting, FINALIZER_BYTES};
+use crate::heap::accounting::{Accounting, FINALIZER_BYTES, OutOfMemory};
 use crate::heap::chunk_name::ChunkNames;
 use crate::heap::coroutine::Coroutine;
 use crate::heap::native::Native;
@@ -225,6 +225,16 @@ impl<'gc> Context<'gc> {
     #[inline]
     pub fn string(self, bytes: &[u8]) -> LuaString<'gc> {
         self.root.interned.string(self.mutation, &self.root.accounting, bytes)
+    }
+
+    /// As [`Self::string`], if the heap limit allows it.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`], before anything is allocated.
+    pub fn string_within(self, bytes: &[u8]) -> Result<LuaString<'gc>, OutOfMemory> {
+        self.accounting().check(bytes.len())?;
+        Ok(self.string(bytes))
     }
 
     /// The string with these bytes, without a copy if it is long.

@@ -71,7 +71,7 @@ const MIN_TRIGGER_BYTES: usize = 64 * 1024;
 /// The least a heap grows between two cycles, in percent of what survived, whatever pause is set.
 const PAUSE_PERCENT_MIN: usize = 110;
 /// What a step of no size stands for.
-const BASIC_STEP_BYTES: usize = 8 * 1024;
+const BASIC_STEP_BYTES: u64 = 8 * 1024;
 
 impl Accounting {
     pub(crate) fn new(limit: usize) -> Self {
@@ -189,7 +189,9 @@ impl Accounting {
 
     fn reset_trigger(&self) {
         let used = self.used.get();
-        let goal = used.saturating_mul(self.pause.get().percent().max(PAUSE_PERCENT_MIN)) / 100;
+        // In 64 bits everywhere: on wasm32 a product that saturates would collect at other points.
+        let goal = used as u64 * self.pause.get().percent().max(PAUSE_PERCENT_MIN) as u64 / 100;
+        let goal = usize::try_from(goal).unwrap_or(usize::MAX);
         let trigger = if self.running.get() { goal.max(used + MIN_TRIGGER_BYTES) } else { usize::MAX };
         self.trigger.set(trigger.min(self.limit.get()).max(used + 1));
     }
@@ -223,12 +225,13 @@ impl Accounting {
 
     /// Counts a step as if `kilobytes` had been allocated; whether the steps since the last cycle amount to one. In generational
     /// mode, every step does.
-    pub(crate) fn step(&self, kilobytes: usize) -> bool {
+    pub(crate) fn step(&self, kilobytes: u64) -> bool {
         let bytes = if kilobytes == 0 { BASIC_STEP_BYTES } else { kilobytes.saturating_mul(1024) };
-        let work = bytes.saturating_mul(self.step_multiplier.get().percent().max(4)) / 100;
-        let stepped = self.stepped.get().saturating_add(work);
-        let is_cycle = self.generational.get() || stepped >= self.used.get();
-        self.stepped.set(if is_cycle { 0 } else { stepped });
+        let work = bytes.saturating_mul(self.step_multiplier.get().percent().max(4) as u64) / 100;
+        let stepped = (self.stepped.get() as u64).saturating_add(work);
+        let is_cycle = self.generational.get() || stepped >= self.used.get() as u64;
+        // What is left is less than what is used.
+        self.stepped.set(if is_cycle { 0 } else { stepped as usize });
         is_cycle
     }
 }

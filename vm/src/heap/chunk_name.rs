@@ -30,7 +30,7 @@ impl ChunkName {
 }
 
 /// What a name of this length takes, in nominal bytes.
-fn nominal_bytes(length: usize) -> usize {
+pub(crate) fn nominal_bytes(length: usize) -> usize {
     if length > FREE_BYTES { length + OVERHEAD_BYTES } else { 0 }
 }
 

@@ -1,6 +1,8 @@
 //! How much of the heap the objects of an image take, in nominal bytes.
 
 use super::{ClosureImage, CoroutineImage, FunctionImage, NativeImage, TableImage, UserdataImage};
+use crate::heap::accounting::FINALIZER_BYTES;
+use crate::heap::chunk_name;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::Coroutine;
 use crate::heap::native::Native;
@@ -13,6 +15,16 @@ use crate::heap::userdata::Userdata;
 /// A string of this length.
 pub fn string_bytes(length: usize) -> u64 {
     LuaString::nominal_bytes_for(length) as u64
+}
+
+/// What a chunk's name of this length takes, once for all functions that have it.
+pub fn chunk_name_bytes(length: usize) -> u64 {
+    chunk_name::nominal_bytes(length) as u64
+}
+
+/// The place of an object in the list of those with a finalizer.
+pub fn finalizer_bytes() -> u64 {
+    FINALIZER_BYTES as u64
 }
 
 /// A variable.

@@ -53,7 +53,7 @@ pub(super) fn collect_garbage<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, E
     }
     let result = match option {
         "collect" => return Ok(Action::Collect { state: COLLECTED }),
-        "step" if accounting.step(usize::try_from(number).unwrap_or(0)) => {
+        "step" if accounting.step(u64::try_from(number).unwrap_or(0)) => {
             return Ok(Action::Collect { state: COLLECTED });
         }
         "step" => Value::Boolean(false),

@@ -108,7 +108,8 @@ fn resume_wrapped<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 fn propagated<'gc>(call: &Call<'_, 'gc>, error: Value<'gc>) -> Error<'gc> {
     match error {
-        Value::String(text) => call.error(text.as_bytes()),
+        // Of the error of a full heap, which has no position, PUC Lua makes an exception.
+        Value::String(text) if text.as_bytes() != b"not enough memory" => call.error(text.as_bytes()),
         _ => Error::Thrown(error),
     }
 }
