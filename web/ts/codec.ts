@@ -58,6 +58,8 @@ const enum Tag {
 }
 
 const DEPTH_MAX = 200;
+/** What is reached on several ways is encoded as often, so a small object may stand for any number of bytes. */
+const ENCODED_BYTES_MAX = 64 * 1024 * 1024;
 const INTEGER_MIN = -(2n ** 63n);
 const INTEGER_MAX = 2n ** 63n - 1n;
 
@@ -66,7 +68,7 @@ const INTEGER_MAX = 2n ** 63n - 1n;
  * become integers, `-0` and other numbers floats, `Uint8Array` a string, plain objects and `Map`s maps.
  *
  * @throws UsageError `INVALID_INPUT` naming the path of what cannot be encoded: functions, symbols, class
- * instances, a BigInt over 64 bits, nesting deeper than 200 levels (cycles included).
+ * instances, a BigInt over 64 bits, nesting deeper than 200 levels (cycles included), more than 64 MiB altogether.
  */
 export function encode(value: unknown): Uint8Array {
   // A getter of the value may encode something too: it then finds none to use again.
@@ -165,7 +167,7 @@ class Encoder {
 
   private object(value: object, depth: number, path: Path): void {
     if (Array.isArray(value)) return this.array(value, depth, path);
-    if (value instanceof Uint8Array) return this.byteString(value);
+    if (value instanceof Uint8Array) return this.byteString(value, path);
     if (value instanceof FunctionBlob) return this.blob(value);
     if (value instanceof Map) return this.map(value, depth, path);
     if (!isPlain(value)) {
@@ -275,7 +277,10 @@ class Encoder {
     return true;
   }
 
-  private byteString(bytes: Uint8Array): void {
+  private byteString(bytes: Uint8Array, path: Path): void {
+    // A copy of one whose buffer was transferred fails, and nothing else about it does.
+    const isDetached = bytes.length === 0 && bytes.byteOffset === 0 && !isAttached(bytes);
+    if (isDetached) throw unencodable('a Uint8Array whose buffer was transferred', path);
     this.byte(Tag.String);
     this.varint(bytes.length);
     this.append(bytes);
@@ -328,6 +333,7 @@ class Encoder {
   private reserve(count: number): void {
     const needed = this.length + count;
     if (needed <= this.bytes.length) return;
+    if (needed > ENCODED_BYTES_MAX) throw unencodable('more than 64 MiB', []);
     const grown = new Uint8Array(Math.max(needed, this.bytes.length * 2));
     grown.set(this.bytes.subarray(0, this.length));
     this.bytes = grown;
@@ -528,6 +534,15 @@ function varintLength(value: number): number {
   let length = 1;
   for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) length++;
   return length;
+}
+
+function isAttached(bytes: Uint8Array): boolean {
+  try {
+    new Uint8Array(0).set(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function unencodable(what: string, path: Path): UsageError {

@@ -45,6 +45,7 @@ cargo xtask COMMAND
   bench fuel                       measure what a unit of fuel stands for in time, over all kinds of work
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
+  determinism                      run fixtures and 1000 generated programs natively and in Node, and compare output and fuel
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
   -h, --help                       print this";
@@ -58,6 +59,7 @@ enum Command {
     BenchVm(bench::Options),
     BenchReport,
     BenchFuel,
+    Determinism,
     Differential { programs: u64, seed: u64 },
     Programs,
 }
@@ -95,6 +97,7 @@ fn execute(command: Command) -> Result<()> {
         Command::BenchFuel => {
             process::run(process::cargo(&root).args(["run", "--release", "-p", "cu-tests", "--bin", "fuel"]))
         }
+        Command::Determinism => reference::determinism(&root),
         Command::Programs => programs::run(&root),
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
@@ -140,6 +143,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         }),
         ["bench", "report"] => Command::BenchReport,
         ["bench", "fuel"] => Command::BenchFuel,
+        ["determinism"] => Command::Determinism,
         ["programs"] => Command::Programs,
         ["differential"] => Command::Differential {
             programs: given.programs.take().map_or(Ok(10_000), |text| number(&text))?,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::debian;
 use crate::error::{Error, Result};
-use crate::process;
+use crate::{package, process};
 
 /// The path of PUC Lua 5.4: what the environment names in `LUA`, or else `lua5.4`.
 pub fn interpreter() -> Result<PathBuf> {
@@ -18,6 +18,16 @@ pub fn interpreter() -> Result<PathBuf> {
                 .into(),
         )
     })
+}
+
+/// Compares output and fuel of programs natively and in Node.
+pub fn determinism(root: &Path) -> Result<()> {
+    package::build(root)?;
+    let programs = root.join("target/determinism.txt");
+    let mut native = process::cargo(root);
+    native.args(["run", "--quiet", "--release", "-p", "cu-tests", "--bin", "determinism"]).arg(&programs);
+    process::run(&mut native)?;
+    process::run(process::node(&root.join("web")).arg("bench/determinism.mjs").arg(&programs))
 }
 
 /// Compares generated programs, those with the seeds from `seed` on.

@@ -265,16 +265,19 @@ impl<'gc> Table<'gc> {
             // SAFETY: just checked.
             return Some(unsafe { parts.array.get_unchecked(position as usize) });
         }
-        if parts.integer_keys == 0 {
-            return None;
-        }
+        if parts.integer_keys == 0 { None } else { self.hashed_item(key) }
+    }
+
+    #[inline(never)]
+    fn hashed_item(&self, key: i64) -> Option<&Value<'gc>> {
+        let parts = self.parts();
         let key = Value::Integer(key);
         let number = parts.find_near(hash_if_known(key)?, |entry| entry.key.raw_equals(key))?;
         Some(&parts.entries[number].value)
     }
 
     /// Likewise for a short string key.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn field(&self, key: LuaString<'gc>) -> Option<&Value<'gc>> {
         let parts = self.parts();
         if !key.is_short() {
