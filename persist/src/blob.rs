@@ -190,7 +190,7 @@ mod nominal {
             if count == 0 { 0 } else { count.next_power_of_two().max(4) }
         };
         let entries = if pairs == 0 { 0 } else { capacity(pairs + 1) };
-        120 + capacity(items) * 16 + entries * 40
+        128 + capacity(items) * 16 + entries * 40
     }
 }
 

@@ -26,7 +26,7 @@ const NATIVE_CALLS_BELOW_RUN: u32 = 1;
 
 /// How a VM is made.
 pub struct Options {
-    /// The most the heap may hold, in nominal bytes (what objects take on wasm32).
+    /// The most the heap may hold, in nominal bytes (what objects take on a 64-bit machine).
     pub heap_limit: usize,
     /// Seeds `math.random` and the hashing of strings; the same seed gives the same run.
     pub seed: u64,

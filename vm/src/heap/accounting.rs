@@ -10,7 +10,12 @@ use crate::image::HeapImage;
 /// The nominal size of an object's header: two words on a 64-bit machine.
 pub(crate) const HEADER_BYTES: usize = 16;
 /// The share of an object in the list of those with a finalizer.
-pub(crate) const FINALIZER_BYTES: usize = 32;
+pub(crate) const FINALIZER_BYTES: usize = 48;
+
+/// Whether an object of this type takes no more than is counted for it, which is what it takes on a 64-bit machine.
+pub(crate) const fn covers<T>(counted: usize) -> bool {
+    HEADER_BYTES + size_of::<T>() <= counted
+}
 
 thread_local! {
     static FREED_BYTES: Cell<usize> = const { Cell::new(0) };

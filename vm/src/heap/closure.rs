@@ -7,7 +7,7 @@ use std::slice;
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Gc};
 
-use super::accounting::{HEADER_BYTES, note_freed};
+use super::accounting::{HEADER_BYTES, covers, note_freed};
 use super::proto::Proto;
 use super::upvalue::Upvalue;
 use super::value::Value;
@@ -42,6 +42,8 @@ struct Buffered<'gc> {
 const fn nominal_bytes(count: usize) -> usize {
     HEADER_BYTES + 24 + count * 8
 }
+
+const _: () = assert!(covers::<Inline<'static, 8>>(nominal_bytes(8)));
 
 impl<'gc> Header<'gc> {
     #[inline(always)]

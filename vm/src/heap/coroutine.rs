@@ -18,7 +18,7 @@ use std::ptr;
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Gc};
 
-use super::accounting::{HEADER_BYTES, OutOfMemory, note_freed};
+use super::accounting::{HEADER_BYTES, OutOfMemory, covers, note_freed};
 use super::closure::Closure;
 use super::hook::Hook;
 use super::native::Native;
@@ -179,6 +179,8 @@ pub(crate) const FLAG_IN_RETURN_HOOK: u32 = 1 << 9;
 
 const OBJECT_BYTES: usize = HEADER_BYTES + 224;
 pub(crate) const FRAME_BYTES: usize = 56;
+const _: () = assert!(covers::<CoroutineObject<'static>>(OBJECT_BYTES));
+const _: () = assert!(size_of::<Frame<'static>>() <= FRAME_BYTES);
 
 // SAFETY: everything on the stack up to the live top, and every frame's callee, is traced; the rest is cleared.
 unsafe impl<'gc> Collect<'gc> for CoroutineObject<'gc> {

@@ -6,7 +6,7 @@ use std::fmt;
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Gc};
 
-use super::accounting::{HEADER_BYTES, note_freed};
+use super::accounting::{HEADER_BYTES, covers, note_freed};
 use super::value::Value;
 use crate::call::{Action, Call};
 use crate::context::Context;
@@ -63,6 +63,8 @@ impl Role {
 const fn nominal_bytes(count: usize) -> usize {
     HEADER_BYTES + 56 + count * 16
 }
+
+const _: () = assert!(covers::<NativeObject<'static>>(nominal_bytes(0)));
 
 // SAFETY: the values are all that a native function holds on the heap.
 unsafe impl<'gc> Collect<'gc> for NativeObject<'gc> {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use gc_arena::{Collect, Gc};
 use hashbrown::HashTable;
 
-use super::accounting::{HEADER_BYTES, note_freed};
+use super::accounting::{HEADER_BYTES, covers, note_freed};
 use super::chunk_name::ChunkName;
 use super::string::LuaString;
 use super::value::Value;
@@ -94,6 +94,8 @@ pub(crate) fn nominal_bytes(parts: &FunctionParts) -> usize {
         + parts.lines.len() * 8
         + parts.locals.iter().map(|local| 32 + local.name.len()).sum::<usize>()
 }
+
+const _: () = assert!(covers::<ProtoObject<'static>>(HEADER_BYTES + 160));
 
 impl<'gc> Proto<'gc> {
     /// Puts a verified function and everything inside it on the heap.

@@ -25,7 +25,7 @@ use std::fmt;
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Gc};
 
-use super::accounting::{HEADER_BYTES, OutOfMemory, note_freed};
+use super::accounting::{HEADER_BYTES, OutOfMemory, covers, note_freed};
 use super::string::LuaString;
 use super::value::Value;
 use crate::arithmetic::float_to_integer;
@@ -85,7 +85,8 @@ pub(crate) struct Weakness {
     pub values: bool,
 }
 
-const OBJECT_BYTES: usize = HEADER_BYTES + 104;
+const OBJECT_BYTES: usize = HEADER_BYTES + 112;
+const _: () = assert!(covers::<TableObject<'static>>(OBJECT_BYTES));
 
 // SAFETY: everything reachable is traced, except what the table's weakness leaves to `crate::collect`, which clears those
 // references before the sweep.

@@ -10,7 +10,7 @@ use std::ptr;
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Gc};
 
-use super::accounting::{HEADER_BYTES, note_freed};
+use super::accounting::{HEADER_BYTES, covers, note_freed};
 use super::coroutine::Coroutine;
 use super::value::Value;
 use crate::context::Context;
@@ -32,6 +32,7 @@ struct UpvalueObject<'gc> {
 
 /// With the reference in the list of a coroutine's open upvalues.
 const OBJECT_BYTES: usize = HEADER_BYTES + 40 + 16;
+const _: () = assert!(covers::<UpvalueObject<'static>>(OBJECT_BYTES));
 
 // SAFETY: a closed upvalue traces its value, an open one the coroutine that holds it.
 unsafe impl<'gc> Collect<'gc> for UpvalueObject<'gc> {

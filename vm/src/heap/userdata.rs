@@ -7,7 +7,7 @@ use std::fmt;
 use gc_arena::collect::Trace;
 use gc_arena::{Collect, Gc};
 
-use super::accounting::{HEADER_BYTES, note_freed};
+use super::accounting::{HEADER_BYTES, covers, note_freed};
 use super::table::Table;
 use super::value::Value;
 use crate::context::Context;
@@ -32,6 +32,8 @@ const DATA_BYTES: usize = 448;
 const fn nominal_bytes(user_values: usize) -> usize {
     HEADER_BYTES + 56 + DATA_BYTES + user_values * 16
 }
+
+const _: () = assert!(covers::<UserdataObject<'static>>(nominal_bytes(0)));
 
 // SAFETY: `data` is 'static, so the metatable and the user values hold the only `Gc` pointers.
 unsafe impl<'gc> Collect<'gc> for UserdataObject<'gc> {
