@@ -7,7 +7,8 @@ use cu_vm::bytecode::encoding::{FunctionEntry, FunctionSource};
 use cu_vm::bytecode::verify::{Verified, verify};
 use cu_vm::{Handle, Value, Vm};
 
-use crate::envelope;
+use crate::coroutine::{Head, take_frame};
+use crate::envelope::{self, COROUTINES_VERSION};
 use crate::error::{CorruptKind, Error, Result};
 use crate::limits::Limits;
 use crate::path::described;
@@ -112,6 +113,8 @@ pub(crate) struct Layout {
     pub upvalues: usize,
     pub closures: usize,
     pub natives: usize,
+    pub coroutines: usize,
+    pub coroutine_count: u32,
     pub roots: usize,
     pub heap_bytes: usize,
 }
@@ -130,10 +133,16 @@ impl Blob {
     ///
     /// [`Error::Corrupt`], [`Error::Version`], [`Error::Verify`], [`Error::Limit`].
     pub fn read(bytes: &[u8], limits: &Limits) -> Result<Blob> {
-        let payload = envelope::open(MAGIC, bytes, limits)?;
+        let (version, payload) = envelope::open(MAGIC, COROUTINES_VERSION, bytes, limits)?;
         let mut reader = Reader::at(&payload, 0);
         let counts = read_counts(&mut reader, limits)?;
-        let (layout, functions) = Scan::new(&payload, counts, limits).run(&mut reader)?;
+        let mut scan = Scan::new(&payload, counts, limits);
+        if version == COROUTINES_VERSION {
+            let coroutines = reader.take()?;
+            reader.check_count(coroutines, 16)?;
+            scan.layout.coroutine_count = coroutines;
+        }
+        let (layout, functions) = scan.run(&mut reader)?;
         Ok(Blob { payload, counts, layout, functions })
     }
 
@@ -177,8 +186,19 @@ fn read_counts(reader: &mut Reader<'_>, limits: &Limits) -> Result<Counts> {
     Ok(counts)
 }
 
+/// How many slots, frames, open upvalues and variables to be closed a coroutine has.
+pub(crate) fn coroutine_counts(reader: &mut Reader<'_>) -> Result<[u32; 4]> {
+    let mut counts = [0; 4];
+    for (count, bytes) in counts.iter_mut().zip([1, 10, 2, 1]) {
+        *count = reader.small()?;
+        reader.check_count(*count, bytes)?;
+    }
+    Ok(counts)
+}
+
 /// Nominal sizes of objects, rounded up.
 mod nominal {
+    pub const COROUTINE: usize = 128;
     pub const STRING: usize = 56;
     pub const UPVALUE: usize = 72;
     pub const CLOSURE: usize = 40;
@@ -245,6 +265,10 @@ impl<'a> Scan<'a> {
         for number in 0..self.counts.natives {
             self.scan_native(reader).map_err(|error| error.within(|| format!("native {number}")))?;
         }
+        self.layout.coroutines = reader.offset();
+        for number in 0..self.layout.coroutine_count {
+            self.scan_coroutine(reader).map_err(|error| error.within(|| format!("coroutine {number}")))?;
+        }
         self.layout.roots = reader.offset();
         for number in 0..self.counts.roots {
             self.scan_value(reader).map_err(|error| error.within(|| format!("root {number}")))?;
@@ -287,7 +311,8 @@ impl<'a> Scan<'a> {
             wire::Value::Closure(number) => (number, self.counts.closures),
             wire::Value::Native(number) => (number, self.counts.natives),
             wire::Value::Permanent(number) => (number, self.counts.permanents),
-            wire::Value::Userdata(_) | wire::Value::Coroutine(_) | wire::Value::LightUserdata(_) => {
+            wire::Value::Coroutine(number) => (number, self.layout.coroutine_count),
+            wire::Value::Userdata(_) | wire::Value::LightUserdata(_) => {
                 return Err(reader.corrupt(CorruptKind::Kind));
             }
             _ => return Ok(value),
@@ -354,6 +379,28 @@ impl<'a> Scan<'a> {
             self.scan_value(reader)?;
         }
         self.layout.heap_bytes += nominal::NATIVE + head.values as usize * 16;
+        Ok(())
+    }
+
+    fn scan_coroutine(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        let head = Head::take(reader)?;
+        let [slots, frames, open, to_close] = coroutine_counts(reader)?;
+        for _ in 0..frames {
+            take_frame(reader)?;
+        }
+        for _ in 0..open {
+            let upvalue = reader.small()?;
+            reader.check_number(upvalue, self.counts.upvalues)?;
+            reader.varint()?;
+        }
+        for _ in 0..to_close {
+            reader.varint()?;
+        }
+        for _ in 0..slots as u64 + 2 + frames as u64 {
+            self.scan_value(reader)?;
+        }
+        let bytes = nominal::COROUTINE + head.stack_length as usize * 16 + frames as usize * 48;
+        self.layout.heap_bytes = self.layout.heap_bytes.saturating_add(bytes);
         Ok(())
     }
 

@@ -4,10 +4,12 @@
 //! last, when their `__mode` and `__gc` are there to be seen. Permanents are resolved before anything is made.
 
 use cu_vm::bytecode::verify::Verified;
-use cu_vm::{Closure, Context, Native, Proto, Table, TableError, Upvalue, Value};
+use cu_vm::image::{CoroutineFault, CoroutineParts};
+use cu_vm::{Closure, Context, Coroutine, Native, Proto, Table, TableError, Upvalue, Value};
 
-use crate::blob::Blob;
+use crate::blob::{Blob, coroutine_counts};
 use crate::content::{put_items, put_pairs};
+use crate::coroutine::{Head, take_frame};
 use crate::error::{CorruptKind, Error, Result};
 use crate::reader::Reader;
 use crate::stateful::{self, Summary};
@@ -31,6 +33,7 @@ impl Blob {
             upvalues: Vec::with_capacity(self.counts.upvalues as usize),
             closures: Vec::with_capacity(self.counts.closures as usize),
             natives: Vec::with_capacity(self.counts.natives as usize),
+            coroutines: Vec::new(),
             metatables: Vec::new(),
         };
         builder.make_objects(functions)?;
@@ -50,9 +53,12 @@ impl Blob {
     fn resolve_permanents<'gc>(&self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
         let resolve = |(number, name): (usize, &u32)| {
             let name = self.string(*name);
-            let permanent = context.permanent(name);
-            let place = format!("permanent {number}");
             let uses = self.layout.permanent_uses[number];
+            let permanent = match context.permanent(name) {
+                Value::Nil if uses.is_code => context.native_with_values(name, &[]).map_or(Value::Nil, Value::Native),
+                permanent => permanent,
+            };
+            let place = format!("permanent {number}");
             let is_wrong = (uses.is_metatable && !matches!(permanent, Value::Table(_)))
                 || (uses.is_code && !matches!(permanent, Value::Native(_)));
             if permanent.is_nil() {
@@ -65,12 +71,12 @@ impl Blob {
         };
         let permanents: Result<Vec<Value<'gc>>> = self.layout.permanents.iter().enumerate().map(resolve).collect();
         let permanents = permanents?;
-        self.check_natives()?;
+        self.check_natives(context)?;
         Ok(permanents)
     }
 
     /// Native code relies on the values it was made with: they must be what its list entry says.
-    fn check_natives(&self) -> Result<()> {
+    fn check_natives(&self, context: Context<'_>) -> Result<()> {
         let mut reader = Reader::at(&self.payload, self.layout.natives);
         for number in 0..self.counts.natives {
             let head: NativeHead = reader.take()?;
@@ -84,7 +90,8 @@ impl Blob {
                     _ => Summary::Other,
                 });
             }
-            if !stateful::fits(name, &values) {
+            let checks_itself = !stateful::knows(name) && context.native_with_values(name, &[]).is_some();
+            if !checks_itself && !stateful::fits(name, &values) {
                 return Err(Error::Corrupt { kind: CorruptKind::Kind, offset, path: format!("native {number}") });
             }
         }
@@ -101,6 +108,7 @@ struct Builder<'gc, 'a> {
     upvalues: Vec<Upvalue<'gc>>,
     closures: Vec<Closure<'gc>>,
     natives: Vec<Native<'gc>>,
+    coroutines: Vec<Coroutine<'gc>>,
     metatables: Vec<(Table<'gc>, Table<'gc>)>,
 }
 
@@ -131,6 +139,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             }
             self.closures.push(Closure::new(context, proto, &upvalues));
         }
+        self.coroutines.extend((0..layout.coroutine_count).map(|_| Coroutine::empty(context)));
         let mut reader = self.reader(layout.natives);
         for _ in 0..counts.natives {
             let head: NativeHead = reader.take()?;
@@ -162,7 +171,40 @@ impl<'gc, 'a> Builder<'gc, 'a> {
                 value.set(self.value(&mut reader)?);
             }
         }
-        Ok(())
+        let mut reader = self.reader(layout.coroutines);
+        self.coroutines.iter().try_for_each(|coroutine| self.fill_coroutine(*coroutine, &mut reader))
+    }
+
+    fn fill_coroutine(&self, coroutine: Coroutine<'gc>, reader: &mut Reader<'a>) -> Result<()> {
+        let head = Head::take(reader)?;
+        let [slots, frames, open, to_close] = coroutine_counts(reader)?;
+        let frames = (0..frames).map(|_| take_frame(reader)).collect::<Result<Vec<_>>>()?;
+        let mut variables = Vec::new();
+        for _ in 0..open {
+            let upvalue = reader.small()?;
+            variables.push((pick(&self.upvalues, upvalue, reader)?, reader.small()?));
+        }
+        let to_close = (0..to_close).map(|_| reader.small()).collect::<Result<Vec<_>>>()?;
+        let slots = (0..slots).map(|_| self.value(reader)).collect::<Result<Vec<_>>>()?;
+        let (failure, hook_function) = (self.value(reader)?, self.value(reader)?);
+        let placed = frames.into_iter().map(|frame| Ok((self.value(reader)?, frame)));
+        let parts = CoroutineParts {
+            status: head.status,
+            stack_length: head.stack_length,
+            slots,
+            failure,
+            transfer: head.transfer,
+            native_calls_below: head.native_calls_below,
+            hook: head.hook,
+            hook_function,
+            frames: placed.collect::<Result<Vec<_>>>()?,
+            open: variables,
+            to_close,
+        };
+        coroutine.restore(self.context, &parts).map_err(|fault| match fault {
+            CoroutineFault::OutOfMemory => Error::Limit { what: "heap" },
+            CoroutineFault::Damaged(_) => reader.corrupt(CorruptKind::Inconsistent),
+        })
     }
 
     fn fill_table(&mut self, table: Table<'gc>, reader: &mut Reader<'a>) -> Result<()> {
@@ -195,7 +237,8 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             wire::Value::Closure(number) => Value::Closure(pick(&self.closures, number, reader)?),
             wire::Value::Native(number) => Value::Native(pick(&self.natives, number, reader)?),
             wire::Value::Permanent(number) => pick(&self.permanents, number, reader)?,
-            wire::Value::Userdata(_) | wire::Value::Coroutine(_) | wire::Value::LightUserdata(_) => {
+            wire::Value::Coroutine(number) => Value::Coroutine(pick(&self.coroutines, number, reader)?),
+            wire::Value::Userdata(_) | wire::Value::LightUserdata(_) => {
                 return Err(reader.corrupt(CorruptKind::Kind));
             }
         })

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0  4  magic: ESC "CuF" for a function blob, ESC "CuI" for an image
-//!   4  1  format version: 1
+//!   4  1  format version: 1, or 2 for a function blob with coroutines
 //!   5  1  flags: bit 0 = the payload is deflated; the others are zero
 //!   6  4  length of the payload before compression
 //!  10  n  payload
@@ -25,6 +25,9 @@ use crate::limits::Limits;
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u8 = 1;
 
+/// The version of a function blob that holds coroutines; others are written as version 1, which older programs read.
+pub(crate) const COROUTINES_VERSION: u8 = 2;
+
 const FLAG_DEFLATED: u8 = 1;
 const HEADER_BYTES: usize = 10;
 const CHECKSUM_BYTES: usize = 8;
@@ -36,7 +39,7 @@ const UNCOMPRESSED_MAX: usize = 1024;
 const COMPRESSION_LEVEL: i32 = 1;
 
 /// Wraps a payload; deflates it if it is over 1 KiB and that saves at least a tenth.
-pub(crate) fn seal(magic: [u8; 4], payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+pub(crate) fn seal(magic: [u8; 4], version: u8, payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let length = match u32::try_from(payload.len()) {
         Ok(length) if payload.len() <= limits.payload_bytes => length,
         _ => {
@@ -50,7 +53,7 @@ pub(crate) fn seal(magic: [u8; 4], payload: &[u8], limits: &Limits) -> Result<Ve
     };
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len() + CHECKSUM_BYTES);
     out.extend_from_slice(&magic);
-    out.extend_from_slice(&[FORMAT_VERSION, flags]);
+    out.extend_from_slice(&[version, flags]);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(body);
     let checksum = xxh64(&out, 0);
@@ -78,8 +81,8 @@ fn deflate(payload: &[u8], length_max: usize) -> Option<Vec<u8>> {
     })
 }
 
-/// Checks an envelope and returns its payload.
-pub(crate) fn open(magic: [u8; 4], bytes: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+/// Checks an envelope, whose version may be up to `version_max`, and returns its version and payload.
+pub(crate) fn open(magic: [u8; 4], version_max: u8, bytes: &[u8], limits: &Limits) -> Result<(u8, Vec<u8>)> {
     let corrupt = |kind, offset| Err(Error::corrupt(kind, offset));
     if !bytes.starts_with(&magic) {
         let is_prefix = bytes.len() < magic.len() && magic.starts_with(bytes);
@@ -89,7 +92,7 @@ pub(crate) fn open(magic: [u8; 4], bytes: &[u8], limits: &Limits) -> Result<Vec<
         return corrupt(CorruptKind::Truncated, bytes.len());
     };
     let [_, _, _, _, version, flags, length @ ..] = *header;
-    if version != FORMAT_VERSION {
+    if version == 0 || version > version_max {
         return Err(Error::Version { found: version });
     }
     let Some((body, checksum)) = rest.split_last_chunk::<CHECKSUM_BYTES>() else {
@@ -107,10 +110,10 @@ pub(crate) fn open(magic: [u8; 4], bytes: &[u8], limits: &Limits) -> Result<Vec<
         return Err(Error::Limit { what: "payload size" });
     }
     if flags & FLAG_DEFLATED == 0 {
-        return if body.len() == length { Ok(body.to_vec()) } else { corrupt(CorruptKind::Truncated, 6) };
+        return if body.len() == length { Ok((version, body.to_vec())) } else { corrupt(CorruptKind::Truncated, 6) };
     }
     match decompress_to_vec_with_limit(body, length) {
-        Ok(payload) if payload.len() == length => Ok(payload),
+        Ok(payload) if payload.len() == length => Ok((version, payload)),
         _ => corrupt(CorruptKind::Compression, HEADER_BYTES),
     }
 }
@@ -136,17 +139,17 @@ mod tests {
 
     #[test]
     fn short_payloads_stay_as_they_are() {
-        let sealed = seal(MAGIC, b"payload", &Limits::default()).unwrap();
+        let sealed = seal(MAGIC, 1, b"payload", &Limits::default()).unwrap();
         assert_eq!(sealed.len(), HEADER_BYTES + 7 + CHECKSUM_BYTES);
-        assert_eq!(open(MAGIC, &sealed, &Limits::default()).unwrap(), b"payload");
+        assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()).unwrap().1, b"payload");
     }
 
     #[test]
     fn long_payloads_are_deflated_when_that_pays() {
         let repetitive = vec![7; 100_000];
-        let sealed = seal(MAGIC, &repetitive, &Limits::default()).unwrap();
+        let sealed = seal(MAGIC, 1, &repetitive, &Limits::default()).unwrap();
         assert!(sealed.len() < 1_000);
-        assert_eq!(open(MAGIC, &sealed, &Limits::default()).unwrap(), repetitive);
+        assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()).unwrap().1, repetitive);
         let mut state = 1u64;
         let noise: Vec<u8> = (0..5_000)
             .map(|_| {
@@ -154,7 +157,7 @@ mod tests {
                 (state >> 56) as u8
             })
             .collect();
-        assert_eq!(seal(MAGIC, &noise, &Limits::default()).unwrap().len(), HEADER_BYTES + 5_000 + CHECKSUM_BYTES);
+        assert_eq!(seal(MAGIC, 1, &noise, &Limits::default()).unwrap().len(), HEADER_BYTES + 5_000 + CHECKSUM_BYTES);
     }
 
     /// A stream that inflates to more than it declares stops at the declared length.
@@ -169,23 +172,23 @@ mod tests {
             out.extend_from_slice(&bomb);
             out.extend_from_slice(&xxh64(&out, 0).to_le_bytes());
             let limits = Limits { payload_bytes: limit, ..Limits::default() };
-            let error = open(MAGIC, &out, &limits).unwrap_err();
+            let error = open(MAGIC, 1, &out, &limits).unwrap_err();
             assert_eq!(error.code(), if declared as usize > limit { "limit" } else { "corrupt" });
         }
     }
 
     #[test]
     fn versions_and_flags_of_the_future_are_refused() {
-        let mut sealed = seal(MAGIC, b"payload", &Limits::default()).unwrap();
+        let mut sealed = seal(MAGIC, 1, b"payload", &Limits::default()).unwrap();
         sealed[4] = 2;
-        assert_eq!(open(MAGIC, &sealed, &Limits::default()), Err(Error::Version { found: 2 }));
+        assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()), Err(Error::Version { found: 2 }));
         sealed[4] = 1;
         sealed[5] = 2;
         let covered = sealed.len() - CHECKSUM_BYTES;
         let checksum = xxh64(&sealed[..covered], 0).to_le_bytes();
         sealed[covered..].copy_from_slice(&checksum);
         assert!(matches!(
-            open(MAGIC, &sealed, &Limits::default()),
+            open(MAGIC, 1, &sealed, &Limits::default()),
             Err(Error::Corrupt { kind: CorruptKind::Flags, .. })
         ));
     }

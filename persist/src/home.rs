@@ -108,6 +108,8 @@ struct Shared {
     next: Cell<u64>,
     /// Numbers of objects that change without being touched, or that are new.
     changeable: RefCell<Vec<u64>>,
+    /// Numbers that the last walk gave.
+    unstored: RefCell<Vec<u64>>,
     stored_root: RefCell<Vec<u8>>,
     /// How many records the last sweep left, and the next number then.
     swept: Cell<(u64, u64)>,
@@ -135,6 +137,7 @@ impl Home {
             options,
             next: Cell::new(1),
             changeable: RefCell::default(),
+            unstored: RefCell::default(),
             stored_root: RefCell::new(root),
             swept: Cell::new((0, 1)),
             commits: Cell::new(0),
@@ -185,6 +188,7 @@ impl Home {
                     home.set_hash(*number, hash(record));
                 }
             }
+            self.shared.unstored.take();
             home.set_aside();
             // Prototypes and strings were on the list until they were stored.
             let changes = |object| !matches!(object, Stored::Proto(_) | Stored::Value(Value::String(_)));
@@ -216,13 +220,9 @@ impl Home {
             home.take_failure();
             home.read_again(|number| home.hash(number) != 0).map_err(unreadable)?;
             let changeable = shared.changeable.take();
-            let (stored, new): (Vec<u64>, Vec<u64>) =
-                changeable.into_iter().partition(|number| home.hash(*number) != 0);
-            new.into_iter().for_each(|number| home.forget(number));
-            for number in home.numbers() {
-                if home.hash(number) == 0
-                    && !matches!(home.object(number), Some(Stored::Value(Value::Table(table))) if table.is_ghost())
-                {
+            let stored: Vec<u64> = changeable.into_iter().filter(|number| home.hash(*number) != 0).collect();
+            for number in shared.unstored.take() {
+                if home.hash(number) == 0 {
                     home.forget(number);
                 }
             }

@@ -19,7 +19,7 @@ mod write;
 use cu_vm::image::{HostParts, Image, ImageError, UserdataCodec};
 use cu_vm::{Handle, Options, Vm};
 
-use crate::envelope;
+use crate::envelope::{self, FORMAT_VERSION};
 use crate::error::{CorruptKind, Error, Result};
 use crate::limits::Limits;
 
@@ -34,7 +34,7 @@ const MAGIC: [u8; 4] = *b"\x1bCuI";
 /// [`Error::NotPersistable`] with the path to what cannot be saved; [`Error::Limit`].
 pub fn save_image(vm: &Vm, userdata: &dyn UserdataCodec, attachment: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let payload = vm.describe(userdata, |image| write::payload(&image?, attachment, limits))?;
-    envelope::seal(MAGIC, &payload, limits)
+    envelope::seal(MAGIC, FORMAT_VERSION, &payload, limits)
 }
 
 /// An image whose envelope was checked.
@@ -50,7 +50,7 @@ impl ImageFile {
     ///
     /// [`Error::Corrupt`], [`Error::Version`], [`Error::Limit`].
     pub fn open(bytes: &[u8], limits: &Limits) -> Result<ImageFile> {
-        Ok(ImageFile { payload: envelope::open(MAGIC, bytes, limits)?, limits: limits.clone() })
+        Ok(ImageFile { payload: envelope::open(MAGIC, FORMAT_VERSION, bytes, limits)?.1, limits: limits.clone() })
     }
 
     /// What is in it, to look at, and the host's attachment. Whether it makes a VM shows when one is made.

@@ -33,6 +33,7 @@
 mod blob;
 mod build;
 mod content;
+mod coroutine;
 mod envelope;
 mod error;
 mod home;

@@ -36,6 +36,12 @@ impl<'a> Reader<'a> {
         Ok(self.0.varint()?)
     }
 
+    /// A varint that fits the type.
+    pub(crate) fn small<T: TryFrom<u64>>(&mut self) -> Result<T> {
+        let number = self.varint()?;
+        T::try_from(number).map_err(|_| self.corrupt(CorruptKind::Malformed))
+    }
+
     pub(crate) fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
         let bytes = self.0.take_bytes(N)?;
         bytes.try_into().map_err(|_| self.corrupt(CorruptKind::Truncated))

@@ -11,15 +11,16 @@ use std::cell::Cell;
 
 use cu_vm::bytecode::encoding::{FunctionTable, StringTable};
 use cu_vm::home::FillError;
-use cu_vm::{Closure, Context, Native, Table, Upvalue, Value};
+use cu_vm::{Closure, Context, Coroutine, Native, Table, Upvalue, Value};
 
 use crate::blob::MAGIC;
-use crate::envelope;
+use crate::coroutine::{Head, put_frame};
+use crate::envelope::{self, COROUTINES_VERSION, FORMAT_VERSION};
 use crate::error::{Error, Result};
 
 use crate::identity::{ByAddress, address};
 use crate::limits::Limits;
-use crate::path::{described, push_key, push_pair, push_upvalue};
+use crate::path::{described, push_key, push_pair, push_slot, push_upvalue};
 use crate::stateful::{self, Summary};
 use crate::wire::{self, Counts, NativeHead, TableHead, Writer};
 
@@ -38,7 +39,8 @@ pub struct Save {
 ///
 /// [`Error::NotPersistable`] with the path to what cannot be saved; [`Error::Limit`].
 pub fn save_values<'gc>(context: Context<'gc>, values: &[(&str, Value<'gc>)], save: &Save) -> Result<Vec<u8>> {
-    envelope::seal(MAGIC, &payload(context, values, save)?, &save.limits)
+    let (version, payload) = write(context, values, save, true)?;
+    envelope::seal(MAGIC, version, &payload, &save.limits)
 }
 
 /// What cannot be saved among the things that a value leads to in memory, if there is anything. Tables of `_home` that were not
@@ -47,11 +49,8 @@ pub(crate) fn unsaveable_in_memory<'gc>(context: Context<'gc>, root: (&str, Valu
     write(context, &[root], save, false).err()
 }
 
-fn payload<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save) -> Result<Vec<u8>> {
-    write(context, roots, save, true)
-}
-
-fn write<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save, reads: bool) -> Result<Vec<u8>> {
+/// The version and the payload.
+fn write<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save, reads: bool) -> Result<(u8, Vec<u8>)> {
     let mut saver = Saver {
         context,
         save,
@@ -70,6 +69,8 @@ fn write<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save, 
         upvalues: Writer::default(),
         closures: Writer::default(),
         natives: Writer::default(),
+        coroutines: Writer::default(),
+        coroutine_count: 0,
         permanent_numbers: ByAddress::default(),
         items: Writer::default(),
         pairs: Writer::default(),
@@ -94,6 +95,7 @@ enum Object<'gc> {
     Closure(Closure<'gc>),
     Upvalue(Upvalue<'gc>),
     Native(Native<'gc>),
+    Coroutine(Coroutine<'gc>),
 }
 
 /// An object and how the walk came to it.
@@ -116,6 +118,12 @@ enum Step {
     Upvalue(u32, u8),
     UpvalueContent(u32),
     NativeValue(u32, u32),
+    /// A slot of a coroutine's stack; the error and the hook's function follow the last one.
+    Slot(u32, u32),
+    /// The function of a frame.
+    Callee(u32),
+    /// An open upvalue of a coroutine.
+    Open(u32),
 }
 
 struct Saver<'gc, 'a> {
@@ -140,6 +148,8 @@ struct Saver<'gc, 'a> {
     upvalues: Writer,
     closures: Writer,
     natives: Writer,
+    coroutines: Writer,
+    coroutine_count: u32,
     /// Scratch for one table.
     items: Writer,
     pairs: Writer,
@@ -179,11 +189,8 @@ impl<'gc> Saver<'gc, '_> {
                 Value::Native(native) if is_saveable(self.context, native) => {
                     (Object::Native(native), wire::Value::Native(next(&mut counts.natives)))
                 }
-                Value::Coroutine(coroutine) if !self.reads && coroutine.parts(self.context).is_some() => {
-                    return Ok(wire::Value::Nil);
-                }
-                Value::Native(native) if !self.reads && self.context.carries_values(native) => {
-                    return Ok(wire::Value::Nil);
+                Value::Coroutine(coroutine) if coroutine.parts(self.context).is_some() => {
+                    (Object::Coroutine(coroutine), wire::Value::Coroutine(next(&mut self.coroutine_count)))
                 }
                 _ => return Err(self.not_persistable(value, step)),
             };
@@ -226,6 +233,7 @@ impl<'gc> Saver<'gc, '_> {
                 Ok(())
             }
             Object::Native(native) => self.native(native, place),
+            Object::Coroutine(coroutine) => self.coroutine(coroutine, place),
         }
     }
 
@@ -276,17 +284,45 @@ impl<'gc> Saver<'gc, '_> {
         let function = self.function(closure)?;
         self.closures.put(&function);
         for index in 0..closure.upvalue_count() {
-            let upvalue = closure.upvalue(index);
-            let number = match self.upvalue_numbers.get(&upvalue.address()) {
-                Some(number) => *number,
-                None => {
-                    let number = next(&mut self.counts.upvalues);
-                    self.upvalue_numbers.insert(upvalue.address(), number);
-                    self.push_found(Object::Upvalue(upvalue), Step::Upvalue(place, index as u8))?;
-                    number
-                }
-            };
+            let number = self.upvalue(closure.upvalue(index), Step::Upvalue(place, index as u8))?;
             self.closures.put(&number);
+        }
+        self.check_size()
+    }
+
+    fn upvalue(&mut self, upvalue: Upvalue<'gc>, step: Step) -> Result<u32> {
+        if let Some(number) = self.upvalue_numbers.get(&upvalue.address()) {
+            return Ok(*number);
+        }
+        let number = next(&mut self.counts.upvalues);
+        self.upvalue_numbers.insert(upvalue.address(), number);
+        self.push_found(Object::Upvalue(upvalue), step)?;
+        Ok(number)
+    }
+
+    fn coroutine(&mut self, coroutine: Coroutine<'gc>, place: u32) -> Result<()> {
+        let Some(parts) = coroutine.parts(self.context) else {
+            return Err(self.not_persistable(Value::Coroutine(coroutine), self.found[place as usize].step));
+        };
+        Head::of(&parts).put(&mut self.coroutines);
+        for count in [parts.slots.len(), parts.frames.len(), parts.open.len(), parts.to_close.len()] {
+            self.coroutines.varint(count as u64);
+        }
+        parts.frames.iter().for_each(|(_, frame)| put_frame(&mut self.coroutines, frame));
+        for (upvalue, position) in &parts.open {
+            let number = self.upvalue(*upvalue, Step::Open(place))?;
+            self.coroutines.varint(number.into());
+            self.coroutines.varint((*position).into());
+        }
+        parts.to_close.iter().for_each(|position| self.coroutines.varint((*position).into()));
+        let values = parts.slots.iter().chain([&parts.failure, &parts.hook_function]);
+        for (position, value) in values.enumerate() {
+            let content = self.value(*value, Step::Slot(place, position as u32))?;
+            self.coroutines.put(&content);
+        }
+        for (callee, _) in &parts.frames {
+            let callee = self.value(*callee, Step::Callee(place))?;
+            self.coroutines.put(&callee);
         }
         self.check_size()
     }
@@ -318,15 +354,20 @@ impl<'gc> Saver<'gc, '_> {
     fn check_size(&self) -> Result<()> {
         let written = self.tables.as_bytes().len()
             + self.closures.as_bytes().len()
+            + self.coroutines.as_bytes().len()
             + self.strings.out.as_bytes().len()
             + self.functions.out.as_bytes().len();
         if written > self.save.limits.payload_bytes { Err(Error::Limit { what: "payload size" }) } else { Ok(()) }
     }
 
-    fn finish(self, root_values: &Writer) -> Result<Vec<u8>> {
+    fn finish(self, root_values: &Writer) -> Result<(u8, Vec<u8>)> {
         let counts = Counts { strings: self.strings.len(), functions: self.functions.len(), ..self.counts };
         let mut out = Writer::default();
         out.put(&counts);
+        let version = if self.coroutine_count > 0 { COROUTINES_VERSION } else { FORMAT_VERSION };
+        if version == COROUTINES_VERSION {
+            out.put(&self.coroutine_count);
+        }
         let sections = [
             &self.strings.out,
             &self.permanents,
@@ -335,12 +376,13 @@ impl<'gc> Saver<'gc, '_> {
             &self.upvalues,
             &self.closures,
             &self.natives,
+            &self.coroutines,
             root_values,
         ];
         for section in sections {
             out.append(section.as_bytes());
         }
-        Ok(out.into_bytes())
+        Ok((version, out.into_bytes()))
     }
 
     fn not_persistable(&self, value: Value<'gc>, step: Step) -> Error {
@@ -371,6 +413,9 @@ impl<'gc> Saver<'gc, '_> {
                 (Step::Upvalue(_, index), Some(Object::Closure(closure))) => {
                     push_upvalue(&mut path, closure.proto(), usize::from(index));
                 }
+                (Step::Slot(_, position), Some(Object::Coroutine(coroutine))) => {
+                    push_slot(&mut path, self.context, coroutine, position);
+                }
                 (Step::NativeValue(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index) + 1)),
                 _ => {}
             }
@@ -390,7 +435,10 @@ impl Step {
             | Step::Pair(place, _)
             | Step::Upvalue(place, _)
             | Step::UpvalueContent(place)
-            | Step::NativeValue(place, _) => Some(place),
+            | Step::NativeValue(place, _)
+            | Step::Slot(place, _)
+            | Step::Callee(place)
+            | Step::Open(place) => Some(place),
         }
     }
 }
@@ -412,7 +460,8 @@ fn is_saveable<'gc>(context: Context<'gc>, native: Native<'gc>) -> bool {
         _ => Summary::Other,
     };
     let values: Vec<Summary> = native.values().iter().map(summary).collect();
-    matches!(context.permanent(name), Value::Native(_)) && stateful::fits(name, &values)
+    (matches!(context.permanent(name), Value::Native(_)) && stateful::fits(name, &values))
+        || (context.carries_values(native) && !stateful::knows(name))
 }
 
 fn next(count: &mut u32) -> u32 {

@@ -1,6 +1,7 @@
 //! Native functions that carry values of their own: which ones may be saved, and what their values must look like.
 //!
-//! Their code relies on these values, so what comes from bytes is checked against this list and anything else is refused. A native
+//! What comes from bytes is checked against this list. Functions of the library that are not in it and carry values check them themselves
+//! at each call; others are refused. A native
 //! function without values is saved by its name alone and needs no entry.
 
 /// What one of a native function's own values has to be.
@@ -21,6 +22,11 @@ pub(crate) enum Summary {
     String(usize),
     Integer(i64),
     Other,
+}
+
+/// Whether a function is in the list.
+pub(crate) fn knows(name: &[u8]) -> bool {
+    STATEFUL.iter().any(|(known, _)| known.as_bytes() == name)
 }
 
 /// Whether values are what the native function with this name carries.

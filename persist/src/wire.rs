@@ -1,7 +1,8 @@
-//! The payload's parts as explicit structs, encoded by postcard; format version 1.
+//! The payload's parts as explicit structs, encoded by postcard; format versions 1 and 2. Version 2 has coroutines.
 //!
 //! ```text
 //!   Counts
+//!   version 2: number of coroutines
 //!   strings     each: length, bytes
 //!   permanents  each: name (string number)
 //!   functions   each as in binary chunks (`cu_vm::bytecode::wire`); children come before their parents
@@ -9,6 +10,8 @@
 //!   upvalues    each: Value
 //!   closures    each: function number, one upvalue number for each upvalue of the function
 //!   natives     each: NativeHead, Value…
+//!   version 2: coroutines, each: what is numbers (`coroutine::Head`, counts, frames, open upvalues, variables to be closed), slots,
+//!               error, function of the hook, functions of the frames: Value…
 //!   roots       each: Value
 //! ```
 //!
@@ -45,9 +48,11 @@ pub(crate) enum Value {
     Native(u32),
     /// In blobs only.
     Permanent(u32),
-    /// From here on in images only.
+    /// In images only.
     Userdata(u32),
+    /// In images, and in blobs of version 2.
     Coroutine(u32),
+    /// In images only.
     LightUserdata(u64),
 }
 

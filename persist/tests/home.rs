@@ -376,8 +376,16 @@ fn errors_name_the_path() {
     session.run("debug.setupvalue(_home.handlers[3], 1, 'text')");
     assert!(session.commit() >= 4);
     assert_eq!(Session::open(&store).run("return _home.handlers[3]()"), "text");
-    session.run("_home.x = coroutine.running()");
-    assert_eq!(session.commit_error().to_string(), "_home.x: cannot save a coroutine");
+    session.run("_home.x = {1, {co = coroutine.running()}}");
+    assert_eq!(session.commit_error().to_string(), "_home.x[2].co: cannot save a coroutine");
+    // Once it is gone, nothing is in the way.
+    session.run("_home.x = {1, 2}");
+    session.commit();
+    session.run(
+        "local function f() coroutine.yield() end local main = coroutine.running()
+        _home.y = coroutine.create(function() local mine = main; f(mine) end) coroutine.resume(_home.y)",
+    );
+    assert_eq!(session.commit_error().to_string(), "_home.y.local 'mine': cannot save a coroutine");
 }
 
 #[test]
@@ -416,4 +424,65 @@ fn garbage_is_found() {
     }
     assert!(store.records.borrow().len() < 1600, "{}", store.records.borrow().len());
     assert_eq!(Session::open(&store).run("return #_home.queue .. _home.queue[100][2]"), "10029");
+}
+
+/// Each byte of each record changed, and each record cut: what can be read is used, and nothing panics.
+#[test]
+fn damaged_records_are_errors() {
+    let store = Rc::new(Store::default());
+    let mut session = Session::open(&store);
+    session.run(
+        "local n = 0
+         _home.f = function() n = n + 1 return n end
+         _home.list = setmetatable({1, nil, 3, x = 'y', [2.5] = true}, {__index = {z = string.rep('z', 200)}})
+         _home.co = coroutine.wrap(function() for k, v in pairs({1, 2}) do pcall(coroutine.yield, k, n) end end)
+         _home.co() _home.it = ('a b'):gmatch('%a') _home.it()",
+    );
+    session.commit();
+    let records = store.records.borrow().clone();
+    let walk = "local seen, parts = {}, 0
+        local function walk(value)
+          if type(value) == 'table' and not seen[value] then
+            seen[value] = true
+            for k, v in next, value do walk(k) walk(v) end
+            walk(getmetatable(value))
+          elseif type(value) == 'function' then pcall(value) end
+          parts = parts + 1
+        end
+        for k, v in pairs(_home) do pcall(walk, v) end
+        _home.new = {} return parts";
+    let mut outcomes = [0; 3];
+    let mut attempt = |changed: (u64, Vec<u8>)| {
+        *store.records.borrow_mut() = records.clone();
+        store.records.borrow_mut().insert(changed.0, changed.1);
+        let mut vm = Vm::new(Options { heap_limit: 4 << 20, ..Options::default() });
+        let Ok(home) = Home::attach(&vm, store.clone(), HomeOptions::default()) else {
+            outcomes[0] += 1;
+            return;
+        };
+        let chunk = vm.load(walk.as_bytes(), "=walk").expect("it compiles");
+        let ran = vm.run(&chunk, 200_000, |_, _| ()).is_ok();
+        outcomes[if ran { 1 } else { 2 }] += 1;
+        vm.collect();
+        if let Ok(changes) = home.changes(&vm) {
+            store.write(&changes);
+            home.confirm(&vm, &changes);
+        }
+        let _ = home.roll_back(&vm);
+        vm.collect();
+    };
+    let mut numbers: Vec<u64> = records.keys().copied().collect();
+    numbers.sort_unstable();
+    for number in numbers {
+        let record = &records[&number];
+        for position in 0..record.len() {
+            for change in [1, 0x7f] {
+                let mut changed = record.clone();
+                changed[position] ^= change;
+                attempt((number, changed));
+            }
+            attempt((number, record[..position].to_vec()));
+        }
+    }
+    assert!(outcomes[0] > 10 && outcomes[1] > 500 && outcomes[2] > 10, "{outcomes:?}");
 }

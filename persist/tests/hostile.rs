@@ -308,6 +308,49 @@ fn other_data_is_refused() {
         assert_eq!(load(&mut vm, bytes).unwrap_err().code(), code);
     }
     let mut future = sample();
-    future[4] = 2;
-    assert_eq!(load(&mut vm, &future), Err(Error::Version { found: 2 }));
+    future[4] = 3;
+    assert_eq!(load(&mut vm, &future), Err(Error::Version { found: 3 }));
+}
+
+/// Likewise for a blob of version 2: a coroutine that waits inside protected calls, loops and scopes.
+#[test]
+fn every_byte_of_a_coroutine_changed() {
+    let mut vm = vm();
+    let functions = run(
+        &mut vm,
+        "local n = 0
+         local co = coroutine.wrap(function(...)
+           local guard <close> = setmetatable({}, {__close = function() n = n + 1 end})
+           for i, v in ipairs({...}) do pcall(function(...) for c in ('abc'):gmatch('.') do coroutine.yield(c, n, ...) end end, v) end
+         end)
+         co('x', 'y')
+         return function() return co() end",
+    );
+    let bytes = save_with(&vm, &functions, &Save { strip_debug: true, ..Save::default() }).unwrap();
+    assert_eq!((bytes[4], bytes[5]), (2, 0), "small enough not to be deflated");
+    let original = payload(&bytes).to_vec();
+    let seal = |payload: &[u8]| {
+        let mut out = b"\x1bCuF\x02\x00".to_vec();
+        out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        out.extend_from_slice(payload);
+        let checksum = xxh64(&out, 0);
+        out.extend_from_slice(&checksum.to_le_bytes());
+        out
+    };
+    let mut outcomes = Outcomes::default();
+    let mut target = Target::new();
+    target.attempt(&seal(&original), &mut outcomes);
+    assert_eq!(outcomes.loaded, 1);
+    for position in 0..original.len() {
+        for change in [1, 2, 0x10, 0x80, 0xff] {
+            let mut payload = original.clone();
+            payload[position] ^= change;
+            target.attempt(&seal(&payload), &mut outcomes);
+        }
+    }
+    for end in 0..original.len() {
+        target.attempt(&seal(&original[..end]), &mut outcomes);
+    }
+    target.check_alive();
+    assert!(outcomes.refused > 1000 && outcomes.loaded > 100, "{outcomes:?}");
 }

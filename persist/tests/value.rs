@@ -82,7 +82,7 @@ fn errors_name_the_path() {
     let allow = FunctionPolicy::Allow(Save::default());
     let error = document_of(
         &mut vm(),
-        "(function() local co = coroutine.create(print); return { f = function() return co end } end)()",
+        "(function() local co = coroutine.running(); return { f = function() return co end } end)()",
         &allow,
     );
     assert_eq!(error.unwrap_err().to_string(), "value.f.upvalue 'co': cannot save a coroutine");

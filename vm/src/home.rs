@@ -315,6 +315,14 @@ impl<'gc> Home<'gc> {
         self.with(|records| records.touched.push(table));
     }
 
+    /// Takes tables off the list of touched ones, by number.
+    pub fn retain_touched(self, keeps: impl Fn(u64) -> bool) {
+        let touched = self.with(|records| std::mem::take(&mut records.touched));
+        let number = |table: &Table<'gc>| self.number(Stored::Value(Value::Table(*table)));
+        let kept = touched.into_iter().filter(|table| number(table).is_some_and(&keeps)).collect();
+        self.with(|records| records.touched = kept);
+    }
+
     /// Sets all touched tables aside. The library's own tables and weak ones stay as they are, and on the list; they have to be looked
     /// at each time.
     pub fn set_aside(self) {

@@ -8,8 +8,9 @@ use cu_vm::home::{Home, Stored};
 use cu_vm::{Context, Coroutine, Table, Userdata, Value};
 
 use super::load::hash;
-use super::record::{Datum, Head, INLINE_BYTES_MAX, Kind, ROOT, VERSION, put, put_frame, put_text};
+use super::record::{Datum, INLINE_BYTES_MAX, Kind, ROOT, VERSION, put, put_text};
 use super::{Changes, Shared};
+use crate::coroutine::{Head, put_frame};
 use crate::error::{Error, Result};
 use crate::path::described;
 use crate::wire::Writer;
@@ -47,6 +48,13 @@ pub(super) fn changes<'gc>(
     home: Home<'gc>,
     root: Value<'gc>,
 ) -> Walked<Changes> {
+    // What an earlier walk met and nobody stored may be referred to no more: it is met again, or not.
+    home.retain_touched(|number| home.hash(number) != 0);
+    for number in shared.unstored.take() {
+        if home.hash(number) == 0 {
+            home.forget(number);
+        }
+    }
     let mut walk = Walk { shared, context, home, queue: Vec::new(), out: Writer::default() };
     let mut root_value = Writer::default();
     put(&mut root_value, walk.datum(root, ROOT)?);
@@ -116,6 +124,7 @@ impl<'gc> Walk<'gc, '_> {
         let number = self.shared.next.get();
         self.shared.next.set(number + 1);
         self.home.register(object, number);
+        self.shared.unstored.borrow_mut().push(number);
         match object {
             Stored::Value(Value::Table(table)) => self.home.touch(table),
             _ => self.shared.changeable.borrow_mut().push(number),
@@ -248,14 +257,7 @@ impl<'gc> Walk<'gc, '_> {
             return Err(self.refuse(Value::Coroutine(coroutine), number));
         };
         self.out.push(Kind::Coroutine as u8);
-        let head = Head {
-            status: parts.status,
-            stack_length: parts.stack_length,
-            transfer: parts.transfer,
-            native_calls_below: parts.native_calls_below,
-            hook: parts.hook,
-        };
-        head.put(&mut self.out);
+        Head::of(&parts).put(&mut self.out);
         self.out.varint(parts.slots.len() as u64);
         for slot in parts.slots.iter().chain([&parts.failure, &parts.hook_function]) {
             self.put(*slot, number)?;

@@ -15,9 +15,9 @@
 //! Numbers are varints. A value is a tag and what belongs to it; objects go by number, natives and tables of the library by name,
 //! strings up to [`INLINE_BYTES_MAX`] are written where they are used.
 
-use cu_vm::Status;
-use cu_vm::image::{FrameImage, HookImage};
+use cu_vm::image::FrameImage;
 
+use crate::coroutine::{Head, take_frame};
 use crate::error::{CorruptKind, Error, Result};
 use crate::reader::Reader;
 use crate::wire::Writer;
@@ -137,14 +137,9 @@ impl<'a> RecordReader<'a> {
         self.reader.varint()
     }
 
-    fn small<T: TryFrom<u64>>(&mut self) -> Result<T> {
-        let number = self.number()?;
-        T::try_from(number).map_err(|_| self.corrupt(CorruptKind::Malformed))
-    }
-
     /// How many parts of at least one byte follow.
     pub(super) fn count(&mut self) -> Result<usize> {
-        let count = self.small()?;
+        let count = self.reader.small()?;
         self.reader.check_count(count, 1)
     }
 
@@ -201,69 +196,11 @@ impl<'a> RecordReader<'a> {
 
     /// The fixed part of a coroutine.
     pub(super) fn head(&mut self) -> Result<Head> {
-        let status = match self.byte()? {
-            0 => Status::Suspended,
-            1 => Status::Dead,
-            2 => Status::Failed,
-            _ => return Err(self.corrupt(CorruptKind::Malformed)),
-        };
-        let stack_length = self.small()?;
-        let transfer = self.small()?;
-        let native_calls_below = self.small()?;
-        let mask = self.byte()?;
-        let [count, count_left] = [self.small::<u32>()? as i32, self.small::<u32>()? as i32];
-        let hook = HookImage { mask, count, count_left, traced_pc: self.small()?, suspensions: self.small()? };
-        Ok(Head { status, stack_length, transfer, native_calls_below, hook })
+        Head::take(&mut self.reader)
     }
 
     pub(super) fn frame(&mut self) -> Result<FrameImage> {
-        Ok(FrameImage {
-            is_native: false,
-            callee: 0,
-            pc: self.small()?,
-            function: self.small()?,
-            base: self.small()?,
-            top: self.small()?,
-            want: self.small::<u32>()? as i32,
-            state: self.small()?,
-            extra: self.small()?,
-            results: self.small()?,
-            flags: self.small()?,
-        })
-    }
-}
-
-/// The fixed part of a coroutine.
-pub(super) struct Head {
-    pub status: Status,
-    pub stack_length: u32,
-    pub transfer: u32,
-    pub native_calls_below: u32,
-    pub hook: HookImage,
-}
-
-impl Head {
-    pub(super) fn put(&self, out: &mut Writer) {
-        out.push(match self.status {
-            Status::Suspended => 0,
-            Status::Failed => 2,
-            _ => 1,
-        });
-        for number in [self.stack_length, self.transfer, self.native_calls_below] {
-            out.varint(number.into());
-        }
-        let HookImage { mask, count, count_left, traced_pc, suspensions } = self.hook;
-        out.push(mask);
-        for number in [count as u32, count_left as u32, traced_pc, suspensions] {
-            out.varint(number.into());
-        }
-    }
-}
-
-pub(super) fn put_frame(out: &mut Writer, frame: &FrameImage) {
-    let FrameImage { is_native: _, callee: _, pc, function, base, top, want, state, extra, results, flags } = *frame;
-    for number in [pc, function, base, top, want as u32, state, extra, results, flags] {
-        out.varint(number.into());
+        take_frame(&mut self.reader)
     }
 }
 

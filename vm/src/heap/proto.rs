@@ -230,7 +230,7 @@ impl<'gc> Proto<'gc> {
     }
 
     /// The name of the local variable in `register` at `pc`.
-    pub(crate) fn local_name(self, register: usize, pc: usize) -> Option<&'gc [u8]> {
+    pub fn local_name(self, register: usize, pc: usize) -> Option<&'gc [u8]> {
         let locals = &self.0.as_ref().locals;
         let visible = |local: &&LocalVariable| {
             local.register as usize == register && (local.start_pc as usize) <= pc && pc < local.end_pc as usize
