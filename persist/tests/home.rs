@@ -486,3 +486,64 @@ fn damaged_records_are_errors() {
     }
     assert!(outcomes[0] > 10 && outcomes[1] > 500 && outcomes[2] > 10, "{outcomes:?}");
 }
+
+/// Host values in userdata are saved by the codec that the host registers, and refused by their path without one.
+#[test]
+fn userdata_with_a_codec() {
+    struct Codec;
+    impl cu_vm::image::UserdataCodec for Codec {
+        fn save(&self, data: &dyn std::any::Any) -> Option<(String, Vec<u8>)> {
+            data.downcast_ref::<u32>().map(|number| ("number".to_owned(), number.to_le_bytes().to_vec()))
+        }
+
+        fn load(&self, kind: &str, bytes: &[u8]) -> Option<Box<dyn std::any::Any>> {
+            let bytes = bytes.try_into().ok().filter(|_| kind == "number")?;
+            Some(Box::new(u32::from_le_bytes(bytes)))
+        }
+    }
+    let with_codec = || HomeOptions { userdata: Rc::new(Codec), ..HomeOptions::default() };
+    let store = Rc::new(Store::default());
+    let put = |vm: &Vm| {
+        vm.enter(|context| {
+            let userdata = cu_vm::Userdata::with_user_values(context, Box::new(77u32), 1);
+            let value = cu_vm::Value::Userdata(userdata);
+            context.globals().set(context, cu_vm::Value::String(context.string(b"made")), value).unwrap();
+        });
+    };
+    let plain = Vm::new(Options::default());
+    let mut session = Session {
+        home: Home::attach(&plain, store.clone(), HomeOptions::default()).unwrap(),
+        vm: plain,
+        store: store.clone(),
+    };
+    put(&session.vm);
+    session.run("_home.box = {made}");
+    assert_eq!(session.commit_error().to_string(), "_home.box[1]: cannot save a userdata");
+
+    let vm = Vm::new(Options::default());
+    let mut session =
+        Session { home: Home::attach(&vm, store.clone(), with_codec()).unwrap(), vm, store: store.clone() };
+    put(&session.vm);
+    session.run("_home.box = {made}; debug.setmetatable(made, {__index = {x = 5}}) debug.setuservalue(made, 'mine')");
+    session.commit();
+
+    let vm = Vm::new(Options::default());
+    let mut session =
+        Session { home: Home::attach(&vm, store.clone(), with_codec()).unwrap(), vm, store: store.clone() };
+    assert_eq!(
+        session.run("return _home.box[1].x .. debug.getuservalue(_home.box[1]) .. type(_home.box[1])"),
+        "5mineuserdata"
+    );
+    let number = session.vm.enter(|context| {
+        let home = context.globals().get_string(context.string(b"_home"));
+        let cu_vm::Value::Table(home) = home else { return None };
+        let cu_vm::Value::Table(list) = home.get_string(context.string(b"box")) else { return None };
+        match list.get_integer(1) {
+            cu_vm::Value::Userdata(userdata) => userdata.downcast::<u32>().copied(),
+            _ => None,
+        }
+    });
+    assert_eq!(number, Some(77));
+    let error = Session::open(&store).run("return _home.box[1]");
+    assert!(error.contains("unknown userdata 'number'"), "{error}");
+}
