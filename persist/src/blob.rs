@@ -8,7 +8,7 @@ use cu_vm::bytecode::verify::{Verified, verify};
 use cu_vm::{Handle, Value, Vm};
 
 use crate::coroutine::{Head, take_frame};
-use crate::envelope::{self, COROUTINES_VERSION};
+use crate::envelope::{self, BLOB_VERSION_MAX, COROUTINES_VERSION, HAS_COROUTINES};
 use crate::error::{CorruptKind, Error, Result};
 use crate::limits::Limits;
 use crate::path::described;
@@ -133,11 +133,11 @@ impl Blob {
     ///
     /// [`Error::Corrupt`], [`Error::Version`], [`Error::Verify`], [`Error::Limit`].
     pub fn read(bytes: &[u8], limits: &Limits) -> Result<Blob> {
-        let (version, payload) = envelope::open(MAGIC, COROUTINES_VERSION, bytes, limits)?;
+        let (version, payload) = envelope::open(MAGIC, BLOB_VERSION_MAX, bytes, limits)?;
         let mut reader = Reader::at(&payload, 0);
         let counts = read_counts(&mut reader, limits)?;
         let mut scan = Scan::new(&payload, counts, limits);
-        if version == COROUTINES_VERSION {
+        if HAS_COROUTINES && version == COROUTINES_VERSION {
             let coroutines = reader.take()?;
             reader.check_count(coroutines, 16)?;
             scan.layout.coroutine_count = coroutines;
@@ -266,7 +266,8 @@ impl<'a> Scan<'a> {
             self.scan_native(reader).map_err(|error| error.within(|| format!("native {number}")))?;
         }
         self.layout.coroutines = reader.offset();
-        for number in 0..self.layout.coroutine_count {
+        // Without coroutines the count is 0; said again for the compiler to leave the code out.
+        for number in 0..if HAS_COROUTINES { self.layout.coroutine_count } else { 0 } {
             self.scan_coroutine(reader).map_err(|error| error.within(|| format!("coroutine {number}")))?;
         }
         self.layout.roots = reader.offset();

@@ -10,6 +10,7 @@ use cu_vm::{Closure, Context, Coroutine, Native, Proto, Table, TableError, Upval
 use crate::blob::{Blob, coroutine_counts};
 use crate::content::{put_items, put_pairs};
 use crate::coroutine::{Head, take_frame};
+use crate::envelope::HAS_COROUTINES;
 use crate::error::{CorruptKind, Error, Result};
 use crate::reader::Reader;
 use crate::stateful::{self, Summary};
@@ -139,7 +140,8 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             }
             self.closures.push(Closure::new(context, proto, &upvalues));
         }
-        self.coroutines.extend((0..layout.coroutine_count).map(|_| Coroutine::empty(context)));
+        let coroutine_count = if HAS_COROUTINES { layout.coroutine_count } else { 0 };
+        self.coroutines.extend((0..coroutine_count).map(|_| Coroutine::empty(context)));
         let mut reader = self.reader(layout.natives);
         for _ in 0..counts.natives {
             let head: NativeHead = reader.take()?;
@@ -170,6 +172,9 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             for value in native.values() {
                 value.set(self.value(&mut reader)?);
             }
+        }
+        if !HAS_COROUTINES {
+            return Ok(());
         }
         let mut reader = self.reader(layout.coroutines);
         self.coroutines.iter().try_for_each(|coroutine| self.fill_coroutine(*coroutine, &mut reader))

@@ -15,7 +15,7 @@ use cu_vm::{Closure, Context, Coroutine, Native, Table, Upvalue, Value};
 
 use crate::blob::MAGIC;
 use crate::coroutine::{Head, put_frame};
-use crate::envelope::{self, COROUTINES_VERSION, FORMAT_VERSION};
+use crate::envelope::{self, COROUTINES_VERSION, FORMAT_VERSION, HAS_COROUTINES};
 use crate::error::{Error, Result};
 
 use crate::identity::{ByAddress, address};
@@ -189,7 +189,7 @@ impl<'gc> Saver<'gc, '_> {
                 Value::Native(native) if is_saveable(self.context, native) => {
                     (Object::Native(native), wire::Value::Native(next(&mut counts.natives)))
                 }
-                Value::Coroutine(coroutine) if coroutine.parts(self.context).is_some() => {
+                Value::Coroutine(coroutine) if HAS_COROUTINES && coroutine.parts(self.context).is_some() => {
                     (Object::Coroutine(coroutine), wire::Value::Coroutine(next(&mut self.coroutine_count)))
                 }
                 _ => return Err(self.not_persistable(value, step)),
@@ -233,7 +233,8 @@ impl<'gc> Saver<'gc, '_> {
                 Ok(())
             }
             Object::Native(native) => self.native(native, place),
-            Object::Coroutine(coroutine) => self.coroutine(coroutine, place),
+            Object::Coroutine(coroutine) if HAS_COROUTINES => self.coroutine(coroutine, place),
+            Object::Coroutine(_) => Ok(()),
         }
     }
 
@@ -413,7 +414,7 @@ impl<'gc> Saver<'gc, '_> {
                 (Step::Upvalue(_, index), Some(Object::Closure(closure))) => {
                     push_upvalue(&mut path, closure.proto(), usize::from(index));
                 }
-                (Step::Slot(_, position), Some(Object::Coroutine(coroutine))) => {
+                (Step::Slot(_, position), Some(Object::Coroutine(coroutine))) if HAS_COROUTINES => {
                     push_slot(&mut path, self.context, coroutine, position);
                 }
                 (Step::NativeValue(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index) + 1)),

@@ -40,6 +40,8 @@ pub struct Instance {
     files: Option<MemoryFiles>,
     pub(crate) run: Run,
     pub(crate) exchange: Exchange,
+    #[cfg(feature = "home")]
+    pub(crate) home: Option<crate::home::PageHome>,
 }
 
 /// The current or last run.
@@ -322,7 +324,16 @@ impl Instance {
         let host = Box::new(PageHost::new(output.clone(), options.number("now")?, environment, files.clone()));
         let seed = options.integer("seed")?.unwrap_or(0) as u64;
         let (vm, run) = make(cu_vm::Options { seed, host, ..cu_vm::Options::default() }, heap_limit)?;
-        Ok(Instance { vm, functions: Functions::new(), output, files, run, exchange: Exchange::default() })
+        Ok(Instance {
+            vm,
+            functions: Functions::new(),
+            output,
+            files,
+            run,
+            exchange: Exchange::default(),
+            #[cfg(feature = "home")]
+            home: None,
+        })
     }
 
     fn files(&self) -> Result<&MemoryFiles> {

@@ -2,7 +2,7 @@
 //!
 //! Two classes: [`Instance`], one Lua state, and [`Database`], one database over IndexedDB or in memory. They know nothing
 //! of each other; the TypeScript side moves function blobs between them. So each has a wasm module of its own, `cu.wasm`
-//! and `cu-storage.wasm`, this crate with only the feature `vm` or `storage`. `web/ts/engine.ts` describes this surface, and
+//! and `cu-storage.wasm`, this crate with only the feature `vm` or `storage`. `cu-home.wasm` is `cu.wasm` with `_home`. `web/ts/engine.ts` describes this surface, and
 //! the build checks the generated declarations against it.
 //!
 //! Values cross as encoded documents, one byte string each way. Failing calls throw JavaScript `Error` objects with
@@ -22,6 +22,8 @@ mod call;
 #[cfg(feature = "storage")]
 mod database;
 mod error;
+#[cfg(feature = "home")]
+mod home;
 #[cfg(feature = "vm")]
 mod exchange;
 #[cfg(feature = "vm")]

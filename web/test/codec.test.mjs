@@ -129,7 +129,7 @@ test('hostile bytes give a typed error', () => {
   }
   const nested = new Uint8Array(100_000).fill(6);
   assert.throws(() => decode(nested), { code: 'corrupt' });
-  for (const bytes of ['0000', '09', '0802010f', '06ffffffffffff7f', '0607ffffffff0f0000', '03ffffffffffffffffffff', '03ffffffffffffffffff7f', '0702010600']) {
+  for (const bytes of ['0000', '09', '0803010f', '06ffffffffffff7f', '0607ffffffff0f0000', '03ffffffffffffffffffff', '03ffffffffffffffffff7f', '0702010600']) {
     assert.throws(() => decode(Buffer.from(bytes, 'hex')), { code: 'corrupt' }, bytes);
   }
 });

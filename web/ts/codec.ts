@@ -28,6 +28,7 @@ export type LuaValue =
   | string
   | Uint8Array
   | FunctionBlob
+  | HomeRecord
   | LuaValue[]
   | Map<LuaKey, LuaValue>
   | { [key: string]: LuaValue };
@@ -38,6 +39,16 @@ export type LuaKey = boolean | number | bigint | string | Uint8Array;
 /** A saved function inside a document: opaque bytes that only the VM reads. */
 export class FunctionBlob {
   static readonly kind = 1;
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+}
+
+/** What is stored of one object of `_home`. */
+export class HomeRecord {
+  static readonly kind = 2;
   readonly bytes: Uint8Array;
 
   constructor(bytes: Uint8Array) {
@@ -168,7 +179,8 @@ class Encoder {
   private object(value: object, depth: number, path: Path): void {
     if (Array.isArray(value)) return this.array(value, depth, path);
     if (value instanceof Uint8Array) return this.byteString(value, path);
-    if (value instanceof FunctionBlob) return this.blob(value);
+    if (value instanceof FunctionBlob) return this.blob(FunctionBlob.kind, value.bytes);
+    if (value instanceof HomeRecord) return this.blob(HomeRecord.kind, value.bytes);
     if (value instanceof Map) return this.map(value, depth, path);
     if (!isPlain(value)) {
       const name: unknown = value.constructor?.name;
@@ -286,11 +298,11 @@ class Encoder {
     this.append(bytes);
   }
 
-  private blob(blob: FunctionBlob): void {
+  private blob(kind: number, bytes: Uint8Array): void {
     this.byte(Tag.Blob);
-    this.byte(FunctionBlob.kind);
-    this.varint(blob.bytes.length);
-    this.append(blob.bytes);
+    this.byte(kind);
+    this.varint(bytes.length);
+    this.append(bytes);
   }
 
   /** Writes the content behind one byte for its length, and moves it where the length takes more. */
@@ -373,11 +385,16 @@ class Decoder {
       case Tag.Map:
         return this.map(depth + 1);
       case Tag.Blob:
-        if (this.byte() !== FunctionBlob.kind) throw corrupt(this.position - 1);
-        return new FunctionBlob(this.slice(this.length()));
+        return this.blob(this.byte());
       default:
         throw corrupt(this.position - 1);
     }
+  }
+
+  private blob(kind: number): LuaValue {
+    if (kind === FunctionBlob.kind) return new FunctionBlob(this.slice(this.length()));
+    if (kind === HomeRecord.kind) return new HomeRecord(this.slice(this.length()));
+    throw corrupt(this.position - 1);
   }
 
   private array(depth: number): LuaValue[] {

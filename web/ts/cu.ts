@@ -8,10 +8,11 @@
 
 import { checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
 import { decode, encode, type LuaValue } from './codec.js';
-import type { Database, Instance, StorageBindings } from './engine.js';
+import type { Database, HomeInstance, Instance, StorageBindings } from './engine.js';
 import { EnhancedLuaError, StorageError, engineError, UsageError, type CallCode } from './errors.js';
 import { SavedFunctions } from './functions.js';
-import { loadStorage, loadVm, type WasmSource } from './loader.js';
+import { Home, HOME_TABLE, type HomeOptions } from './home.js';
+import { loadHomeVm, loadStorage, loadVm, type WasmSource } from './loader.js';
 import { NO_STORAGE } from './no-storage.js';
 import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Schema } from './definitions.js';
 import { checkField, conditions, encodeQuery, type Condition, type Entry, type Query, type QueryAnswer, type QueryPlan } from './query.js';
@@ -60,6 +61,12 @@ export interface CuOptions {
   maxBatchBytes?: number;
   /** Bytes that one saved function may take. Default 1 MiB. */
   maxFunctionBytes?: number;
+  /**
+   * Keeps the Lua table `_home` (also `Memory`, if there is no such variable), and all it reaches, in the database: it is there again
+   * when the database is opened the next time. Only one instance at a time can have it; others are refused with code `blocked`.
+   * A state that was restored from an image has no such table. The VM is `cu-home.wasm` then, a larger module.
+   */
+  home?: boolean | HomeOptions;
   /** Gives up opening. */
   signal?: AbortSignal;
 }
@@ -102,6 +109,7 @@ interface Parts {
   functions: SavedFunctions;
   poison: Poison;
   storage: StorageKind;
+  home: Home | null;
 }
 
 const RUN_CODES: RunCodes = { syntax: 'EVAL_FAILED', runtime: 'LUA_EXECUTION_ERROR' };
@@ -215,6 +223,18 @@ export class Cu {
   callSync(name: string, ...args: unknown[]): LuaValue {
     const [value] = this.ready().vm.callGlobalSync(callRequest(name, args), RUN_CODES);
     return value ?? null;
+  }
+
+  /** Stores what has changed in `_home`. Resolves when that is durable. */
+  async commitHome(): Promise<void> {
+    const { vm } = this.ready();
+    await vm.exclusive(() => this.home().commit());
+  }
+
+  /** Makes `_home` what was stored last. */
+  async rollBackHome(): Promise<void> {
+    const { vm } = this.ready();
+    await vm.exclusive(() => this.home().rollBack());
   }
 
   /** Sets a global variable to a copy of the value. */
@@ -373,7 +393,7 @@ export class Cu {
   /** What is stored, ordered by name. */
   async listTables(): Promise<TableInfo[]> {
     const tables = await this.ask('QUERY_FAILED', (database) => database.collections());
-    return decode(tables) as unknown as TableInfo[];
+    return (decode(tables) as unknown as TableInfo[]).filter(({ name }) => name !== HOME_TABLE);
   }
 
   getMemoryStats(): MemoryStats {
@@ -390,12 +410,13 @@ export class Cu {
     this.closed = true;
     await this.opening?.catch(() => undefined);
     if (this.parts === null) return;
-    const { vm, database, poison } = this.parts;
+    const { vm, database, poison, home } = this.parts;
     await vm.close();
     await poison.wait(() => database.close()).catch((error: unknown) => {
       const thrown = engineError(error, 'SAVE_STATE_FAILED');
       if (thrown.code !== 'poisoned') throw thrown;
     });
+    home?.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -407,8 +428,10 @@ export class Cu {
     signal?.throwIfAborted();
     const poison = new Poison();
     const onTrap = (trap: Error): void => poison.trap(trap);
+    const wasm = options.wasm ?? options.wasmPath;
+    const homeOptions = this.image === null ? (options.home ?? false) : false;
     const [vmBindings, storageBindings] = await Promise.all([
-      loadVm(options.wasm ?? options.wasmPath, onTrap),
+      homeOptions === false ? loadVm(wasm, onTrap) : loadHomeVm(wasm, onTrap),
       options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
     ]);
     signal?.throwIfAborted();
@@ -424,7 +447,15 @@ export class Cu {
       const vm = new Vm(instance, poison, options.fuel ?? Infinity);
       const bytesMax = options.maxFunctionBytes ?? FUNCTION_BYTES_MAX;
       const functions = new SavedFunctions(vm, database, poison, bytesMax);
-      this.parts = { vm, database, functions, poison, storage };
+      let home: Home | null = null;
+      if (homeOptions !== false) {
+        const lock = storage === 'indexeddb' ? `cu-home:${options.name ?? 'cu'}` : null;
+        // The module that was loaded for it.
+        const homeVm = vm as Vm<HomeInstance>;
+        home = await Home.open(homeVm, database, poison, homeOptions === true ? {} : homeOptions, lock);
+        vm.home = home;
+      }
+      this.parts = { vm, database, functions, poison, storage, home };
       this.options = options;
     } catch (error) {
       await poison.wait(() => database.close()).catch(() => undefined);
@@ -446,6 +477,12 @@ export class Cu {
     } catch (error) {
       throw engineError(error, 'INVALID_INPUT');
     }
+  }
+
+  private home(): Home {
+    const { home } = this.ready();
+    if (home === null) throw new UsageError('INVALID_INPUT', 'this instance was opened without `home`');
+    return home;
   }
 
   private async single(operation: BatchOperation): Promise<LuaValue> {

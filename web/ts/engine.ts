@@ -12,12 +12,17 @@ export interface VmBindings {
   readonly Instance: InstanceConstructor;
 }
 
+/** Likewise of `cu-home.wasm`. */
+export interface HomeBindings {
+  readonly Instance: InstanceConstructor<HomeInstance>;
+}
+
 /** Likewise of `cu-storage.wasm`. */
 export interface StorageBindings {
   readonly Database: DatabaseConstructor;
 }
 
-export interface InstanceConstructor {
+export interface InstanceConstructor<Made = Instance> {
   /**
    * @param options a map:
    * - `heapLimit`: integer, bytes that Lua values may take
@@ -27,12 +32,12 @@ export interface InstanceConstructor {
    * - `filesLimit`: integer, bytes that names and contents of all files may take
    * - `environment`: a map from names of variables to strings
    */
-  new (options: Uint8Array): Instance;
+  new (options: Uint8Array): Made;
   /**
    * A state that goes on where another one stood. Throws with code `corrupt`, `newerVersion`, `notFound` (a native function that is
    * not there) or `heap`.
    */
-  restore(options: Uint8Array, image: Uint8Array): Instance;
+  restore(options: Uint8Array, image: Uint8Array): Made;
 }
 
 /** One Lua state. At most one run is under way at a time: `start…`, then `step` until it finishes or fails. */
@@ -156,6 +161,18 @@ export interface EngineError {
   /** The chunk's name as messages show it, and the line, where there is one. */
   chunk: string | null;
   line: number | null;
+}
+
+/** One Lua state that can have `_home`. */
+export interface HomeInstance extends Instance {
+  /** Gives the state its `_home`. `records` is an array: number and record in turn. */
+  attachHome(records: Uint8Array): void;
+  /** What is to be stored of `_home`: such an array, with nil for a record to be deleted. Nothing may run until that is done. */
+  homeChanges(): Uint8Array;
+  /** That is stored. What else is to be stored then, likewise. */
+  confirmHome(): Uint8Array;
+  /** Makes `_home` what is stored. */
+  rollBackHome(): void;
 }
 
 export interface DatabaseConstructor {

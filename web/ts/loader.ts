@@ -1,13 +1,14 @@
 /**
- * From the package's two wasm files, the VM and the storage engine, to their classes: where the bytes come from, and the watch
+ * From the package's wasm files, the VM and the storage engine, to their classes: where the bytes come from, and the watch
  * for traps.
  *
  * A module is compiled once per address and instantiated once per `Cu`, so that a trap costs one instance.
  * Nothing happens at import time, which keeps the package safe to import in Node and under server-side rendering.
  */
 
-import type { StorageBindings, VmBindings } from './engine.js';
+import type { HomeBindings, StorageBindings, VmBindings } from './engine.js';
 import { EnhancedLuaError } from './errors.js';
+import { createBindings as createHomeBindings } from './home-bindings.js';
 import { createBindings as createStorageBindings } from './storage-bindings.js';
 import { createBindings as createVmBindings } from './vm-bindings.js';
 
@@ -28,6 +29,16 @@ type Glue<Bindings> = Bindings & ((options: { module_or_path: WebAssembly.Module
  */
 export function loadVm(source: Source, onTrap: TrapHandler): Promise<VmBindings> {
   return load(source, new URL('cu.wasm', import.meta.url), createVmBindings(watch(onTrap)));
+}
+
+/**
+ * Instantiates the VM that has `_home`.
+ *
+ * @param source by default `cu-home.wasm` beside this file
+ * @throws EnhancedLuaError `WASM_LOAD_FAILED`
+ */
+export function loadHomeVm(source: Source, onTrap: TrapHandler): Promise<HomeBindings> {
+  return load(source, new URL('cu-home.wasm', import.meta.url), createHomeBindings(watch(onTrap)));
 }
 
 /**

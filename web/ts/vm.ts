@@ -84,8 +84,8 @@ export class Poison {
   }
 }
 
-export class Vm {
-  private readonly instance: Instance;
+export class Vm<State extends Instance = Instance> {
+  private readonly instance: State;
   private readonly poison: Poison;
   private readonly fuel: number;
   private turn: Promise<unknown> = Promise.resolve();
@@ -94,9 +94,11 @@ export class Vm {
   /** Tasks that are under way or wait. */
   private queued = 0;
   private readonly exchange: Exchange;
+  /** Told when a run has ended. */
+  home: { afterRun(): Promise<void>; afterFailure(): void } | null = null;
 
   /** @param fuel of each run that states none */
-  constructor(instance: Instance, poison: Poison, fuel: number) {
+  constructor(instance: State, poison: Poison, fuel: number) {
     this.instance = instance;
     this.exchange = new Exchange(instance);
     this.poison = poison;
@@ -117,7 +119,7 @@ export class Vm {
     return turn;
   }
 
-  call<T>(call: (instance: Instance) => T): T {
+  call<T>(call: (instance: State) => T): T {
     this.check();
     return this.poison.call(() => call(this.instance));
   }
@@ -126,6 +128,7 @@ export class Vm {
     const { signal, fuel = this.fuel } = options;
     signal?.throwIfAborted();
     const output = new Output(options.onOutput);
+    let committing = false;
     try {
       this.call(start);
       while (!this.slice(fuel, codes)) {
@@ -135,8 +138,11 @@ export class Vm {
       }
       const values = this.call((instance) => decode(instance.takeValues())) as LuaValue[];
       output.add(this.call((instance) => instance.takeOutput()));
+      committing = true;
+      await this.home?.afterRun();
       return { values, output: output.finish(), fuelUsed: this.call((instance) => instance.fuelUsed()) };
     } catch (error) {
+      if (committing) throw error;
       this.end(output);
       // What the caller's own code threw (`onOutput`, the signal's reason) goes through as it is.
       throw isEngineError(error) ? engineError(error, codes.runtime) : error;
@@ -150,11 +156,33 @@ export class Vm {
    */
   async callGlobal(request: readonly unknown[], codes: RunCodes): Promise<LuaValue[]> {
     const goOn = async (): Promise<LuaValue[]> => (await this.run(() => undefined, codes, {})).values;
+    if (this.home !== null) return this.exclusive(() => this.callAndCommit(request, codes, goOn));
     if (this.queued > 0) return this.exclusive(() => this.begin(request, codes) ?? goOn());
     return this.begin(request, codes) ?? this.exclusive(goOn);
   }
 
-  /** Calls a global function and does not give the event loop its turn before it has ended. Its values. */
+  /** {@link run} tells `_home` of its end; a call that has ended at once is told of here. */
+  private async callAndCommit(
+    request: readonly unknown[],
+    codes: RunCodes,
+    goOn: () => Promise<LuaValue[]>,
+  ): Promise<LuaValue[]> {
+    let values: LuaValue[] | null;
+    try {
+      values = this.begin(request, codes);
+    } catch (error) {
+      this.home?.afterFailure();
+      throw error;
+    }
+    if (values === null) return goOn();
+    await this.home?.afterRun();
+    return values;
+  }
+
+  /**
+   * Calls a global function and does not give the event loop its turn before it has ended. Its values. What it changes in `_home` is
+   * stored with the next run.
+   */
   callGlobalSync(request: readonly unknown[], codes: RunCodes): LuaValue[] {
     if (this.queued > 0) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
     const values = this.begin(request, codes);
@@ -223,6 +251,7 @@ export class Vm {
       this.poison.call(() => this.instance.abort());
       output.add(this.poison.call(() => this.instance.takeOutput()));
       output.finish();
+      this.home?.afterFailure();
     } catch {
       // Poisoned, or `onOutput` has thrown again.
     }

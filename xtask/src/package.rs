@@ -1,13 +1,14 @@
 //! Making the npm package in `web/dist` and the playground in `target/web/playground`.
 //!
 //! ```text
-//! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─wasm-opt→ dist/cu.wasm, dist/cu-storage.wasm
-//!                                            glue as a factory  → dist/vm-bindings.js, dist/storage-bindings.js
+//! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─wasm-opt→ dist/cu.wasm, dist/cu-home.wasm, dist/cu-storage.wasm
+//!                                            glue as a factory  → dist/vm-bindings.js and so on
 //! web/ts/*.ts ─tsc→ dist/*.js, dist/*.d.ts
 //! web/playground ─esbuild→ playground/{index.html, main.js, style.css}, beside a copy of dist
 //! ```
 //!
-//! The VM and the storage engine are modules of their own: the one crate, built with one feature each.
+//! The VM and the storage engine are modules of their own: the one crate, built with one feature each. The VM is built twice, with and
+//! without `_home`, so that only pages that use it pay for it.
 //!
 //! wasm-bindgen's glue keeps one wasm instance per module. The package needs one per `Cu` (a trap must
 //! cost one instance, not the page), so the glue is wrapped into a function that makes it anew.
@@ -31,8 +32,11 @@ struct Module {
     file: &'static str,
 }
 
-const MODULES: [Module; 2] =
-    [Module { feature: "vm", file: "cu.wasm" }, Module { feature: "storage", file: "cu-storage.wasm" }];
+const MODULES: [Module; 3] = [
+    Module { feature: "vm", file: "cu.wasm" },
+    Module { feature: "home", file: "cu-home.wasm" },
+    Module { feature: "storage", file: "cu-storage.wasm" },
+];
 
 /// The built playground: a folder that any static file server can serve.
 pub fn playground(root: &Path) -> PathBuf {

@@ -1,0 +1,121 @@
+/**
+ * `_home`: the Lua table that is there again when the page is opened the next time, with all it reaches. Its records lie in a table of the
+ * database, one per object. They are read when the instance is opened; objects are made of them as Lua code touches them.
+ *
+ * A run that ends well is followed by a commit: what has changed is stored in one atomic batch, and the run resolves when that is
+ * durable. One instance at a time has the `_home` of a database: a Web Lock keeps other tabs out.
+ */
+
+import { decode, encode, type LuaValue } from './codec.js';
+import type { Database, HomeInstance } from './engine.js';
+import { engineError, StorageError } from './errors.js';
+import { encodeQuery } from './query.js';
+import type { Poison, Vm } from './vm.js';
+
+export interface HomeOptions {
+  /** `run` (the default): every run that ends well is followed by a commit. `manual`: `commitHome` commits. */
+  commit?: 'run' | 'manual';
+  /** Whether a run that fails, or whose changes cannot be stored, leaves `_home` as it was. Default false. */
+  atomic?: boolean;
+}
+
+/** The table of the database that holds the records. */
+export const HOME_TABLE = '_home';
+
+export class Home {
+  private readonly vm: Vm<HomeInstance>;
+  private readonly database: Database;
+  private readonly poison: Poison;
+  private readonly options: HomeOptions;
+  private readonly release: () => void;
+
+  private constructor(vm: Vm<HomeInstance>, database: Database, poison: Poison, options: HomeOptions, release: () => void) {
+    this.vm = vm;
+    this.database = database;
+    this.poison = poison;
+    this.options = options;
+    this.release = release;
+  }
+
+  /** @param lock names what only one instance may have; null when nobody else can come by the database */
+  static async open(vm: Vm<HomeInstance>, database: Database, poison: Poison, options: HomeOptions, lock: string | null): Promise<Home> {
+    const release = lock === null ? (): void => undefined : await take(lock);
+    try {
+      const answer = await poison.wait(() => database.query(encodeQuery(HOME_TABLE, {}, false)));
+      const { rows } = decode(answer) as unknown as { rows: { key: LuaValue; value: LuaValue }[] };
+      const records = encode(rows.flatMap(({ key, value }) => [key, value]));
+      vm.call((instance) => instance.attachHome(records));
+      return new Home(vm, database, poison, options, release);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Called when a run has ended well. */
+  async afterRun(): Promise<void> {
+    if (this.options.commit === 'manual') return;
+    try {
+      await this.commit();
+    } catch (error) {
+      this.afterFailure();
+      throw error;
+    }
+  }
+
+  /** Called when a run has failed. */
+  afterFailure(): void {
+    if (this.options.atomic === true) this.rollBack();
+  }
+
+  /** Stores what has changed. */
+  async commit(): Promise<void> {
+    try {
+      let changes = this.vm.call((instance) => instance.homeChanges());
+      do {
+        await this.store(changes);
+        changes = this.vm.call((instance) => instance.confirmHome());
+      } while (changes.length > EMPTY.length);
+    } catch (error) {
+      throw engineError(error, 'SAVE_STATE_FAILED');
+    }
+  }
+
+  rollBack(): void {
+    this.vm.call((instance) => instance.rollBackHome());
+  }
+
+  close(): void {
+    this.release();
+  }
+
+  private async store(changes: Uint8Array): Promise<void> {
+    if (changes.length <= EMPTY.length) return;
+    const parts = decode(changes) as LuaValue[];
+    const operations: Record<string, LuaValue>[] = [];
+    for (let at = 0; at + 1 < parts.length; at += 2) {
+      const [key = null, value = null] = parts.slice(at, at + 2);
+      const target = { table: HOME_TABLE, key };
+      operations.push(value === null ? { type: 'delete', ...target } : { type: 'set', ...target, value });
+    }
+    await this.poison.wait(() => this.database.batch(encode(operations), true));
+  }
+}
+
+const EMPTY = encode([]);
+
+/** Takes a lock that nobody has, and gives the function that lets go of it. */
+async function take(name: string): Promise<() => void> {
+  const locks = (globalThis as { navigator?: { locks?: LockManager } }).navigator?.locks;
+  if (locks === undefined) return () => undefined;
+  return new Promise((resolve, reject) => {
+    const held = locks.request(name, { ifAvailable: true }, (lock) => {
+      if (lock === null) {
+        reject(new StorageError('blocked', 'another instance has the _home of this database'));
+        return undefined;
+      }
+      return new Promise<void>((release) => resolve(release));
+    });
+    held.catch(reject);
+  });
+}
