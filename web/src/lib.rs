@@ -22,10 +22,10 @@ mod call;
 #[cfg(feature = "storage")]
 mod database;
 mod error;
-#[cfg(feature = "home")]
-mod home;
 #[cfg(feature = "vm")]
 mod exchange;
+#[cfg(feature = "home")]
+mod home;
 #[cfg(feature = "vm")]
 mod host;
 #[cfg(feature = "storage")]

@@ -43,6 +43,7 @@ cargo xtask COMMAND
     --quick                        few rounds, for a first look
   bench report                     make the tables and the chart of docs/PERFORMANCE.md anew from their record
   bench fuel                       measure what a unit of fuel stands for in time, over all kinds of work
+  bench persist                    measure saving and restoring natively, in Node beside v8.serialize, and in Chromium
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   determinism                      run fixtures and 1000 generated programs natively and in Node, and compare output and fuel
@@ -60,6 +61,7 @@ enum Command {
     BenchReport,
     BenchFuel,
     Determinism,
+    BenchPersist,
     Differential { programs: u64, seed: u64 },
     Programs,
 }
@@ -98,6 +100,17 @@ fn execute(command: Command) -> Result<()> {
             process::run(process::cargo(&root).args(["run", "--release", "-p", "cu-tests", "--bin", "fuel"]))
         }
         Command::Determinism => reference::determinism(&root),
+        Command::BenchPersist => {
+            package::build(&root)?;
+            process::run(process::cargo(&root).args(["run", "--release", "-q", "-p", "cu-tests", "--bin", "persist"]))?;
+            let bench = || {
+                let mut node = process::node(&root.join("web"));
+                node.arg("bench/persist.mjs");
+                node
+            };
+            process::run(&mut bench())?;
+            browser::run(&root, &mut bench())
+        }
         Command::Programs => programs::run(&root),
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
@@ -144,6 +157,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["bench", "report"] => Command::BenchReport,
         ["bench", "fuel"] => Command::BenchFuel,
         ["determinism"] => Command::Determinism,
+        ["bench", "persist"] => Command::BenchPersist,
         ["programs"] => Command::Programs,
         ["differential"] => Command::Differential {
             programs: given.programs.take().map_or(Ok(10_000), |text| number(&text))?,
