@@ -7,9 +7,10 @@ use toml::{Table, Value};
 
 /// Each folder with the crates of this repository that it may depend on, for its code and for its tests.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("vm", &["cu-compiler"]),
+    ("vm", &["cu-compiler", "cu-translator"]),
     ("vm/allocator", &[]),
     ("vm/compiler", &[]),
+    ("vm/translator", &["cu-compiler"]),
     ("storage", &[]),
     ("persist", &["cu-vm", "cu-storage"]),
     ("web", &["cu-allocator", "cu-vm", "cu-storage", "cu-persist"]),
