@@ -57,6 +57,8 @@ pub(crate) struct Root<'gc> {
     pub chunk_names: ChunkNames,
     /// What is known of `_home`, if the VM has one.
     pub home: UnsafeCell<Option<Box<HomeRecords<'gc>>>>,
+    /// A native function has changed variables of a running one.
+    pub locals_changed: Cell<bool>,
 }
 
 /// A type whose values have no metatables of their own.
@@ -179,6 +181,7 @@ impl<'gc> Root<'gc> {
             warnings_on: Cell::new(false),
             chunk_names: ChunkNames::default(),
             home: UnsafeCell::new(None),
+            locals_changed: Cell::new(false),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The interpreter: runs the frames of coroutines until it finishes or has to stop.
 //!
-//! `execute` is the dispatch loop. Everything slow is a named function elsewhere: `access` (indexing), `operators`
+//! `execute` is the dispatch loop, `instruction` the same one instruction at a time. Everything slow is a named function elsewhere: `access` (indexing), `operators`
 //! (arithmetic, comparison, concatenation), `calls` (entering and leaving functions), `unwind` (errors and to-be-closed
 //! variables), `switch` (coroutines), `hooks` (debug hooks), `activation` (running functions as a debugger sees them), `describe`
 //! (names in error messages), `traceback`.
@@ -10,10 +10,13 @@
 mod access;
 mod activation;
 mod calls;
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
+pub(crate) mod compiled;
 mod describe;
 mod execute;
 pub(crate) mod finalize;
 mod hooks;
+mod instruction;
 mod loops;
 mod operators;
 mod switch;
@@ -28,6 +31,8 @@ use crate::heap::value::Value;
 
 pub(crate) use access::{Assigned, Indexed};
 pub(crate) use activation::Activation;
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
+pub(crate) use calls::EXTRA_SLOTS;
 pub(crate) use calls::{NATIVE_CALLS_HANDLING_MAX, NATIVE_SLOTS};
 pub(crate) use switch::FAILED_CLOSER;
 
@@ -88,12 +93,25 @@ pub(crate) struct Machine<'gc> {
     pub memory_retry: bool,
     /// The error being thrown has been through its message handler.
     unwinding: bool,
+    /// How many compiled functions run one inside the other.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    nested: u32,
 }
 
 impl<'gc> Machine<'gc> {
     pub(crate) fn new(context: Context<'gc>, coroutine: Coroutine<'gc>, fuel: i64) -> Self {
         let state = coroutine.state_ptr();
-        Machine { context, coroutine, state, fuel, stop: Stop::Finished(0), memory_retry: false, unwinding: false }
+        Machine {
+            context,
+            coroutine,
+            state,
+            fuel,
+            stop: Stop::Finished(0),
+            memory_retry: false,
+            unwinding: false,
+            #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+            nested: 0,
+        }
     }
 
     /// Makes `coroutine` the current one.

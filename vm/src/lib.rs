@@ -21,6 +21,8 @@
 mod call;
 mod chunk;
 mod collect;
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
+mod compiled;
 mod context;
 mod error;
 mod fuel;
@@ -36,9 +38,13 @@ mod vm;
 
 pub use call::{Action, Call};
 pub use chunk::chunk_of_file;
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
+pub use compiled::{CodeHost, Eagerness};
 pub use context::{Context, Handle};
 use cu_compiler::arithmetic;
 pub use cu_compiler::{SyntaxError, bytecode, compile};
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
+pub use cu_translator::{EXPORT as CODE_EXPORT, IMPORTS as CODE_IMPORTS, MEMORY as CODE_MEMORY, TABLE as CODE_TABLE};
 pub use error::{Error, RunError};
 pub use fuel::FUEL_VERSION;
 pub use heap::accounting::OutOfMemory;

@@ -4,6 +4,8 @@ use gc_arena::Arena;
 
 use crate::chunk::read_chunk;
 use crate::collect::{Heap, collect};
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
+use crate::compiled::{CodeHost, Compiler, Eagerness};
 use crate::context::{Context, Handle, Registered, Root};
 use crate::error::{Error, RunError};
 use crate::fuel;
@@ -66,6 +68,8 @@ pub struct Vm {
     /// How many values the finished run left at the bottom of the main stack.
     results: usize,
     cycles: u64,
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    compiler: Option<Compiler>,
 }
 
 impl Vm {
@@ -96,19 +100,35 @@ impl Vm {
             // The library does not count as growth.
             context.accounting().finish_cycle(0);
         });
-        Vm { arena, running: false, memory_retry: false, interruption: None, fuel_used: 0, results: 0, cycles: 0 }
+        Self::of_image(arena, RunImage::default())
     }
 
     /// A VM around a heap that an image was made into.
     pub(crate) fn of_image(arena: Heap, run: RunImage) -> Vm {
         let RunImage { running, memory_retry, interruption, fuel_used, results, cycles } = run;
-        Vm { arena, running, memory_retry, interruption, fuel_used, results: results as usize, cycles }
+        Vm {
+            arena,
+            running,
+            memory_retry,
+            interruption,
+            fuel_used,
+            results: results as usize,
+            cycles,
+            #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+            compiler: None,
+        }
     }
 
     pub(crate) fn run_image(&self) -> RunImage {
         let Vm { running, memory_retry, fuel_used, results, cycles, .. } = *self;
         let interruption = self.interruption.clone();
         RunImage { running, memory_retry, interruption, fuel_used, results: results as u32, cycles }
+    }
+
+    /// Has functions that run often be compiled: to modules that `host` makes functions of.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    pub fn compile_with(&mut self, host: Box<dyn CodeHost>, eagerness: Eagerness) {
+        self.compiler = Some(Compiler::new(host, eagerness));
     }
 
     /// Runs `work` with access to the heap. No Lua code runs and nothing is collected meanwhile.
@@ -211,12 +231,21 @@ impl Vm {
         // Work that the host has caused is not the run's.
         fuel::take_owed();
         loop {
-            let before = left;
+            #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+            let (slice, after) = match &mut self.compiler {
+                Some(compiler) => {
+                    let slice = left.min(compiler.fuel_to_sample());
+                    (slice, left - slice)
+                }
+                None => (left, 0),
+            };
+            #[cfg(not(all(target_arch = "wasm32", feature = "compile")))]
+            let (slice, after) = (left, 0);
             let retry = self.memory_retry;
             let interruption = &mut self.interruption;
             let (stop, rest, retry) = self.arena.mutate(|mutation, root| {
                 let context = Context::new(mutation, root);
-                let mut machine = Machine::new(context, context.registered().current, left);
+                let mut machine = Machine::new(context, context.registered().current, slice);
                 machine.memory_retry = retry;
                 let stop = match machine.begin_slice(collected, interruption) {
                     Flow::Stop => machine.stop,
@@ -227,8 +256,8 @@ impl Vm {
                 (stop, machine.fuel.saturating_sub(fuel::take_owed()), machine.memory_retry)
             });
             self.memory_retry = retry;
-            self.fuel_used = self.fuel_used.saturating_add(before.saturating_sub(rest).max(0) as u64);
-            left = rest;
+            self.fuel_used = self.fuel_used.saturating_add(slice.saturating_sub(rest).max(0) as u64);
+            left = rest + after;
             match stop {
                 Stop::Collect => {
                     collected = true;
@@ -238,6 +267,11 @@ impl Vm {
                     let price = fuel::collection(bytes, visits) as u64;
                     self.fuel_used = self.fuel_used.saturating_add(price);
                     left = left.saturating_sub_unsigned(price);
+                }
+                #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+                Stop::OutOfFuel if left >= 0 => {
+                    collected = false;
+                    self.sample();
                 }
                 Stop::OutOfFuel => return Ok(Step::OutOfFuel),
                 // The bottom frame of a run catches every error, unless it comes from a damaged image.
@@ -259,6 +293,15 @@ impl Vm {
                     return Ok(Step::Exited { code, close });
                 }
             }
+        }
+    }
+
+    /// Looks at what is running, for what is worth compiling.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    fn sample(&mut self) {
+        if let Some(mut compiler) = self.compiler.take() {
+            self.enter(|context| compiler.sample(context));
+            self.compiler = Some(compiler);
         }
     }
 

@@ -157,6 +157,15 @@ impl<'gc> Closure<'gc> {
         self.0.proto
     }
 
+    /// Whether there is compiled code for the function: never but in WebAssembly.
+    #[inline(always)]
+    pub(crate) fn is_compiled(self) -> bool {
+        #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+        return self.0.proto.0.compiled.is_ready();
+        #[cfg(not(all(target_arch = "wasm32", feature = "compile")))]
+        false
+    }
+
     pub fn upvalue_count(self) -> usize {
         self.0.count as usize
     }
@@ -189,6 +198,24 @@ impl<'gc> Closure<'gc> {
     /// If there are not that many upvalues.
     pub fn set_upvalue(self, index: usize, upvalue: Upvalue<'gc>) {
         self.0.upvalues()[index].set(upvalue);
+    }
+
+    /// Where the closure is, for compiled code.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    pub(crate) fn address(self) -> u32 {
+        Gc::as_ptr(self.0) as u32
+    }
+
+    /// The offset of the prototype from there, in bytes.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    pub(crate) fn proto_offset() -> u32 {
+        std::mem::offset_of!(Header<'gc>, proto) as u32
+    }
+
+    /// The offset of the list of upvalues from there, in bytes.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    pub(crate) fn upvalues_offset() -> u32 {
+        std::mem::offset_of!(Header<'gc>, upvalues) as u32
     }
 
     pub(crate) fn serial(self) -> &'gc Cell<u32> {

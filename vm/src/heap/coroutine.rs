@@ -90,7 +90,10 @@ pub(crate) struct State<'gc> {
 }
 
 /// The function of a frame.
+///
+/// Laid out as said, because compiled code makes frames, too.
 #[derive(Clone, Copy)]
+#[repr(C, u32)]
 pub(crate) enum Callee<'gc> {
     Lua(Closure<'gc>),
     Native(Native<'gc>),

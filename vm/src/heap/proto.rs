@@ -41,6 +41,9 @@ pub(crate) struct ProtoObject<'gc> {
     pub lines: Box<[LineEntry]>,
     pub locals: Box<[LocalVariable]>,
     bytes: usize,
+    /// The function as the machine runs it, once it has run often.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    pub compiled: crate::compiled::Compilation,
 }
 
 // SAFETY: constants and children are the only `Gc` pointers.
@@ -149,6 +152,8 @@ impl<'gc> Proto<'gc> {
             lines: parts.lines.into(),
             locals: parts.locals.into(),
             bytes,
+            #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+            compiled: crate::compiled::Compilation::default(),
         };
         Proto(Gc::new(context.mutation(), object))
     }
@@ -278,6 +283,24 @@ impl<'gc> Proto<'gc> {
             Some(Value::String(string)) => Some(*string),
             _ => None,
         }
+    }
+
+    /// Where compiled code finds what of a prototype.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    pub(crate) fn describe_layout(self, layout: &mut cu_translator::Layout) {
+        use std::mem::offset_of;
+
+        // SAFETY: a `Gc` is an address.
+        let address = unsafe { std::mem::transmute_copy::<Self, u32>(&self) };
+        layout.proto = (Gc::as_ptr(self.0) as u32).wrapping_sub(address);
+        layout.proto_run = (offset_of!(ProtoObject<'gc>, compiled) + crate::compiled::Compilation::RUN_OFFSET) as u32;
+        layout.proto_parameter_count = offset_of!(ProtoObject<'gc>, parameter_count) as u32;
+        layout.proto_register_count = offset_of!(ProtoObject<'gc>, register_count) as u32;
+        layout.proto_entry_fuel = offset_of!(ProtoObject<'gc>, entry_fuel) as u32;
+        layout.proto_code = offset_of!(ProtoObject<'gc>, code) as u32;
+        // SAFETY: the first word of a slice's box is taken to be its address, and checked to be.
+        let code = unsafe { (&raw const self.0.as_ref().code).cast::<u32>().read() };
+        assert_eq!(code, self.0.code.as_ptr() as u32, "a boxed slice begins with its address");
     }
 
     /// The object's address, to tell prototypes apart while none can be freed.

@@ -662,6 +662,30 @@ fn border_beyond(filled: i64, is_filled: impl Fn(i64) -> bool) -> i64 {
     low
 }
 
+/// Where a table's parts are, for compiled code: offsets in bytes from the table.
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
+pub(crate) fn describe_layout(context: Context<'_>, layout: &mut cu_translator::Layout) {
+    use std::mem::offset_of;
+
+    use crate::compiled::{VecWords, address_in};
+
+    let parts = offset_of!(TableObject<'_>, parts);
+    let table = Table::new(context, 0, 0);
+    layout.object = (Gc::as_ptr(table.0) as u32).wrapping_sub(address_in(Value::Table(table)));
+    let array = VecWords::of(Value::Nil);
+    layout.table_array = (parts + offset_of!(Parts<'_>, array) + array.pointer) as u32;
+    layout.table_array_length = (parts + offset_of!(Parts<'_>, array) + array.length) as u32;
+    layout.table_array_capacity = (parts + offset_of!(Parts<'_>, array) + array.capacity) as u32;
+    let entries = VecWords::of(parts::Entry { key: Value::Nil, value: Value::Nil });
+    layout.table_entries = (parts + offset_of!(Parts<'_>, entries) + entries.pointer) as u32;
+    layout.table_entries_length = (parts + offset_of!(Parts<'_>, entries) + entries.length) as u32;
+    layout.table_integer_keys = (parts + offset_of!(Parts<'_>, integer_keys)) as u32;
+    layout.table_metatable = offset_of!(TableObject<'_>, metatable) as u32;
+    layout.entry_bytes = size_of::<parts::Entry<'_>>() as u32;
+    layout.entry_key = offset_of!(parts::Entry<'_>, key) as u32;
+    layout.entry_value = offset_of!(parts::Entry<'_>, value) as u32;
+}
+
 /// Where an object keeps its serial number.
 pub(crate) fn serial_cell<'gc>(value: Value<'gc>) -> Option<&'gc Cell<u32>> {
     match value {

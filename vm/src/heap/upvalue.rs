@@ -109,6 +109,14 @@ impl<'gc> Upvalue<'gc> {
         self.0.owner.get().map(|owner| (owner, self.0.position.get()))
     }
 
+    /// The offset of its location from the address that a closure holds, in bytes.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    pub(crate) fn location_offset(self) -> u32 {
+        // SAFETY: a `Gc` is an address.
+        let address = unsafe { std::mem::transmute_copy::<Self, u32>(&self) };
+        (Gc::as_ptr(self.0) as u32).wrapping_sub(address) + std::mem::offset_of!(UpvalueObject<'gc>, location) as u32
+    }
+
     pub(crate) fn position(self) -> u32 {
         self.0.position.get()
     }

@@ -15,6 +15,7 @@
 use std::cell::Cell;
 
 use super::calls::CALL_HANDLERS_MAX;
+use super::instruction::library_step;
 use super::{Flow, Machine, Stop};
 use crate::arithmetic::{
     float_floor_divide, float_modulo, integer_floor_divide, integer_modulo, power, shift_left, shift_right,
@@ -26,7 +27,7 @@ use crate::fuel;
 use crate::heap::coroutine::{
     Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
 };
-use crate::heap::native::Role;
+use crate::heap::native::{Native, Role};
 use crate::heap::string::LuaString;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
@@ -34,19 +35,47 @@ use crate::metamethod::Metamethod;
 
 /// Runs the top frame of the current coroutine and all that it leads to, until [`Machine::stop`] is set.
 pub(super) fn run(machine: &mut Machine<'_>) {
-    // The loop exists twice, so that code that no hook watches does not pay for them.
-    while !if machine.state().is_traced { run_frames::<true>(machine) } else { run_frames::<false>(machine) } {}
+    // Code that no hook watches does not pay for them.
+    while !if machine.state().is_traced { run_traced(machine) } else { run_frames(machine) } {}
 }
 
-/// As [`run`], while the current coroutine is traced or not; false when that has changed.
-fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
+/// As [`run`], while the current coroutine is traced; false when that has changed. Not the place for speed.
+fn run_traced(machine: &mut Machine<'_>) -> bool {
+    while machine.state().is_traced {
+        machine.fuel -= fuel::take_owed();
+        let flow = match machine.top_frame().callee {
+            Callee::Lua(_) => {
+                let frame = machine.top_frame_mut();
+                // SAFETY: verified code does not run off its end.
+                let instruction = Instruction(unsafe { (*frame.pc).get() });
+                frame.pc = unsafe { frame.pc.add(1) };
+                let flow = match machine.trace() {
+                    Some(flow) => flow,
+                    None => {
+                        let result = machine.run_instruction(instruction);
+                        machine.settle(result)
+                    }
+                };
+                if flow == Flow::Continue { machine.safe_point(instruction) } else { flow }
+            }
+            Callee::Native(native) => machine.run_native_frame(native),
+        };
+        if flow == Flow::Stop {
+            return true;
+        }
+    }
+    false
+}
+
+/// Likewise while it is not traced.
+fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
     let context = machine.context;
     let accounting = context.accounting();
     // SAFETY: see the module.
     unsafe {
         'frame: loop {
             // It changes only where the top frame is loaded anew.
-            if machine.state().is_traced != TRACED {
+            if machine.state().is_traced {
                 return false;
             }
             machine.fuel -= fuel::take_owed();
@@ -54,28 +83,25 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
             let mut closure = match (*frame).callee {
                 Callee::Lua(closure) => closure,
                 Callee::Native(native) => {
-                    match machine.run_native(native) {
-                        Ok(Flow::Stop) => return true,
-                        Ok(_) => {}
-                        Err(error) => {
-                            if machine.throw(error) == Flow::Stop {
-                                return true;
-                            }
-                        }
-                    }
-                    // Native functions may call one another for long without a Lua instruction in between.
-                    if accounting.wants_cycle() {
-                        machine.stop = Stop::Collect;
-                        return true;
-                    }
-                    machine.fuel -= fuel::take_owed();
-                    if machine.fuel < 0 {
-                        machine.stop = Stop::OutOfFuel;
+                    if machine.run_native_frame(native) == Flow::Stop {
                         return true;
                     }
                     continue 'frame;
                 }
             };
+            // A stack may have grown on the way here. No collection is left for later: instructions that are done in place in one
+            // way of running and by a function in another would differ in when it comes.
+            if accounting.wants_cycle() {
+                machine.stop = Stop::Collect;
+                return true;
+            }
+            #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+            if let Some(flow) = machine.run_compiled(closure) {
+                if flow == Flow::Stop {
+                    return true;
+                }
+                continue 'frame;
+            }
             let mut constants: *const Value<'gc> = closure.proto().0.constants.as_ptr();
             let mut pc: *const Cell<u32> = (*frame).pc;
             let mut base: *mut Value<'gc> = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
@@ -127,6 +153,9 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
             macro_rules! go_on_in {
                 ($closure:expr) => {{
                     closure = $closure;
+                    if closure.is_compiled() {
+                        continue 'frame;
+                    }
                     frame = machine.top_frame_mut();
                     constants = closure.proto().0.constants.as_ptr();
                     pc = (*frame).pc;
@@ -138,12 +167,6 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                 let i = Instruction((*pc).get());
                 pc = pc.add(1);
                 let flow = 'op: {
-                    if TRACED {
-                        (*frame).pc = pc;
-                        if let Some(flow) = machine.trace() {
-                            break 'op flow;
-                        }
-                    }
                     // Ends the instruction by an operation out of line.
                     macro_rules! slow {
                         ($result:expr) => {{
@@ -546,6 +569,9 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                                         machine.stop = Stop::OutOfFuel;
                                         return true;
                                     }
+                                    if called.is_compiled() {
+                                        continue 'frame;
+                                    }
                                     frame = entered;
                                     closure = called;
                                     let proto = called.proto().0;
@@ -562,6 +588,9 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                                         if machine.fuel < 0 {
                                             machine.stop = Stop::OutOfFuel;
                                             return true;
+                                        }
+                                        if inner.is_compiled() {
+                                            continue 'frame;
                                         }
                                         frame = entered;
                                         closure = inner;
@@ -671,33 +700,17 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                         }
                         Opcode::TForCall => {
                             let first = base.add(i.a());
-                            if let (Value::Native(native), Value::Table(table)) = (*first, *first.add(1)) {
-                                let step = match native.role() {
-                                    Role::Next => table.next(*first.add(2)).ok(),
-                                    Role::SequenceStep if table.metatable().is_none() => match *first.add(2) {
-                                        Value::Integer(index) => {
-                                            let index = index.wrapping_add(1);
-                                            match table.get_integer(index) {
-                                                Value::Nil => Some(None),
-                                                value => Some(Some((Value::Integer(index), value))),
-                                            }
-                                        }
-                                        _ => None,
-                                    },
-                                    _ => None,
-                                };
-                                if let Some(pair) = step {
-                                    machine.fuel -= 1 + fuel::take_owed();
-                                    let (key, value) = pair.unwrap_or((Value::Nil, Value::Nil));
-                                    *first.add(4) = key;
-                                    if i.c() >= 2 {
-                                        *first.add(5) = value;
-                                        for extra in 2..i.c() {
-                                            *first.add(4 + extra) = Value::Nil;
-                                        }
+                            if let Some(pair) = library_step(*first, *first.add(1), *first.add(2)) {
+                                machine.fuel -= 1 + fuel::take_owed();
+                                let (key, value) = pair.unwrap_or((Value::Nil, Value::Nil));
+                                *first.add(4) = key;
+                                if i.c() >= 2 {
+                                    *first.add(5) = value;
+                                    for extra in 2..i.c() {
+                                        *first.add(4 + extra) = Value::Nil;
                                     }
-                                    continue 'dispatch;
                                 }
+                                continue 'dispatch;
                             }
                             *first.add(4) = *first;
                             *first.add(5) = *first.add(1);
@@ -739,15 +752,7 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
                 };
                 match flow {
                     Flow::Continue => {
-                        machine.memory_retry = false;
-                        if accounting.wants_cycle() {
-                            machine.clear_dead_registers(i);
-                            machine.stop = Stop::Collect;
-                            return true;
-                        }
-                        machine.fuel -= fuel::take_owed();
-                        if machine.fuel < 0 {
-                            machine.stop = Stop::OutOfFuel;
+                        if machine.safe_point(i) == Flow::Stop {
                             return true;
                         }
                         frame = machine.top_frame_mut();
@@ -763,9 +768,46 @@ fn run_frames<'gc, const TRACED: bool>(machine: &mut Machine<'gc>) -> bool {
 }
 
 impl<'gc> Machine<'gc> {
+    /// Runs the native function of the top frame.
+    fn run_native_frame(&mut self, native: Native<'gc>) -> Flow {
+        let result = self.run_native(native);
+        let flow = self.settle(result);
+        if flow == Flow::Stop {
+            return flow;
+        }
+        // Native functions may call one another for long without a Lua instruction in between.
+        if self.context.accounting().wants_cycle() {
+            self.stop = Stop::Collect;
+            return Flow::Stop;
+        }
+        self.fuel -= fuel::take_owed();
+        if self.fuel < 0 {
+            self.stop = Stop::OutOfFuel;
+            return Flow::Stop;
+        }
+        Flow::Enter
+    }
+
+    /// What follows an `instruction` that is over: a collection or the end of the fuel.
+    #[inline(always)]
+    pub(super) fn safe_point(&mut self, instruction: Instruction) -> Flow {
+        self.memory_retry = false;
+        if self.context.accounting().wants_cycle() {
+            self.clear_dead_registers(instruction);
+            self.stop = Stop::Collect;
+            return Flow::Stop;
+        }
+        self.fuel -= fuel::take_owed();
+        if self.fuel < 0 {
+            self.stop = Stop::OutOfFuel;
+            return Flow::Stop;
+        }
+        Flow::Continue
+    }
+
     /// Turns an error into what it leads to.
     #[inline(always)]
-    fn settle(&mut self, result: Result<Flow, Error<'gc>>) -> Flow {
+    pub(super) fn settle(&mut self, result: Result<Flow, Error<'gc>>) -> Flow {
         match result {
             Ok(flow) => flow,
             Err(error) => self.throw(error),
@@ -785,7 +827,7 @@ impl<'gc> Machine<'gc> {
     }
 
     /// Goes on at the target of the current instruction's jump, or after it. A jump back costs its distance.
-    fn branch(&mut self, taken: bool) -> Flow {
+    pub(super) fn branch(&mut self, taken: bool) -> Flow {
         let frame = self.top_frame_mut();
         // SAFETY: a saved `pc` points at the jump offset; a verified jump lands on an instruction.
         let offset = unsafe {
@@ -799,7 +841,7 @@ impl<'gc> Machine<'gc> {
 
     /// As [`Value::raw_equals`], paying for long strings.
     #[inline(always)]
-    fn raw_equals(&mut self, left: Value<'gc>, right: Value<'gc>) -> bool {
+    pub(super) fn raw_equals(&mut self, left: Value<'gc>, right: Value<'gc>) -> bool {
         match (left, right) {
             (Value::String(a), Value::String(b)) => a.ptr_eq(b) || (!a.is_short() && self.equal_long(a, b)),
             _ => left.raw_equals(right),
@@ -816,7 +858,7 @@ impl<'gc> Machine<'gc> {
 
     /// A comparison that is not of two integers or two floats.
     #[inline(never)]
-    fn compare_and_branch(
+    pub(super) fn compare_and_branch(
         &mut self,
         operator: Metamethod,
         left: Value<'gc>,
@@ -832,7 +874,7 @@ impl<'gc> Machine<'gc> {
 
     /// Closes what is at or above slot `from`; the instruction is repeated until nothing is left.
     #[inline(never)]
-    fn close_block(&mut self, from: usize) -> Result<Flow, Error<'gc>> {
+    pub(super) fn close_block(&mut self, from: usize) -> Result<Flow, Error<'gc>> {
         let at = self.free_slot();
         let called = self.close_step(from as u32, Value::Nil, Some(at), WANT_REPEAT)?;
         Ok(if called { Flow::Enter } else { Flow::Continue })
@@ -840,7 +882,7 @@ impl<'gc> Machine<'gc> {
 
     /// Likewise for everything of the top frame, which then returns `count` values from slot `first` on.
     #[inline(never)]
-    fn close_and_leave(&mut self, first: usize, count: usize) -> Result<Flow, Error<'gc>> {
+    pub(super) fn close_and_leave(&mut self, first: usize, count: usize) -> Result<Flow, Error<'gc>> {
         let at = self.free_slot().max(first + count);
         let (base, function, want) = (self.top_frame().base, self.top_frame().function, self.top_frame().want);
         if self.close_step(base, Value::Nil, Some(at), WANT_REPEAT)? {
@@ -851,21 +893,21 @@ impl<'gc> Machine<'gc> {
 
     /// Prepares the numeric loop whose counters start at slot `first`.
     #[inline(never)]
-    fn enter_loop(&mut self, first: usize) -> Result<Flow, Error<'gc>> {
+    pub(super) fn enter_loop(&mut self, first: usize) -> Result<Flow, Error<'gc>> {
         let runs = self.prepare_loop(first)?;
         Ok(self.branch(!runs))
     }
 
     /// Marks the closing value of a generic loop and goes to its first step.
     #[inline(never)]
-    fn enter_generic_loop(&mut self, closing: usize) -> Result<Flow, Error<'gc>> {
+    pub(super) fn enter_generic_loop(&mut self, closing: usize) -> Result<Flow, Error<'gc>> {
         self.mark_to_be_closed(closing)?;
         Ok(self.branch(true))
     }
 
     /// Replaces the top frame by a call of the value in slot `function`.
     #[inline]
-    fn tail_call(&mut self, function: usize, args: usize) -> Result<Flow, Error<'gc>> {
+    pub(super) fn tail_call(&mut self, function: usize, args: usize) -> Result<Flow, Error<'gc>> {
         let mut args = args;
         let mut handlers = 0;
         while !matches!(self.slot(function), Value::Closure(_) | Value::Native(_)) {
@@ -923,7 +965,7 @@ impl<'gc> Machine<'gc> {
 
     /// A table with announced sizes. They come from bytecode, so the room made in advance is bounded.
     #[inline(never)]
-    fn new_table(&mut self, target: usize, items: usize, fields: usize) -> Result<Flow, Error<'gc>> {
+    pub(super) fn new_table(&mut self, target: usize, items: usize, fields: usize) -> Result<Flow, Error<'gc>> {
         let (items, fields) = (items.min(1 << 16), fields.min(1 << 12));
         self.fuel -= (fuel::copied(items) + fuel::values(fields)) as i64;
         self.context.accounting().check(items * 16 + fields * 40)?;

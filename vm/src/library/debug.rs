@@ -103,6 +103,7 @@ fn set_local<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let local = activation.frame().callee.proto().and_then(|_| activation.local(number));
     if let Some((_, position)) = local {
         activation.set_slot(position, value);
+        call.context().root().locals_changed.set(true);
     }
     return_name(call, local.map(|(name, _)| name))
 }

@@ -1,0 +1,303 @@
+//! Running compiled functions: how they are entered, and what they ask of the VM.
+//!
+//! A compiled function works on the frame at the top, as the dispatch loop does, and calls other compiled functions by calls of its
+//! own. That the Rust stack (in wasm, the engine's) then holds a part of what runs is only a way to go on faster: whenever
+//! anything else has to happen, all of them return, and what they were doing is in the frames. So a run can be stopped, saved and
+//! resumed as if nothing had been compiled.
+
+use std::cell::Cell;
+use std::mem::{offset_of, transmute};
+
+use cu_translator::{IMPORTS, outcome};
+
+use super::{Flow, Machine, Stop};
+use crate::bytecode::instruction::Instruction;
+use crate::bytecode::opcode::Opcode;
+use crate::compiled::{Code, has_kind};
+use crate::heap::closure::Closure;
+use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, WANT_ALL, WANT_FINISH};
+use crate::heap::native::{Native, Role};
+use crate::heap::value::Value;
+
+/// How many compiled functions may run one inside the other; they take space on the engine's stack.
+pub(crate) const NESTED_MAX: u32 = 150;
+
+/// What a compiled function calls: the machine and the address of an instruction, to an outcome.
+pub(crate) type Imported = extern "C" fn(*mut Machine<'static>, *const Cell<u32>) -> i32;
+
+/// In the order of [`IMPORTS`].
+pub(crate) const IMPORTED: [Imported; IMPORTS.len()] = [step, exit, call, leave, stop_for_fuel];
+
+/// Where the current coroutine's state is in the machine, in bytes.
+pub(crate) const STATE_OFFSET: usize = offset_of!(Machine<'static>, state);
+
+/// Likewise how many compiled functions run.
+pub(crate) const NESTED_OFFSET: usize = offset_of!(Machine<'static>, nested);
+
+/// A compiled function; see the crate `cu_translator`.
+type Run = extern "C" fn(*mut Machine<'static>, u32, u32, u32) -> i32;
+
+/// The length of an instruction, by its first byte.
+const WORDS: [u8; 256] = {
+    let mut words = [1; 256];
+    let mut opcode = 0;
+    while opcode < Opcode::ALL.len() {
+        words[opcode] = Opcode::ALL[opcode].words() as u8;
+        opcode += 1;
+    }
+    words
+};
+
+extern "C" fn step(machine: *mut Machine<'static>, pc: *const Cell<u32>) -> i32 {
+    // SAFETY: compiled code passes on the machine that it was entered with, which nothing else uses meanwhile.
+    unsafe { &mut *machine }.step_at(pc)
+}
+
+extern "C" fn exit(machine: *mut Machine<'static>, pc: *const Cell<u32>) -> i32 {
+    // SAFETY: as above.
+    match unsafe { &mut *machine }.step_at(pc) {
+        outcome::STOP => outcome::STOP,
+        _ => outcome::FRAME,
+    }
+}
+
+extern "C" fn call(machine: *mut Machine<'static>, pc: *const Cell<u32>) -> i32 {
+    // SAFETY: as above.
+    unsafe { &mut *machine }.call_at(pc)
+}
+
+extern "C" fn leave(machine: *mut Machine<'static>, pc: *const Cell<u32>) -> i32 {
+    // SAFETY: as above.
+    unsafe { &mut *machine }.leave_at(pc)
+}
+
+extern "C" fn stop_for_fuel(machine: *mut Machine<'static>, pc: *const Cell<u32>) -> i32 {
+    // SAFETY: as above.
+    let machine = unsafe { &mut *machine };
+    machine.top_frame_mut().pc = pc;
+    machine.stop = Stop::OutOfFuel;
+    outcome::STOP
+}
+
+impl<'gc> Machine<'gc> {
+    /// Runs the top frame, one of `closure`, by compiled code; nothing if there is none that is of use.
+    pub(super) fn run_compiled(&mut self, closure: Closure<'gc>) -> Option<Flow> {
+        let compilation = &closure.proto().0.as_ref().compiled;
+        loop {
+            let code = compilation.code()?;
+            let frame = *self.top_frame();
+            let start = closure.proto().0.code.as_ptr();
+            // SAFETY: a frame's `pc` is in its function's code.
+            let pc = unsafe { frame.pc.offset_from(start) } as usize;
+            let outcome = match code.entry(pc) {
+                Some(entry) if self.has_kinds(frame.base as usize, &entry.guards) => {
+                    self.enter(code, closure, frame.base, entry.number)
+                }
+                entry => {
+                    if entry.is_some() {
+                        compilation.note_failure();
+                    }
+                    self.step_at(frame.pc)
+                }
+            };
+            match outcome {
+                outcome::STOP => return Some(Flow::Stop),
+                outcome::CONTINUE | outcome::TAKEN if self.runs(closure, frame.function) => {}
+                _ => return Some(Flow::Enter),
+            }
+        }
+    }
+
+    /// Whether the top frame is still the one that `closure` runs in.
+    fn runs(&self, closure: Closure<'gc>, function: u32) -> bool {
+        let Some(frame) = self.state().frames.last() else { return false };
+        frame.function == function && matches!(frame.callee, Callee::Lua(running) if running.ptr_eq(closure))
+    }
+
+    fn has_kinds(&self, base: usize, guards: &[(u8, cu_translator::Kind)]) -> bool {
+        guards.iter().all(|(register, kind)| has_kind(self.slot(base + *register as usize), *kind))
+    }
+
+    fn enter(&mut self, code: &Code, closure: Closure<'gc>, base: u32, entry: u32) -> i32 {
+        // SAFETY: the host has put a function of this type there, which lives until the prototype is freed.
+        let run = unsafe { transmute::<usize, Run>(code.run) };
+        self.nested += 1;
+        let outcome = run((&raw mut *self).cast(), base * 16, closure.address(), entry);
+        self.nested -= 1;
+        outcome
+    }
+
+    /// Runs the instruction at `pc` of the top frame.
+    fn step_at(&mut self, pc: *const Cell<u32>) -> i32 {
+        // SAFETY: `pc` is at an instruction of verified code.
+        let (instruction, after) = unsafe { (Instruction((*pc).get()), pc.add(1)) };
+        self.top_frame_mut().pc = after;
+        let frames = self.state().frames.len();
+        let result = self.run_instruction(instruction);
+        match self.settle(result) {
+            Flow::Continue => self.after(instruction, pc),
+            Flow::Enter if self.state().frames.len() == frames + 1 => self.finish_by_call(instruction, pc),
+            Flow::Enter => outcome::FRAME,
+            Flow::Stop => outcome::STOP,
+        }
+    }
+
+    /// Runs the metamethod that an instruction has called, if it is compiled, and so finishes the instruction.
+    fn finish_by_call(&mut self, instruction: Instruction, pc: *const Cell<u32>) -> i32 {
+        let frame = *self.top_frame();
+        let Callee::Lua(called) = frame.callee else { return outcome::FRAME };
+        let Some(code) = called.proto().0.as_ref().compiled.code() else { return outcome::FRAME };
+        if frame.want != WANT_FINISH || self.nested >= NESTED_MAX || self.context.accounting().wants_cycle() {
+            return outcome::FRAME;
+        }
+        match self.enter(code, called, frame.base, 0) {
+            outcome::CONTINUE if self.context.accounting().wants_cycle() => outcome::FRAME,
+            outcome::CONTINUE => self.position_after(instruction, pc),
+            other => other,
+        }
+    }
+
+    /// After an instruction that is over.
+    fn after(&mut self, instruction: Instruction, pc: *const Cell<u32>) -> i32 {
+        if self.safe_point(instruction) == Flow::Stop {
+            return outcome::STOP;
+        }
+        if self.state().is_traced {
+            return outcome::FRAME;
+        }
+        self.position_after(instruction, pc)
+    }
+
+    /// Whether the top frame goes on after the instruction at `pc`, or elsewhere.
+    fn position_after(&self, instruction: Instruction, pc: *const Cell<u32>) -> i32 {
+        let words = WORDS[instruction.opcode_byte() as usize];
+        // SAFETY: the words belong to the code.
+        if self.top_frame().pc == unsafe { pc.add(words as usize) } { outcome::CONTINUE } else { outcome::TAKEN }
+    }
+
+    /// A call: of a compiled function at once, of a native function too; others are for the driver.
+    fn call_at(&mut self, pc: *const Cell<u32>) -> i32 {
+        // SAFETY: as in `step_at`.
+        let (instruction, after) = unsafe { (Instruction((*pc).get()), pc.add(1)) };
+        let frame = self.top_frame_mut();
+        frame.pc = after;
+        let position = frame.base as usize + instruction.a();
+        let want = instruction.c() as i32 - 1;
+        let (function, args) = self.call_operands(instruction);
+        match self.slot(position) {
+            Value::Closure(called) => {
+                if self.try_enter_lua(called, function, args, want).is_some() {
+                    return self.enter_called(called, function + 1);
+                }
+            }
+            Value::Native(native) if native.role() == Role::ProtectedCall => {
+                if let Some((_, inner)) = self.try_enter_protected(native, function, args, want) {
+                    return self.enter_called(inner, function + 2);
+                }
+                return self.call_native_at(native, function, args, instruction, pc);
+            }
+            Value::Native(native) => return self.call_native_at(native, function, args, instruction, pc),
+            _ => {}
+        }
+        let result = self.call(function, args, want);
+        match self.settle(result) {
+            Flow::Stop => outcome::STOP,
+            _ => outcome::FRAME,
+        }
+    }
+
+    fn call_native_at(
+        &mut self,
+        native: Native<'gc>,
+        function: usize,
+        args: usize,
+        instruction: Instruction,
+        pc: *const Cell<u32>,
+    ) -> i32 {
+        let result = self.call_native(native, function, args, instruction.c() as i32 - 1);
+        match self.settle(result) {
+            Flow::Continue if self.context.root().locals_changed.take() => {
+                if self.safe_point(instruction) == Flow::Stop { outcome::STOP } else { outcome::FRAME }
+            }
+            Flow::Continue => self.after(instruction, pc),
+            Flow::Enter => outcome::FRAME,
+            Flow::Stop => outcome::STOP,
+        }
+    }
+
+    /// Goes on in the function whose frame was just pushed.
+    #[inline]
+    fn enter_called(&mut self, called: Closure<'gc>, base: usize) -> i32 {
+        if self.fuel < 0 {
+            self.stop = Stop::OutOfFuel;
+            return outcome::STOP;
+        }
+        if self.nested >= NESTED_MAX {
+            return outcome::FRAME;
+        }
+        match called.proto().0.as_ref().compiled.code() {
+            Some(code) => self.enter(code, called, base as u32, 0),
+            None => outcome::FRAME,
+        }
+    }
+
+    /// A return. `CONTINUE` if it is to the Lua function that called.
+    fn leave_at(&mut self, pc: *const Cell<u32>) -> i32 {
+        // SAFETY: as in `step_at`.
+        let (instruction, after) = unsafe { (Instruction((*pc).get()), pc.add(1)) };
+        let frame = *self.top_frame();
+        let is_lua_caller = self.lua_caller().is_some();
+        let value = match instruction.opcode() {
+            Some(Opcode::Return1) => Some(self.slot(frame.base as usize + instruction.a())),
+            Some(Opcode::Return0) => None,
+            _ => return self.leave_with(instruction, after, frame.want, is_lua_caller),
+        };
+        let count = i32::from(value.is_some());
+        if frame.want == count && is_lua_caller {
+            if let Some(value) = value {
+                self.set_slot(frame.function as usize, value);
+            }
+            self.state_mut().frames.pop();
+            return outcome::CONTINUE;
+        }
+        if self.leave_protected(value).is_some() {
+            return outcome::CONTINUE;
+        }
+        self.leave_with(instruction, after, frame.want, is_lua_caller)
+    }
+
+    fn leave_with(&mut self, instruction: Instruction, after: *const Cell<u32>, want: i32, is_lua_caller: bool) -> i32 {
+        self.top_frame_mut().pc = after;
+        let closes = instruction.opcode() == Some(Opcode::Return) && instruction.flag();
+        let frames = self.state().frames.len();
+        let result = self.run_instruction(instruction);
+        if let Ok(Flow::Enter) = result
+            && (want >= WANT_ALL || want == WANT_FINISH)
+            && is_lua_caller
+            && !closes
+            && self.state().frames.len() == frames - 1
+        {
+            return outcome::CONTINUE;
+        }
+        match self.settle(result) {
+            Flow::Stop => outcome::STOP,
+            _ if instruction.opcode() == Some(Opcode::TailCall) => self.enter_tail_called(frames),
+            _ => outcome::FRAME,
+        }
+    }
+
+    /// Goes on in the function that has taken the place of its caller in one of `frames` frames.
+    fn enter_tail_called(&mut self, frames: usize) -> i32 {
+        let frame = *self.top_frame();
+        match frame.callee {
+            Callee::Lua(called)
+                if self.state().frames.len() == frames
+                    && frame.flags & FLAG_TAIL_CALL != 0
+                    && !self.context.accounting().wants_cycle() =>
+            {
+                self.enter_called(called, frame.base as usize)
+            }
+            _ => outcome::FRAME,
+        }
+    }
+}
