@@ -11,12 +11,12 @@ import { build } from 'esbuild';
 const web = fileURLToPath(new URL('..', import.meta.url));
 const folder = process.argv[2];
 const SIDES = ['cu', 'cu-database', 'wasmoon', 'luau-web', 'fengari', 'empty'];
-const WASM = ['dist/cu.wasm', 'dist/cu-storage.wasm', 'node_modules/wasmoon/dist/glue.wasm'];
+const WASM = ['dist/cu.wasm', 'dist/cu-compile.wasm', 'dist/cu-storage.wasm', 'node_modules/wasmoon/dist/glue.wasm'];
 
 /** What a page loads of each package: an entry to bundle, and files beside it. */
 const PACKAGES = {
-  cu: { entry: './dist/index.js', files: ['dist/cu.wasm', 'dist/cu-storage.wasm'] },
-  'cu without storage': { entry: './dist/index.js', files: ['dist/cu.wasm'] },
+  cu: { entry: './dist/index.js', files: ['dist/cu-compile.wasm', 'dist/cu-storage.wasm'] },
+  'cu without storage': { entry: './dist/index.js', files: ['dist/cu-compile.wasm'] },
   wasmoon: { entry: 'wasmoon', files: ['node_modules/wasmoon/dist/glue.wasm'] },
   // Of its two builds, Chromium takes this one.
   'luau-web': { entry: 'luau-web', files: [], chunks: (name) => !name.includes('Asyncify') },

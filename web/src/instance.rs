@@ -323,7 +323,19 @@ impl Instance {
         let environment = environment.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
         let host = Box::new(PageHost::new(output.clone(), options.number("now")?, environment, files.clone()));
         let seed = options.integer("seed")?.unwrap_or(0) as u64;
-        let (vm, run) = make(cu_vm::Options { seed, host, ..cu_vm::Options::default() }, heap_limit)?;
+        let compile = options.choice("compile", &["hot", "never", "eager"])?;
+        #[allow(unused_mut, reason = "code is made at run time only in WebAssembly")]
+        let (mut vm, run) = make(cu_vm::Options { seed, host, ..cu_vm::Options::default() }, heap_limit)?;
+        #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+        if compile != "never" {
+            let eagerness = match compile {
+                "eager" => cu_vm::Eagerness { fuel_between_samples: 10, samples: 1 },
+                _ => cu_vm::Eagerness::default(),
+            };
+            vm.compile_with(Box::new(crate::code::PageCode::default()), eagerness);
+        }
+        #[cfg(not(all(target_arch = "wasm32", feature = "compile")))]
+        let _ = compile;
         Ok(Instance {
             vm,
             functions: Functions::new(),

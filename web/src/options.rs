@@ -63,7 +63,6 @@ impl Options {
     }
 }
 
-#[cfg(feature = "storage")]
 impl Options {
     /// The one of `choices` that the option names; the first one without it.
     pub fn choice(&self, name: &str, choices: &[&'static str]) -> Result<&'static str> {

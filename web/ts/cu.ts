@@ -32,6 +32,12 @@ export interface CuOptions {
   durability?: 'strict' | 'relaxed';
   /** Bytes that Lua values may take. Default 512 KiB. */
   heapLimit?: number;
+  /**
+   * Which functions become WebAssembly of their own: those that run often, none, or all that run at all (for tests). Results and
+   * fuel are the same. Where a page may not compile code at once, all are interpreted. `never` loads the smaller `cu.wasm` in place of
+   * `cu-compile.wasm`. Default: `hot`; `never` with a `wasm` of your own.
+   */
+  compile?: 'hot' | 'never' | 'eager' | undefined;
   /** Fuel of each run that states none. Default: no limit. */
   fuel?: number;
   /** Seeds `math.random`. Default: a random seed. */
@@ -49,7 +55,10 @@ export interface CuOptions {
   filesLimit?: number;
   /** What `os.getenv` knows, and where `require` finds its paths (`LUA_PATH`). Default: nothing. */
   environment?: Readonly<Record<string, string>>;
-  /** The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: `cu.wasm` beside the package's code. */
+  /**
+   * The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: `cu-compile.wasm`, or
+   * `cu.wasm` with `compile: 'never'`, beside the package's code.
+   */
   wasm?: WasmSource | PromiseLike<WasmSource>;
   /** The storage engine's wasm, likewise. Default: `cu-storage.wasm` beside the package's code. */
   storageWasm?: WasmSource | PromiseLike<WasmSource>;
@@ -431,7 +440,7 @@ export class Cu {
     const wasm = options.wasm ?? options.wasmPath;
     const homeOptions = this.image === null ? (options.home ?? false) : false;
     const [vmBindings, storageBindings] = await Promise.all([
-      homeOptions === false ? loadVm(wasm, onTrap) : loadHomeVm(wasm, onTrap),
+      homeOptions === false ? loadVm(wasm, compilation(options) !== 'never', onTrap) : loadHomeVm(wasm, onTrap),
       options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
     ]);
     signal?.throwIfAborted();
@@ -508,6 +517,11 @@ export class Cu {
   }
 }
 
+/** Which functions are compiled: by default none with a VM that the caller gives, which is taken for the small one. */
+function compilation({ compile, wasm, wasmPath }: CuOptions): 'hot' | 'never' | 'eager' {
+  return compile ?? ((wasm ?? wasmPath) === undefined ? 'hot' : 'never');
+}
+
 async function openDatabase(
   bindings: StorageBindings | null,
   poison: Poison,
@@ -535,7 +549,8 @@ async function openDatabase(
 
 function instanceOptions(options: CuOptions): Record<string, unknown> {
   const { heapLimit = HEAP_LIMIT, now, seed = randomSeed(), files, filesLimit, environment } = options;
-  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment };
+  const compile = compilation(options);
+  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment, compile };
 }
 
 function randomSeed(): bigint {

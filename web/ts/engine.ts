@@ -26,6 +26,7 @@ export interface InstanceConstructor<Made = Instance> {
   /**
    * @param options a map:
    * - `heapLimit`: integer, bytes that Lua values may take
+   * - `compile`: `hot`, `never` or `eager`: which functions become WebAssembly
    * - `seed`: integer, seeds `math.random`
    * - `now`: a number, milliseconds since 1970; when given, the clock stands still there, otherwise it is the host's
    * - `files`: a map from paths to strings; when given, Lua code has these files, and the functions that need files

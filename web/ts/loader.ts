@@ -8,6 +8,7 @@
 
 import type { HomeBindings, StorageBindings, VmBindings } from './engine.js';
 import { EnhancedLuaError } from './errors.js';
+import { createBindings as createCompilingBindings } from './compile-bindings.js';
 import { createBindings as createHomeBindings } from './home-bindings.js';
 import { createBindings as createStorageBindings } from './storage-bindings.js';
 import { createBindings as createVmBindings } from './vm-bindings.js';
@@ -22,13 +23,14 @@ type TrapHandler = (trap: Error) => void;
 type Glue<Bindings> = Bindings & ((options: { module_or_path: WebAssembly.Module }) => Promise<unknown>);
 
 /**
- * Instantiates the VM.
+ * Instantiates the VM, the one that compiles functions or the smaller one that only interprets.
  *
- * @param source by default `cu.wasm` beside this file
+ * @param source by default `cu-compile.wasm` or `cu.wasm` beside this file
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export function loadVm(source: Source, onTrap: TrapHandler): Promise<VmBindings> {
-  return load(source, new URL('cu.wasm', import.meta.url), createVmBindings(watch(onTrap)));
+export function loadVm(source: Source, compiles: boolean, onTrap: TrapHandler): Promise<VmBindings> {
+  if (!compiles) return load(source, new URL('cu.wasm', import.meta.url), createVmBindings(watch(onTrap)));
+  return load(source, new URL('cu-compile.wasm', import.meta.url), createCompilingBindings(watch(onTrap)));
 }
 
 /**

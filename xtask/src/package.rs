@@ -1,14 +1,14 @@
 //! Making the npm package in `web/dist` and the playground in `target/web/playground`.
 //!
 //! ```text
-//! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─wasm-opt→ dist/cu.wasm, dist/cu-home.wasm, dist/cu-storage.wasm
-//!                                            glue as a factory  → dist/vm-bindings.js and so on
+//! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─wasm-opt→ dist/cu*.wasm
+//!                                            glue as a factory  → dist/*-bindings.js
 //! web/ts/*.ts ─tsc→ dist/*.js, dist/*.d.ts
 //! web/playground ─esbuild→ playground/{index.html, main.js, style.css}, beside a copy of dist
 //! ```
 //!
-//! The VM and the storage engine are modules of their own: the one crate, built with one feature each. The VM is built twice, with and
-//! without `_home`, so that only pages that use it pay for it.
+//! The VM and the storage engine are modules of their own: the one crate, built with one feature each. The VM is built three times: with
+//! the compiler of functions, with `_home`, and small with neither.
 //!
 //! wasm-bindgen's glue keeps one wasm instance per module. The package needs one per `Cu` (a trap must
 //! cost one instance, not the page), so the glue is wrapped into a function that makes it anew.
@@ -30,12 +30,15 @@ struct Module {
     /// The feature of the crate that it is built with; the glue is named by it.
     feature: &'static str,
     file: &'static str,
+    /// How the VM is compiled: an `opt-level`.
+    vm_level: &'static str,
 }
 
-const MODULES: [Module; 3] = [
-    Module { feature: "vm", file: "cu.wasm" },
-    Module { feature: "home", file: "cu-home.wasm" },
-    Module { feature: "storage", file: "cu-storage.wasm" },
+const MODULES: [Module; 4] = [
+    Module { feature: "vm", file: "cu.wasm", vm_level: "'s'" },
+    Module { feature: "compile", file: "cu-compile.wasm", vm_level: "3" },
+    Module { feature: "home", file: "cu-home.wasm", vm_level: "'s'" },
+    Module { feature: "storage", file: "cu-storage.wasm", vm_level: "3" },
 ];
 
 /// The built playground: a folder that any static file server can serve.
@@ -79,7 +82,8 @@ fn compile(root: &Path, module: &Module) -> Result<PathBuf> {
     let flags = format!("target.{WASM_TARGET}.rustflags=[{}]", remaps.join(","));
     let arguments = ["build", "--profile=wasm", "-p", CRATE, "--target", WASM_TARGET, "--config", &flags];
     let features = ["--no-default-features", "--features", module.feature];
-    process::run(process::cargo(root).args(arguments).args(features))?;
+    let level = format!("profile.wasm.package.cu-vm.opt-level={}", module.vm_level);
+    process::run(process::cargo(root).args(arguments).args(["--config", &level]).args(features))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     Ok(target.join(WASM_TARGET).join("wasm").join(CRATE_FILE))
 }
