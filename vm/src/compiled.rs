@@ -138,7 +138,7 @@ impl Compiler {
     pub(crate) fn fuel_to_sample(&mut self) -> i64 {
         self.dither = self.dither.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let between = i64::from(self.eagerness.fuel_between_samples.max(1));
-        between / 2 + (between * i64::from(self.dither >> 16) >> 16)
+        between / 2 + ((between * i64::from(self.dither >> 16)) >> 16)
     }
 
     /// Looks at what is running, and compiles what was seen often.

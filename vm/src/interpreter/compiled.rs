@@ -185,10 +185,8 @@ impl<'gc> Machine<'gc> {
         let want = instruction.c() as i32 - 1;
         let (function, args) = self.call_operands(instruction);
         match self.slot(position) {
-            Value::Closure(called) => {
-                if self.try_enter_lua(called, function, args, want).is_some() {
-                    return self.enter_called(called, function + 1);
-                }
+            Value::Closure(called) if self.try_enter_lua(called, function, args, want).is_some() => {
+                return self.enter_called(called, function + 1);
             }
             Value::Native(native) if native.role() == Role::ProtectedCall => {
                 if let Some((_, inner)) = self.try_enter_protected(native, function, args, want) {

@@ -47,8 +47,8 @@ fn run_traced(machine: &mut Machine<'_>) -> bool {
             Callee::Lua(_) => {
                 let frame = machine.top_frame_mut();
                 // SAFETY: verified code does not run off its end.
-                let instruction = Instruction(unsafe { (*frame.pc).get() });
-                frame.pc = unsafe { frame.pc.add(1) };
+                let (instruction, next) = unsafe { (Instruction((*frame.pc).get()), frame.pc.add(1)) };
+                frame.pc = next;
                 let flow = match machine.trace() {
                     Some(flow) => flow,
                     None => {

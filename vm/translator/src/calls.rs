@@ -11,7 +11,7 @@ use crate::emit::{
 };
 use crate::module::RUN_TYPE;
 use crate::outcome;
-use crate::registers::{PAYLOAD, at};
+use crate::registers::at;
 
 /// A call with a known number of arguments, which are behind the function.
 #[derive(Debug, Clone, Copy)]
@@ -211,7 +211,6 @@ impl Emitter<'_> {
         self.paths -= 1;
         self.end();
         self.leave_out(located);
-        debug_assert!(PAYLOAD == 8);
     }
 
     fn leave_out(&mut self, located: Located) {

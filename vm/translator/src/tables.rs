@@ -4,7 +4,6 @@
 //! and has a value. The cache is read at every access, as the VM updates it when it has looked a key up.
 
 use cu_compiler::bytecode::opcode::Opcode;
-
 use wasm_encoder::{BlockType, ValType};
 
 use crate::Constant;
