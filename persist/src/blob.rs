@@ -267,7 +267,8 @@ impl<'a> Scan<'a> {
         }
         self.layout.coroutines = reader.offset();
         // Without coroutines the count is 0; said again for the compiler to leave the code out.
-        for number in 0..if HAS_COROUTINES { self.layout.coroutine_count } else { 0 } {
+        let coroutine_count = if HAS_COROUTINES { self.layout.coroutine_count } else { 0 };
+        for number in 0..coroutine_count {
             self.scan_coroutine(reader).map_err(|error| error.within(|| format!("coroutine {number}")))?;
         }
         self.layout.roots = reader.offset();
