@@ -192,20 +192,29 @@ pub(crate) fn at_block_starts(source: &Source<'_>, blocks: &Blocks) -> Vec<Regis
         let mut pc = blocks.range(block).start;
         let end = blocks.range(block).end;
         let mut last = None;
+        let mut before = registers.clone();
         while pc < end {
             let located = Located::at(source.code, pc);
+            before.clone_from(&registers);
             registers.after(source, located);
             pc = located.next();
             last = Some(located);
         }
         let Some(last) = last else { continue };
-        let next = last.falls_through().then_some(last.next());
-        for successor in last.target().into_iter().chain(next) {
+        // A loop that does not run, or has ended, leaves its registers as they were.
+        let (at_target, at_next) = match last.opcode {
+            Opcode::ForPrep => (&before, &registers),
+            Opcode::ForLoop => (&registers, &before),
+            _ => (&registers, &registers),
+        };
+        let target = last.target().map(|target| (target, at_target));
+        let next = last.falls_through().then_some((last.next(), at_next));
+        for (successor, registers) in target.into_iter().chain(next) {
             if successor >= source.code.len() {
                 continue;
             }
             let successor = blocks.at(successor);
-            let changed = starts[successor].join(&registers);
+            let changed = starts[successor].join(registers);
             if changed || !std::mem::replace(&mut seen[successor], true) {
                 waiting.push(successor);
             }
