@@ -86,8 +86,12 @@ pub(crate) fn instructions(code: &[u32]) -> impl Iterator<Item = Located> {
     })
 }
 
+/// The most loops that a translated function has: what is done for each of them grows with their number.
+const LOOPS_MAX: usize = 100;
+
 impl Blocks {
-    pub(crate) fn of(source: &Source<'_>) -> Blocks {
+    /// The shape of a function; `None` if it has too many loops.
+    pub(crate) fn of(source: &Source<'_>) -> Option<Blocks> {
         let code = source.code;
         let (mut starts, mut heads, mut entered) = (BTreeSet::from([0]), BTreeSet::new(), BTreeSet::new());
         for located in instructions(code) {
@@ -105,6 +109,9 @@ impl Blocks {
                 starts.insert(located.next());
                 entered.insert(located.next());
             }
+        }
+        if heads.len() > LOOPS_MAX {
+            return None;
         }
         starts.insert(code.len());
         let starts: Vec<usize> = starts.into_iter().filter(|start| *start <= code.len()).collect();
@@ -124,7 +131,7 @@ impl Blocks {
             blocks.targeted[block] = true;
         }
         blocks.number_entries(code);
-        blocks
+        Some(blocks)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -150,8 +157,9 @@ impl Blocks {
         self.targeted[block] || self.entries[block] != 0 || block == 0
     }
 
-    pub(crate) fn entry_count(&self) -> u32 {
-        self.entries.iter().copied().max().unwrap_or(0)
+    /// The blocks that are entries, in the order of their numbers, which begin with 1.
+    pub(crate) fn entry_blocks(&self) -> Vec<usize> {
+        (0..self.count()).filter(|block| self.entries[*block] != 0).collect()
     }
 
     /// The last block of the outermost loop that begins at `block`, inside a region that itself begins at `inside` as a loop.

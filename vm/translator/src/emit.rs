@@ -195,12 +195,13 @@ impl Emitter<'_> {
 
     /// At the start of a region: goes to the entry that was asked for, if it is inside.
     fn dispatch(&mut self, items: &[(usize, usize)], is_loop: bool) {
-        let item_of = |entry: u32| {
-            items.iter().position(|(first, last)| (*first..=*last).any(|block| self.blocks.entry(block) == entry))
+        // Items are in the order of blocks; what is not in the region is not asked for here.
+        let item_of = |block: usize| match items.partition_point(|(first, _)| *first <= block).checked_sub(1) {
+            Some(item) if block <= items[item].1 => item,
+            _ => 0,
         };
-        let targets: Vec<usize> = (0..=self.blocks.entry_count())
-            .map(|entry| if entry == 0 { 0 } else { item_of(entry).unwrap_or(0) })
-            .collect();
+        let entries = self.blocks.entry_blocks().into_iter().map(item_of);
+        let targets: Vec<usize> = std::iter::once(0).chain(entries).collect();
         if targets.iter().all(|item| *item == 0) {
             return;
         }
@@ -300,12 +301,16 @@ impl Emitter<'_> {
     pub(crate) fn step(&mut self, located: Located) {
         self.call(Import::Step, located.pc);
         self.sink().local_tee(OUTCOME).if_(BlockType::Empty).local_get(OUTCOME).return_().end();
+        // The stack may have moved: for variable arguments, or for a metamethod.
+        self.load_base();
     }
 
     /// Likewise for an instruction that may jump: it has paid for it.
     pub(crate) fn step_branch(&mut self, located: Located) {
         self.call(Import::Step, located.pc);
-        self.sink().local_tee(OUTCOME);
+        self.sink().local_set(OUTCOME);
+        self.load_base();
+        self.sink().local_get(OUTCOME);
         self.if_();
         self.sink().local_get(OUTCOME).i32_const(outcome::TAKEN).i32_eq();
         self.if_();

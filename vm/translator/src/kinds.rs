@@ -180,14 +180,19 @@ pub(crate) fn loop_kind(start: Kind, step: Kind) -> Kind {
     }
 }
 
-/// What is known at the start of each block.
-pub(crate) fn at_block_starts(source: &Source<'_>, blocks: &Blocks) -> Vec<Registers> {
+/// How often a block is looked at, on average and at most.
+const VISITS_MAX: usize = 32;
+
+/// What is known at the start of each block; `None` if it does not show soon.
+pub(crate) fn at_block_starts(source: &Source<'_>, blocks: &Blocks) -> Option<Vec<Registers>> {
     let mut starts = vec![Registers::all(Kind::Unseen, source); blocks.count() + 1];
     starts[0] = Registers::all(Kind::Unknown, source);
     let mut waiting = vec![0];
     let mut seen = vec![false; blocks.count() + 1];
     seen[0] = true;
+    let mut visits = VISITS_MAX * blocks.count();
     while let Some(block) = waiting.pop() {
+        visits = visits.checked_sub(1)?;
         let mut registers = starts[block].clone();
         let mut pc = blocks.range(block).start;
         let end = blocks.range(block).end;
@@ -220,7 +225,7 @@ pub(crate) fn at_block_starts(source: &Source<'_>, blocks: &Blocks) -> Vec<Regis
             }
         }
     }
-    starts
+    Some(starts)
 }
 
 /// The registers that an instruction may write.

@@ -182,13 +182,13 @@ pub struct Entry {
     pub guards: Vec<(u8, Kind)>,
 }
 
-/// Translates a function; `None` if it is too long.
+/// Translates a function; `None` if it is too long, or its loops would take too much time to look at.
 pub fn translate(source: &Source<'_>, layout: &Layout) -> Option<Translation> {
     if source.code.len() > WORDS_MAX || source.code.is_empty() {
         return None;
     }
-    let blocks = blocks::Blocks::of(source);
-    let kinds = kinds::at_block_starts(source, &blocks);
+    let blocks = blocks::Blocks::of(source)?;
+    let kinds = kinds::at_block_starts(source, &blocks)?;
     let entries = blocks.entries(source, &kinds);
     let function = emit::function(source, layout, &blocks, &kinds);
     Some(Translation { module: module::around(&function), entries })

@@ -570,9 +570,9 @@ impl Emitter<'_> {
         let depth = self.label(done);
         self.sink().br(depth);
         self.end_if();
-        // The same object is equal to itself.
+        // The same string, table or closure is equal to itself. Their values are an address; the other half of the word is anything.
         self.tag(i.a());
-        self.sink().i32_const(tags.string).i32_ge_s();
+        self.sink().i32_const(tags.string).i32_sub().i32_const(tags.closure - tags.string).i32_le_u();
         self.bits(i.a());
         self.sink().i32_wrap_i64();
         self.bits(i.b());
