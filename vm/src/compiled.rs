@@ -26,6 +26,8 @@ use crate::interpreter::{EXTRA_SLOTS, Machine, compiled as entrances};
 
 /// After this many entries with unexpected values a function is interpreted again.
 const FAILURES_MAX: u32 = 100;
+/// How often the time between two looks may double, while all that runs is compiled.
+const PATIENCE_MAX: u32 = 6;
 /// How many callers of the running function count as running, too.
 const CALLERS_SEEN: usize = 3;
 /// The most functions that are compiled at a time: each is a module.
@@ -45,7 +47,7 @@ pub trait CodeHost {
 /// When functions are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Eagerness {
-    /// How much fuel passes between two looks at what is running.
+    /// How much fuel passes between two looks at what is running; more, while all of it is compiled.
     pub fuel_between_samples: u32,
     /// How often a function must have been seen.
     pub samples: u32,
@@ -124,20 +126,22 @@ pub(crate) struct Compiler {
     eagerness: Eagerness,
     layout: Layout,
     functions: u32,
+    /// How many looks in a row found nothing new, up to [`PATIENCE_MAX`].
+    patience: u32,
     /// Where the sequence of distances between looks is.
     dither: u32,
 }
 
 impl Compiler {
     pub(crate) fn new(host: Box<dyn CodeHost>, eagerness: Eagerness) -> Self {
-        Compiler { host, eagerness, layout: measured_layout(), functions: 0, dither: 1 }
+        Compiler { host, eagerness, layout: measured_layout(), functions: 0, patience: 0, dither: 1 }
     }
 
     /// The fuel until the next look: between half and three halves of what was asked for, so that a loop is not always seen at
     /// the same place.
     pub(crate) fn fuel_to_sample(&mut self) -> i64 {
         self.dither = self.dither.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let between = i64::from(self.eagerness.fuel_between_samples.max(1));
+        let between = i64::from(self.eagerness.fuel_between_samples.max(1)) << self.patience;
         between / 2 + ((between * i64::from(self.dither >> 16)) >> 16)
     }
 
@@ -161,6 +165,8 @@ impl Compiler {
             })
             .take(1 + CALLERS_SEEN)
             .collect();
+        let is_new = running.iter().any(|proto| proto.0.compiled.code.get().is_none());
+        self.patience = if is_new { 0 } else { (self.patience + 1).min(PATIENCE_MAX) };
         for proto in running {
             let compilation = &proto.0.as_ref().compiled;
             let samples = compilation.samples.get() + 1;
