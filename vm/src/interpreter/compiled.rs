@@ -274,6 +274,8 @@ impl<'gc> Machine<'gc> {
             && is_lua_caller
             && !closes
             && self.state().frames.len() == frames - 1
+            // What a native function has made in a tail call may be a reason to collect, which comes before anything else.
+            && !self.context.accounting().wants_cycle()
         {
             return outcome::CONTINUE;
         }
