@@ -29,7 +29,8 @@ use suites::Suite;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  build                            make the npm package (web/dist) and the playground
+  build [vm | compile | home | storage]...
+                                   make the npm package (web/dist) and the playground; with names, only those wasm modules anew
   serve [--port N]                 build, then serve the playground on 127.0.0.1 (default port 8080; 0 takes a free one)
   test [native | web | browsers]   build what the suite needs and run it; without a name, all three
   conformance [FILE...]            run the official test suite of Lua 5.4, or some of its files, with the program cu
@@ -53,7 +54,7 @@ cargo xtask COMMAND
 
 enum Command {
     Help,
-    Build,
+    Build { modules: Vec<String> },
     Serve { port: u16 },
     Test(Vec<Suite>),
     Conformance(conformance::Options),
@@ -83,7 +84,7 @@ fn execute(command: Command) -> Result<()> {
             println!("{HELP}");
             Ok(())
         }
-        Command::Build => package::build(&root),
+        Command::Build { modules } => package::build_modules(&root, &modules),
         Command::Serve { port } => {
             // Before the build, so that a port that is taken is reported at once.
             let listener = server::bind(port)?;
@@ -138,7 +139,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let command = match words.as_slice() {
         [] => Command::Help,
-        ["build"] => Command::Build,
+        ["build", modules @ ..] => Command::Build { modules: modules.iter().map(|&name| name.to_owned()).collect() },
         ["serve"] => Command::Serve { port: given.port.take().unwrap_or(8080) },
         ["test"] => Command::Test(Suite::ALL.to_vec()),
         ["test", name] => Command::Test(vec![Suite::from_name(name)?]),
@@ -236,6 +237,7 @@ mod tests {
     #[test]
     fn commands() {
         assert!(matches!(check(&[]), Ok(Command::Help)));
+        assert!(matches!(check(&["build", "storage"]), Ok(Command::Build { modules }) if modules == ["storage"]));
         assert!(matches!(check(&["serve"]), Ok(Command::Serve { port: 8080 })));
         assert!(matches!(check(&["serve", "--port", "0"]), Ok(Command::Serve { port: 0 })));
         assert!(matches!(check(&["test"]), Ok(Command::Test(suites)) if suites.len() == 3));

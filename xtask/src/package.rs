@@ -47,13 +47,21 @@ pub fn playground(root: &Path) -> PathBuf {
 }
 
 pub fn build(root: &Path) -> Result<()> {
+    build_modules(root, &[])
+}
+
+/// Makes everything anew; with names of modules, only those, and what is not wasm.
+pub fn build_modules(root: &Path, names: &[String]) -> Result<()> {
+    let modules = chosen(names)?;
     let web = root.join("web");
     setup::npm_packages(&web)?;
     setup::wasm_target(root)?;
 
     let dist = web.join("dist");
-    empty(&dist)?;
-    for module in &MODULES {
+    if names.is_empty() {
+        empty(&dist)?;
+    }
+    for module in &modules {
         let compiled = compile(root, module)?;
         bind(module, &compiled, &artefacts(root), &dist)?;
         optimize(&web, &artefacts(root).join(module.file), &dist.join(module.file))?;
@@ -62,12 +70,19 @@ pub fn build(root: &Path) -> Result<()> {
     process::run(process::npm(&web).args(["run", "--silent", "typecheck"]))?;
     build_playground(root)?;
 
-    for module in &MODULES {
+    for module in &modules {
         let wasm = dist.join(module.file);
         let bytes = fs::metadata(&wasm).map_err(at(&wasm))?.len();
         eprintln!("built web/dist/{} ({} KiB)", module.file, bytes.div_ceil(1024));
     }
     Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Module>> {
+    if let Some(name) = names.iter().find(|name| MODULES.iter().all(|module| module.feature != **name)) {
+        return Err(Error::Usage(format!("no wasm module '{name}'; there are vm, compile, home, storage")));
+    }
+    Ok(MODULES.iter().filter(|module| names.is_empty() || names.iter().any(|name| name == module.feature)).collect())
 }
 
 /// What is made on the way and does not belong into the package.
