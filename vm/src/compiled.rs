@@ -30,6 +30,10 @@ const FAILURES_MAX: u32 = 100;
 const PATIENCE_MAX: u32 = 6;
 /// How many callers of the running function count as running, too.
 const CALLERS_SEEN: usize = 3;
+/// A function that compiled code has called so often is compiled, whether it was seen running or not.
+const CALLS_MIN: u32 = 500;
+/// More samples than any [`Eagerness`] asks for.
+const SAMPLES_ENOUGH: u32 = 1 << 31;
 /// The most functions that are compiled at a time: each is a module.
 const FUNCTIONS_MAX: u32 = 100;
 
@@ -63,6 +67,8 @@ impl Default for Eagerness {
 #[derive(Default)]
 pub(crate) struct Compilation {
     samples: Cell<u32>,
+    /// How often compiled code has called it while it was interpreted.
+    calls: Cell<u32>,
     /// The compiled function's number in the table; 0 if there is none, or it is not used.
     run: Cell<u32>,
     code: OnceCell<Option<Box<Code>>>,
@@ -85,6 +91,18 @@ impl Compilation {
 
     pub(crate) fn code(&self) -> Option<&Code> {
         if self.is_ready() { self.code.get()?.as_deref() } else { None }
+    }
+
+    /// Compiled code calls the function, which is interpreted. Whether it is to be compiled now: functions that are short are
+    /// called often, but are seldom those that a look sees.
+    pub(crate) fn note_call(&self) -> bool {
+        let calls = self.calls.get().saturating_add(1);
+        self.calls.set(calls);
+        let is_often = calls == CALLS_MIN && self.code.get().is_none();
+        if is_often {
+            self.samples.set(SAMPLES_ENOUGH);
+        }
+        is_often
     }
 
     /// Where the compiled function's number is, in bytes.
@@ -130,16 +148,36 @@ pub(crate) struct Compiler {
     patience: u32,
     /// Where the sequence of distances between looks is.
     dither: u32,
+    /// The fuel until the next look, over as many slices of a run as it takes.
+    until_sample: i64,
 }
 
 impl Compiler {
     pub(crate) fn new(host: Box<dyn CodeHost>, eagerness: Eagerness) -> Self {
-        Compiler { host, eagerness, layout: measured_layout(), functions: 0, patience: 0, dither: 1 }
+        let layout = measured_layout();
+        let mut compiler = Compiler { host, eagerness, layout, functions: 0, patience: 0, dither: 1, until_sample: 0 };
+        compiler.until_sample = compiler.distance();
+        compiler
     }
 
-    /// The fuel until the next look: between half and three halves of what was asked for, so that a loop is not always seen at
+    /// The fuel until the next look.
+    pub(crate) fn fuel_to_sample(&self) -> i64 {
+        self.until_sample
+    }
+
+    /// Notes that so much fuel was used, and tells whether it is time to look.
+    pub(crate) fn has_used(&mut self, fuel: i64) -> bool {
+        self.until_sample -= fuel;
+        let is_time = self.until_sample < 0;
+        if is_time {
+            self.until_sample = self.distance();
+        }
+        is_time
+    }
+
+    /// From one look to the next: between half and three halves of what was asked for, so that a loop is not always seen at
     /// the same place.
-    pub(crate) fn fuel_to_sample(&mut self) -> i64 {
+    fn distance(&mut self) -> i64 {
         self.dither = self.dither.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let between = i64::from(self.eagerness.fuel_between_samples.max(1)) << self.patience;
         between / 2 + ((between * i64::from(self.dither >> 16)) >> 16)
@@ -169,7 +207,7 @@ impl Compiler {
         self.patience = if is_new { 0 } else { (self.patience + 1).min(PATIENCE_MAX) };
         for proto in running {
             let compilation = &proto.0.as_ref().compiled;
-            let samples = compilation.samples.get() + 1;
+            let samples = compilation.samples.get().saturating_add(1);
             compilation.samples.set(samples);
             if samples >= self.eagerness.samples && compilation.code.get().is_none() && self.functions < FUNCTIONS_MAX {
                 let code = self.compile(proto);

@@ -323,7 +323,7 @@ impl<'gc> Context<'gc> {
     }
 
     #[inline]
-    fn current_metatable(self, value: Value<'gc>) -> Option<Table<'gc>> {
+    pub(crate) fn current_metatable(self, value: Value<'gc>) -> Option<Table<'gc>> {
         match value {
             Value::Table(table) => table.metatable(),
             Value::Userdata(userdata) => userdata.metatable(),

@@ -15,7 +15,7 @@
 use std::cell::Cell;
 
 /// The version of the prices. Equal programs use equal fuel under equal versions.
-pub const FUEL_VERSION: u32 = 2;
+pub const FUEL_VERSION: u32 = 3;
 
 /// Entering a function of any kind.
 pub(crate) const CALL: i64 = 2;

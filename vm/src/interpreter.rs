@@ -1,6 +1,6 @@
 //! The interpreter: runs the frames of coroutines until it finishes or has to stop.
 //!
-//! `execute` is the dispatch loop, `instruction` the same one instruction at a time. Everything slow is a named function elsewhere: `access` (indexing), `operators`
+//! `execute` is the dispatch loop, `instruction` (with `fields`) the same one instruction at a time. Everything slow is a named function elsewhere: `access` (indexing), `operators`
 //! (arithmetic, comparison, concatenation), `calls` (entering and leaving functions), `unwind` (errors and to-be-closed
 //! variables), `switch` (coroutines), `hooks` (debug hooks), `activation` (running functions as a debugger sees them), `describe`
 //! (names in error messages), `traceback`.
@@ -14,6 +14,7 @@ mod calls;
 pub(crate) mod compiled;
 mod describe;
 mod execute;
+mod fields;
 pub(crate) mod finalize;
 mod hooks;
 mod instruction;
@@ -71,6 +72,9 @@ pub(crate) enum Stop {
     /// An error left the main coroutine; its value is at the bottom of the stack.
     Failed,
     OutOfFuel,
+    /// The function of the top frame is to be compiled.
+    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    Look,
     /// A collection is due (`full`: whatever the heap holds).
     Collect,
     /// `os.exit` was called; the frames stay as they are.

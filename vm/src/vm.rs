@@ -232,7 +232,7 @@ impl Vm {
         fuel::take_owed();
         loop {
             #[cfg(all(target_arch = "wasm32", feature = "compile"))]
-            let (slice, after) = match &mut self.compiler {
+            let (slice, after) = match &self.compiler {
                 Some(compiler) => {
                     let slice = left.min(compiler.fuel_to_sample());
                     (slice, left - slice)
@@ -256,8 +256,15 @@ impl Vm {
                 (stop, machine.fuel.saturating_sub(fuel::take_owed()), machine.memory_retry)
             });
             self.memory_retry = retry;
-            self.fuel_used = self.fuel_used.saturating_add(slice.saturating_sub(rest).max(0) as u64);
+            let used = slice.saturating_sub(rest).max(0);
+            self.fuel_used = self.fuel_used.saturating_add(used as u64);
             left = rest + after;
+            #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+            if let Some(compiler) = &mut self.compiler
+                && (compiler.has_used(used) | (stop == Stop::Look))
+            {
+                self.sample();
+            }
             match stop {
                 Stop::Collect => {
                     collected = true;
@@ -269,10 +276,9 @@ impl Vm {
                     left = left.saturating_sub_unsigned(price);
                 }
                 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
-                Stop::OutOfFuel if left >= 0 => {
-                    collected = false;
-                    self.sample();
-                }
+                Stop::OutOfFuel if left >= 0 => collected = false,
+                #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+                Stop::Look => collected = false,
                 Stop::OutOfFuel => return Ok(Step::OutOfFuel),
                 // The bottom frame of a run catches every error, unless it comes from a damaged image.
                 Stop::Failed => {

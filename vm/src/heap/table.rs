@@ -306,6 +306,8 @@ impl<'gc> Table<'gc> {
         let hint = &self.0.as_ref().index_position;
         match self.get_cached(name, hint.get()) {
             Some(value) => *value,
+            // It is known that there is none.
+            None if self.0.absent.get() & 1 << Metamethod::Index as u32 != 0 => Value::Nil,
             None => {
                 if let Some(position) = self.position(name) {
                     hint.set(position);

@@ -15,6 +15,8 @@ use crate::metamethod::Metamethod;
 
 /// How long a chain of `__index` or `__newindex` tables may be (PUC's MAXTAGLOOP).
 const CHAIN_MAX: usize = 2000;
+/// How many classes of such a chain a field instruction looks at in place.
+const INHERITED_MAX: i64 = 16;
 
 /// What indexing came to.
 pub(crate) enum Indexed<'gc> {
@@ -175,34 +177,51 @@ impl<'gc> Machine<'gc> {
         object: Value<'gc>,
         key: LuaString<'gc>,
     ) -> Result<Flow, Error<'gc>> {
-        if let Value::Table(table) = object {
-            if let Some(position) = table.position(key)
-                && let Some(value) = table.get_cached(key, position)
-            {
-                self.update_cache(position);
-                self.set_slot(target, *value);
-                return Ok(Flow::Continue);
-            }
-            // A method: found in the table that the metatable's `__index` is.
-            if let Some(metatable) = table.metatable()
-                && let Value::Table(class) = metatable.index_handler(self.context)
-            {
-                // SAFETY: a saved `pc` points at the cache word of the current instruction.
-                let hint = unsafe { (*self.top_frame().pc).get() };
-                if let Some(value) = class.get_cached(key, hint) {
-                    self.set_slot(target, *value);
-                    return Ok(Flow::Continue);
-                }
-                if let Some(position) = class.position(key)
-                    && let Some(value) = class.get_cached(key, position)
-                {
-                    self.update_cache(position);
-                    self.set_slot(target, *value);
-                    return Ok(Flow::Continue);
-                }
-            }
+        if let Value::Table(table) = object
+            && let Some(position) = table.position(key)
+            && let Some(value) = table.get_cached(key, position)
+        {
+            self.update_cache(position);
+            self.set_slot(target, *value);
+            return Ok(Flow::Continue);
+        }
+        if let Some(value) = self.inherited(object, key) {
+            self.set_slot(target, value);
+            return Ok(Flow::Continue);
         }
         self.index_into(target, object, Value::String(key))
+    }
+
+    /// A method: the field that `object` does not have itself, found where `__index` of its metatable leads to, as long as that are
+    /// tables. Otherwise nothing, and nothing is paid.
+    #[inline]
+    fn inherited(&mut self, object: Value<'gc>, key: LuaString<'gc>) -> Option<Value<'gc>> {
+        let mut metatable = self.context.current_metatable(object)?;
+        // SAFETY: a saved `pc` points at the cache word of the current instruction.
+        let hint = unsafe { (*self.top_frame().pc).get() };
+        for steps in 1..=INHERITED_MAX {
+            let Value::Table(class) = metatable.index_handler(self.context) else { return None };
+            let value = match class.get_cached(key, hint) {
+                Some(value) => Some(*value),
+                None => self.find_and_cache(class, key),
+            };
+            if value.is_some() {
+                // The first class is looked at as fast as the object itself.
+                if steps > 1 || !matches!(object, Value::Table(_)) {
+                    self.fuel -= fuel::SLOW_PATH + fuel::CHAIN_STEP * steps;
+                }
+                return value;
+            }
+            metatable = class.metatable()?;
+        }
+        None
+    }
+
+    fn find_and_cache(&mut self, table: Table<'gc>, key: LuaString<'gc>) -> Option<Value<'gc>> {
+        let position = table.position(key)?;
+        let value = *table.get_cached(key, position)?;
+        self.update_cache(position);
+        Some(value)
     }
 
     /// A field write whose inline cache missed.

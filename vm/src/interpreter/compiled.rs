@@ -14,8 +14,9 @@ use super::{Flow, Machine, Stop};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
 use crate::compiled::{Code, has_kind};
+use crate::fuel;
 use crate::heap::closure::Closure;
-use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, WANT_ALL, WANT_FINISH};
+use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH};
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
 
@@ -133,7 +134,24 @@ impl<'gc> Machine<'gc> {
         let (instruction, after) = unsafe { (Instruction((*pc).get()), pc.add(1)) };
         self.top_frame_mut().pc = after;
         let frames = self.state().frames.len();
-        let result = self.run_instruction(instruction);
+        let result = match instruction.opcode() {
+            Some(
+                opcode @ (Opcode::SelfField
+                | Opcode::GetField
+                | Opcode::GetTabUp
+                | Opcode::GetTable
+                | Opcode::GetInteger),
+            ) => self.read_instruction(instruction, opcode),
+            Some(
+                opcode @ (Opcode::SetField
+                | Opcode::SetFieldK
+                | Opcode::SetTable
+                | Opcode::SetTableK
+                | Opcode::SetInteger
+                | Opcode::SetIntegerK),
+            ) => self.write_instruction(instruction, opcode),
+            _ => self.run_instruction(instruction),
+        };
         match self.settle(result) {
             Flow::Continue => self.after(instruction, pc),
             Flow::Enter if self.state().frames.len() == frames + 1 => self.finish_by_call(instruction, pc),
@@ -146,7 +164,7 @@ impl<'gc> Machine<'gc> {
     fn finish_by_call(&mut self, instruction: Instruction, pc: *const Cell<u32>) -> i32 {
         let frame = *self.top_frame();
         let Callee::Lua(called) = frame.callee else { return outcome::FRAME };
-        let Some(code) = called.proto().0.as_ref().compiled.code() else { return outcome::FRAME };
+        let Some(code) = called.proto().0.as_ref().compiled.code() else { return self.enter_interpreted(called) };
         if frame.want != WANT_FINISH || self.nested >= NESTED_MAX || self.context.accounting().wants_cycle() {
             return outcome::FRAME;
         }
@@ -235,8 +253,18 @@ impl<'gc> Machine<'gc> {
         }
         match called.proto().0.as_ref().compiled.code() {
             Some(code) => self.enter(code, called, base as u32, 0),
-            None => outcome::FRAME,
+            None => self.enter_interpreted(called),
         }
+    }
+
+    /// Leaves the function that a compiled one has called to the driver, after it was compiled if that is worth it now.
+    #[inline(never)]
+    fn enter_interpreted(&mut self, called: Closure<'gc>) -> i32 {
+        if called.proto().0.as_ref().compiled.note_call() {
+            self.stop = Stop::Look;
+            return outcome::STOP;
+        }
+        outcome::FRAME
     }
 
     /// A return. `CONTINUE` if it is to the Lua function that called.
@@ -261,22 +289,56 @@ impl<'gc> Machine<'gc> {
         if self.leave_protected(value).is_some() {
             return outcome::CONTINUE;
         }
+        if frame.want == 1 && !is_lua_caller && self.leave_to_native(frame, value) {
+            return outcome::CONTINUE;
+        }
         self.leave_with(instruction, after, frame.want, is_lua_caller)
+    }
+
+    /// Returns one value to the native function that called; false if there is none.
+    fn leave_to_native(&mut self, frame: Frame<'gc>, value: Option<Value<'gc>>) -> bool {
+        let state = self.state_mut();
+        let [.., caller, _] = &mut state.frames[..] else { return false };
+        let function = frame.function as usize;
+        caller.results = 1;
+        caller.top = caller.top.max(frame.function + 1);
+        state.stack[function] = value.unwrap_or(Value::Nil);
+        self.pop_frame();
+        true
+    }
+
+    /// Runs the compiled Lua function that the native function in frame number `frames` has just called: whether it has returned
+    /// there, which then can go on. Otherwise, what follows.
+    pub(super) fn enter_from_native(&mut self, frames: usize) -> Result<(), Flow> {
+        let frame = *self.top_frame();
+        let Callee::Lua(called) = frame.callee else { return Err(Flow::Enter) };
+        let Some(code) = called.proto().0.as_ref().compiled.code() else { return Err(Flow::Enter) };
+        if self.state().frames.len() != frames + 1 || self.state().is_traced || self.nested >= NESTED_MAX {
+            return Err(Flow::Enter);
+        }
+        // The native function may have called a Lua function that has been running for long.
+        if frame.pc != called.proto().0.code.as_ptr() {
+            return Err(Flow::Enter);
+        }
+        match self.enter(code, called, frame.base, 0) {
+            outcome::STOP => Err(Flow::Stop),
+            outcome::CONTINUE if self.state().frames.len() == frames && !self.state().is_traced => Ok(()),
+            _ => Err(Flow::Enter),
+        }
     }
 
     fn leave_with(&mut self, instruction: Instruction, after: *const Cell<u32>, want: i32, is_lua_caller: bool) -> i32 {
         self.top_frame_mut().pc = after;
-        let closes = instruction.opcode() == Some(Opcode::Return) && instruction.flag();
         let frames = self.state().frames.len();
         let result = self.run_instruction(instruction);
         if let Ok(Flow::Enter) = result
             && (want >= WANT_ALL || want == WANT_FINISH)
             && is_lua_caller
-            && !closes
             && self.state().frames.len() == frames - 1
             // What a native function has made in a tail call may be a reason to collect, which comes before anything else.
             && !self.context.accounting().wants_cycle()
         {
+            self.fuel -= fuel::take_owed();
             return outcome::CONTINUE;
         }
         match self.settle(result) {

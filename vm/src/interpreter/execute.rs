@@ -770,6 +770,27 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
 impl<'gc> Machine<'gc> {
     /// Runs the native function of the top frame.
     fn run_native_frame(&mut self, native: Native<'gc>) -> Flow {
+        #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+        {
+            let (coroutine, frames) = (self.coroutine, self.state().frames.len());
+            loop {
+                let flow = self.run_native_once(native);
+                if flow == Flow::Stop || !self.coroutine.ptr_eq(coroutine) {
+                    return flow;
+                }
+                // It has called a function, and goes on with the result.
+                match self.enter_from_native(frames) {
+                    Ok(()) if self.coroutine.ptr_eq(coroutine) => self.fuel -= fuel::take_owed(),
+                    Ok(()) => return Flow::Enter,
+                    Err(flow) => return flow,
+                }
+            }
+        }
+        #[cfg(not(all(target_arch = "wasm32", feature = "compile")))]
+        self.run_native_once(native)
+    }
+
+    fn run_native_once(&mut self, native: Native<'gc>) -> Flow {
         let result = self.run_native(native);
         let flow = self.settle(result);
         if flow == Flow::Stop {

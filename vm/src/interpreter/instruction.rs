@@ -54,29 +54,17 @@ impl<'gc> Machine<'gc> {
                 Ok(Flow::Continue)
             }
 
-            Opcode::GetTabUp => self.read_field(i, self.running_closure().upvalue(i.b()).get()),
-            Opcode::GetField => self.read_field(i, self.register(i.b())),
-            Opcode::SelfField => {
-                let object = self.register(i.b());
-                self.set_register(i.a() + 1, object);
-                self.read_field(i, object)
+            Opcode::GetTabUp | Opcode::GetField | Opcode::SelfField | Opcode::GetTable | Opcode::GetInteger => {
+                self.read_instruction(i, opcode)
             }
-            Opcode::GetTable => self.read_item(i, self.register(i.c())),
-            Opcode::GetInteger => self.read_item(i, Value::Integer(i.c() as i64)),
-            Opcode::SetTabUp => self.write_field(i, self.running_closure().upvalue(i.a()).get(), self.register(i.c())),
-            Opcode::SetTabUpK => self.write_field(i, self.running_closure().upvalue(i.a()).get(), self.constant(i.c())),
-            Opcode::SetField => self.write_field(i, self.register(i.a()), self.register(i.c())),
-            Opcode::SetFieldK => self.write_field(i, self.register(i.a()), self.constant(i.c())),
-            Opcode::SetTable => self.write_item(self.register(i.a()), self.register(i.b()), self.register(i.c()), true),
-            Opcode::SetTableK => {
-                self.write_item(self.register(i.a()), self.register(i.b()), self.constant(i.c()), true)
-            }
-            Opcode::SetInteger => {
-                self.write_item(self.register(i.a()), Value::Integer(i.b() as i64), self.register(i.c()), false)
-            }
-            Opcode::SetIntegerK => {
-                self.write_item(self.register(i.a()), Value::Integer(i.b() as i64), self.constant(i.c()), false)
-            }
+            Opcode::SetTabUp
+            | Opcode::SetTabUpK
+            | Opcode::SetField
+            | Opcode::SetFieldK
+            | Opcode::SetTable
+            | Opcode::SetTableK
+            | Opcode::SetInteger
+            | Opcode::SetIntegerK => self.write_instruction(i, opcode),
             Opcode::NewTable => {
                 let items = self.word() as usize;
                 self.fuel -= fuel::ALLOCATION;
@@ -308,61 +296,6 @@ impl<'gc> Machine<'gc> {
         }))
     }
 
-    fn read_item(&mut self, i: Instruction, key: Value<'gc>) -> Result<Flow, Error<'gc>> {
-        let object = self.register(i.b());
-        let found = match (&object, key) {
-            (Value::Table(table), Value::Integer(index)) => table.item(index).copied(),
-            (Value::Table(table), Value::String(key)) => table.field(key).copied(),
-            _ => None,
-        };
-        match found {
-            Some(value) if !value.is_nil() => self.put(i, value),
-            _ => self.index_into(self.position(i.a()), object, key),
-        }
-    }
-
-    #[inline(always)]
-    fn read_field(&mut self, i: Instruction, object: Value<'gc>) -> Result<Flow, Error<'gc>> {
-        let key = self.constant_name(i.c());
-        if let Value::Table(table) = object
-            && let Some(value) = table.get_cached(key, self.word())
-        {
-            self.set_register(i.a(), *value);
-            return self.after_word(Ok(Flow::Continue));
-        }
-        let flow = self.index_field(self.position(i.a()), object, key);
-        self.after_word(flow)
-    }
-
-    #[inline(always)]
-    fn write_field(&mut self, i: Instruction, object: Value<'gc>, value: Value<'gc>) -> Result<Flow, Error<'gc>> {
-        let key = self.constant_name(i.b());
-        if let Value::Table(table) = object
-            && table.replace_cached(key, self.word(), &value)
-        {
-            return self.after_word(Ok(Flow::Continue));
-        }
-        let flow = self.assign_field(object, key, value);
-        self.after_word(flow)
-    }
-
-    #[inline(always)]
-    fn write_item(
-        &mut self,
-        object: Value<'gc>,
-        key: Value<'gc>,
-        value: Value<'gc>,
-        appends: bool,
-    ) -> Result<Flow, Error<'gc>> {
-        if let (Value::Table(table), Value::Integer(index)) = (object, key)
-            && table.metatable().is_none()
-            && (table.replace_integer(index, value) || (appends && table.push_within(index, value)))
-        {
-            return Ok(Flow::Continue);
-        }
-        self.assign_from(object, key, value)
-    }
-
     fn order(
         &mut self,
         event: Metamethod,
@@ -465,34 +398,34 @@ impl<'gc> Machine<'gc> {
     }
 
     #[inline(always)]
-    fn position(&self, register: usize) -> usize {
+    pub(super) fn position(&self, register: usize) -> usize {
         self.top_frame().base as usize + register
     }
 
     #[inline(always)]
-    fn register(&self, register: usize) -> Value<'gc> {
+    pub(super) fn register(&self, register: usize) -> Value<'gc> {
         self.slot(self.position(register))
     }
 
     #[inline(always)]
-    fn set_register(&mut self, register: usize, value: Value<'gc>) {
+    pub(super) fn set_register(&mut self, register: usize, value: Value<'gc>) {
         self.set_slot(self.position(register), value);
     }
 
     /// Gives register `A` its value.
     #[inline(always)]
-    fn put(&mut self, i: Instruction, value: Value<'gc>) -> Result<Flow, Error<'gc>> {
+    pub(super) fn put(&mut self, i: Instruction, value: Value<'gc>) -> Result<Flow, Error<'gc>> {
         self.set_register(i.a(), value);
         Ok(Flow::Continue)
     }
 
     #[inline(always)]
-    fn constant(&self, index: usize) -> Value<'gc> {
+    pub(super) fn constant(&self, index: usize) -> Value<'gc> {
         self.running_closure().proto().0.constants[index]
     }
 
     #[inline(always)]
-    fn constant_name(&self, index: usize) -> LuaString<'gc> {
+    pub(super) fn constant_name(&self, index: usize) -> LuaString<'gc> {
         match self.constant(index) {
             Value::String(name) => name,
             _ => unreachable!("a verified field instruction has a string"),
@@ -501,7 +434,7 @@ impl<'gc> Machine<'gc> {
 
     /// The word after the instruction.
     #[inline(always)]
-    fn word(&self) -> u32 {
+    pub(super) fn word(&self) -> u32 {
         // SAFETY: called for verified instructions with a trailing word, while `pc` is at it.
         unsafe { (*self.top_frame().pc).get() }
     }
@@ -517,7 +450,7 @@ impl<'gc> Machine<'gc> {
 
     /// Goes on after the trailing word, if the instruction is over.
     #[inline(always)]
-    fn after_word(&mut self, result: Result<Flow, Error<'gc>>) -> Result<Flow, Error<'gc>> {
+    pub(super) fn after_word(&mut self, result: Result<Flow, Error<'gc>>) -> Result<Flow, Error<'gc>> {
         if let Ok(Flow::Continue) = result {
             self.take_word();
         }

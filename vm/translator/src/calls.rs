@@ -198,14 +198,21 @@ impl Emitter<'_> {
         self.sink().local_get(COUNT).i32_const(2).i32_sub().i32_const(bytes).i32_mul().i32_add().local_tee(FRAME);
         self.sink().i32_load(at(frame.callee.into()));
         self.leave_to(slow);
-        self.sink().local_get(FRAME).i32_load(at(u64::from(frame.want + frame.bytes)));
-        self.sink().i32_const(value.is_some().into()).i32_ne();
+        // One value is wanted, or none.
+        self.sink().local_get(FRAME).i32_load(at(u64::from(frame.want + frame.bytes))).local_tee(NESTED);
+        self.sink().i32_const(1).i32_gt_u();
         self.leave_to(slow);
-        if let Some(register) = value {
-            self.base();
-            self.sink().i32_const(16).i32_sub().local_set(ADDRESS);
-            self.store_to(register, ADDRESS, 0);
+        self.sink().local_get(NESTED);
+        self.if_();
+        self.base();
+        self.sink().i32_const(16).i32_sub().local_set(ADDRESS);
+        match value {
+            Some(register) => self.store_to(register, ADDRESS, 0),
+            None => {
+                self.sink().local_get(ADDRESS).i64_const(layout.tags.nil.into()).i64_store(at(0));
+            }
         }
+        self.end_if();
         self.sink().local_get(STATE).local_get(COUNT).i32_const(1).i32_sub();
         self.sink().i32_store(at(layout.state_frames_length.into())).i32_const(outcome::CONTINUE).return_();
         self.paths -= 1;
