@@ -112,7 +112,8 @@ impl Runner {
                 Step::Finished => return self.output.check().map(|()| true),
                 Step::Failed => return Err(self.lua_error()),
                 Step::Exited { code, close } => return Err(Error::Exit { code, close }),
-                Step::OutOfFuel => self.output.check()?,
+                // A host without functions answers at once that it has none.
+                Step::OutOfFuel | Step::Waiting => self.output.check()?,
             }
         }
     }
@@ -244,7 +245,7 @@ impl Runner {
                 Step::Finished => return self.output.check(),
                 Step::Failed => return Err(self.lua_error()),
                 Step::Exited { code, close } => return Err(Error::Exit { code, close }),
-                Step::OutOfFuel => {}
+                Step::OutOfFuel | Step::Waiting => {}
             }
             if let Err(error) = self.may_go_on() {
                 self.vm.abort();

@@ -135,7 +135,7 @@ pub fn run_within(vm: &mut Vm, source: &str, fuel: u64) -> Result<End, String> {
             return if used <= 2 * fuel + OVERRUN_MAX { Ok(End::OutOfFuel) } else { Err(format!("{used} fuel used")) };
         }
         match vm.step(left.min(SLICE)).map_err(|error| error.to_string())? {
-            Step::OutOfFuel => {}
+            Step::OutOfFuel | Step::Waiting => {}
             Step::Finished | Step::Exited { .. } => return Ok(End::Finishes),
             Step::Failed => {
                 return Ok(match vm.take_error() {

@@ -42,6 +42,8 @@ pub enum Action {
     Close { at: u32, state: u32 },
     /// A frame was pushed already; enter again, in the same state, when it is done.
     Entered,
+    /// Stop the run until the host has answered; enter again with `state`, or another one that the answer names.
+    Wait { state: u32 },
     /// Run a full collection, then enter again with `state`.
     Collect { state: u32 },
     /// End the whole run (`os.exit`); `close` asks the host to close the VM properly before it ends itself.

@@ -373,6 +373,11 @@ impl<'gc> Context<'gc> {
         self.registered().permanents.get_string(self.string(name))
     }
 
+    /// The function of the host with this name, as a value that can be saved. Whether the host has it shows when it is called.
+    pub fn host_function(self, name: &[u8]) -> Native<'gc> {
+        library::host_function::make(self, name)
+    }
+
     /// A native function of the library that carries values of its own, by its name: `string.gmatch.step`. Its code checks its values.
     pub fn native_with_values(self, name: &[u8], values: &[Value<'gc>]) -> Option<Native<'gc>> {
         let (definition, role) = library::find_carrier(name)?;

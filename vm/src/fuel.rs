@@ -141,6 +141,11 @@ pub(crate) fn owe(units: usize) {
     OWED.with(|owed| owed.set(owed.get().saturating_add(units as u64)));
 }
 
+/// Has the running code pay for so many bytes that its host copies or converts on its behalf.
+pub fn pay_for_bytes(bytes: usize) {
+    owe(copied(bytes));
+}
+
 /// Notes a look-up of so many steps.
 #[inline(always)]
 pub(crate) fn owe_probes(steps: usize) {

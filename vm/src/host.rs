@@ -5,6 +5,21 @@ pub(crate) mod memory_files;
 
 use files::Files;
 
+use crate::context::Context;
+use crate::heap::value::Value;
+
+/// What a call of a host function came to.
+#[derive(Debug, Clone)]
+pub enum Answer<'gc> {
+    Return(Vec<Value<'gc>>),
+    /// An error, which Lua code can catch.
+    Throw(Value<'gc>),
+    /// The answer comes later: the run stops with [`Step::Waiting`](crate::Step::Waiting).
+    Wait,
+    /// There is no such function.
+    Unknown,
+}
+
 /// What the host's time zone is at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeZone {
@@ -52,6 +67,12 @@ pub trait Host {
     /// Whether scripts may end the program (`os.exit`).
     fn can_exit(&mut self) -> bool {
         self.files().is_some()
+    }
+
+    /// Calls a function of the host ([`Context::host_function`]). Work that grows with the arguments is paid for by
+    /// [`pay_for_bytes`](crate::pay_for_bytes).
+    fn call<'gc>(&mut self, _context: Context<'gc>, _name: &[u8], _args: &[Value<'gc>]) -> Answer<'gc> {
+        Answer::Unknown
     }
 
     /// An environment variable (`os.getenv`).

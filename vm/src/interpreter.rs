@@ -77,6 +77,8 @@ pub(crate) enum Stop {
     Look,
     /// A collection is due (`full`: whatever the heap holds).
     Collect,
+    /// A function of the host was called, which has no answer yet.
+    Waiting,
     /// `os.exit` was called; the frames stay as they are.
     Exit {
         code: i32,

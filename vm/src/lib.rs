@@ -46,7 +46,7 @@ pub use cu_compiler::{SyntaxError, bytecode, compile};
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
 pub use cu_translator::{EXPORT as CODE_EXPORT, IMPORTS as CODE_IMPORTS, MEMORY as CODE_MEMORY, TABLE as CODE_TABLE};
 pub use error::{Error, RunError};
-pub use fuel::FUEL_VERSION;
+pub use fuel::{FUEL_VERSION, pay_for_bytes};
 pub use heap::accounting::OutOfMemory;
 pub use heap::closure::Closure;
 pub use heap::coroutine::{Coroutine, Status};
@@ -59,5 +59,5 @@ pub use heap::userdata::Userdata;
 pub use heap::value::Value;
 pub use host::files::{Buffering, File, FileError, Files, OpenMode, ProcessEnd, StandardStream, Whence};
 pub use host::memory_files::{MemoryFiles, SharedBytes};
-pub use host::{Host, SilentHost, TimeZone};
+pub use host::{Answer, Host, SilentHost, TimeZone};
 pub use vm::{DEFAULT_HEAP_LIMIT, HeapBytes, Options, Step, Vm};

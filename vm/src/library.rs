@@ -7,6 +7,7 @@ mod base;
 mod collect_garbage;
 mod coroutine;
 mod debug;
+pub(crate) mod host_function;
 mod io;
 mod load;
 mod math;
@@ -36,6 +37,7 @@ type Special = (NativeDefinition, Role);
 const SPECIAL: &[Special] = &[
     (coroutine::WRAPPED, Role::Plain),
     (string::GMATCH_STEP, Role::Plain),
+    (host_function::HOST_FUNCTION, Role::Plain),
     (utf8::CODES, Role::Plain),
     (utf8::STEPS[0], Role::Plain),
     (utf8::STEPS[1], Role::Plain),

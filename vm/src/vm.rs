@@ -16,8 +16,9 @@ use crate::heap::table::Table;
 use crate::heap::value::Value;
 use crate::host::{Host, SilentHost};
 use crate::image::RunImage;
-use crate::interpreter::{Flow, Machine, Stop};
+use crate::interpreter::{Flow, Machine, NATIVE_SLOTS, Stop};
 use crate::library;
+use crate::library::host_function::{ANSWERED, FAILED, WAITING, is_host_function};
 use crate::metamethod::Metamethod;
 
 /// The heap limit of a VM that asks for nothing else: 512 KiB.
@@ -52,6 +53,9 @@ pub enum Step {
     Failed,
     /// The slice's fuel is used; [`Vm::step`] goes on.
     OutOfFuel,
+    /// A function of the host was called and has no answer yet: [`Vm::answer`] gives it, then [`Vm::step`] goes on. Without one, the next step
+    /// asks the host again.
+    Waiting,
     /// The code called `os.exit`: the run is over, and the program is to end with `code`. If `close` is set, after
     /// [`Vm::start_close`], which also closes the main coroutine's pending variables.
     Exited { code: i32, close: bool },
@@ -292,6 +296,10 @@ impl Vm {
                     self.results = count;
                     return Ok(if self.succeeded() { Step::Finished } else { Step::Failed });
                 }
+                Stop::Waiting => {
+                    self.memory_retry = false;
+                    return Ok(Step::Waiting);
+                }
                 Stop::Exit { code, close } => {
                     self.running = false;
                     self.memory_retry = false;
@@ -379,6 +387,10 @@ impl Vm {
                 self.abort();
                 Err(RunError::OutOfFuel)
             }
+            Step::Waiting => {
+                self.abort();
+                Err(RunError::Usage("a function of the host has no answer yet"))
+            }
             Step::Exited { code, .. } => {
                 self.abort();
                 Err(RunError::Exited { code })
@@ -394,6 +406,45 @@ impl Vm {
     /// Whether a run was started and has not ended.
     pub fn is_running(&self) -> bool {
         self.running
+    }
+
+    /// Answers the call of a host function that the run waits for ([`Step::Waiting`]): with values, or with an error that Lua code can
+    /// catch. `make` may fail; then the call goes on waiting.
+    ///
+    /// # Errors
+    ///
+    /// What `make` gives; [`RunError::Usage`] if nothing waits, or the values do not fit on the stack.
+    pub fn answer<E: From<RunError>>(
+        &mut self,
+        make: impl for<'gc> FnOnce(Context<'gc>) -> Result<Result<Vec<Value<'gc>>, Value<'gc>>, E>,
+    ) -> Result<(), E> {
+        if !self.running {
+            return Err(RunError::Usage("nothing is running").into());
+        }
+        self.enter(|context| {
+            let mut machine = Machine::new(context, context.registered().current, 0);
+            let frame = *machine.top_frame();
+            match frame.callee {
+                Callee::Native(native) if is_host_function(native) && frame.state == WAITING => {}
+                _ => return Err(RunError::Usage("no function of the host waits").into()),
+            }
+            let (state, values) = match make(context)? {
+                Ok(values) => (ANSWERED, values),
+                Err(error) => (FAILED, vec![error]),
+            };
+            let place = frame.function as usize + 1 + frame.extra as usize;
+            let end = place + values.len();
+            machine
+                .ensure_stack(end + NATIVE_SLOTS)
+                .map_err(|_| RunError::Usage("the answer does not fit on the stack"))?;
+            for (index, value) in values.iter().enumerate() {
+                machine.set_slot(place + index, *value);
+            }
+            let frame = machine.top_frame_mut();
+            (frame.state, frame.results) = (state, values.len() as u32);
+            frame.top = frame.top.max(end as u32);
+            Ok(())
+        })
     }
 
     /// Has the run fail with `message` at the next step, where it is in Lua code; what a native function is doing is finished

@@ -11,7 +11,7 @@ fn interrupted(source: &str, fuel: u64) -> Result<(), RunError> {
     vm.interrupt("interrupted!");
     loop {
         match vm.step(fuel).expect("the run is in progress") {
-            Step::OutOfFuel => {}
+            Step::OutOfFuel | Step::Waiting => {}
             Step::Finished => return Ok(()),
             Step::Failed => return Err(vm.take_error()),
             Step::Exited { code, .. } => panic!("exit with {code}"),

@@ -364,6 +364,11 @@ impl<'gc> Machine<'gc> {
                 self.stop = Stop::Collect;
                 Ok(Flow::Stop)
             }
+            Action::Wait { state } => {
+                self.top_frame_mut().state = state;
+                self.stop = Stop::Waiting;
+                Ok(Flow::Stop)
+            }
             Action::Exit { code, close } => {
                 self.stop = Stop::Exit { code, close };
                 Ok(Flow::Stop)
