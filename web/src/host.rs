@@ -4,9 +4,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use cu_vm::{Files, MemoryFiles};
+use cu_vm::{Answer, Context, Files, MemoryFiles, Value};
 use js_sys::{Date, Function, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
+
+use crate::functions::PageFunctions;
 
 /// What was printed and not yet taken. Shared between the VM, which owns the host, and the instance.
 pub type Output = Rc<RefCell<Vec<u8>>>;
@@ -19,6 +21,7 @@ pub struct PageHost {
     stopwatch: Stopwatch,
     environment: Environment,
     files: Option<MemoryFiles>,
+    functions: PageFunctions,
 }
 
 /// Variables with their values.
@@ -32,8 +35,14 @@ struct Stopwatch {
 
 impl PageHost {
     /// `files` write to the same output.
-    pub fn new(output: Output, now: Option<f64>, environment: Environment, files: Option<MemoryFiles>) -> PageHost {
-        PageHost { output, now, stopwatch: Stopwatch::start(), environment, files }
+    pub fn new(
+        output: Output,
+        now: Option<f64>,
+        environment: Environment,
+        files: Option<MemoryFiles>,
+        functions: PageFunctions,
+    ) -> PageHost {
+        PageHost { output, now, stopwatch: Stopwatch::start(), environment, files, functions }
     }
 }
 
@@ -64,6 +73,10 @@ impl cu_vm::Host for PageHost {
             Some(_) => 0.0,
             None => self.stopwatch.elapsed() / 1000.0,
         })
+    }
+
+    fn call<'gc>(&mut self, context: Context<'gc>, name: &[u8], args: &[Value<'gc>]) -> Answer<'gc> {
+        self.functions.call(context, name, args)
     }
 
     fn environment(&mut self, name: &[u8]) -> Option<Vec<u8>> {

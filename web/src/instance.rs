@@ -20,14 +20,16 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{Error, Result};
 use crate::exchange::Exchange;
+use crate::functions::PageFunctions;
 use crate::host::{Output, PageHost, show_errors};
 use crate::memory::wasm_bytes;
 use crate::options::Options;
 
-/// What [`Instance::step`] returns; 2 is kept for runs that wait for the page.
+/// What [`Instance::step`] returns.
 pub(crate) mod status {
     pub const FINISHED: u32 = 0;
     pub const RUNNING: u32 = 1;
+    pub const WAITING: u32 = 2;
     pub const FAILED: u32 = 3;
 }
 
@@ -40,6 +42,7 @@ pub struct Instance {
     files: Option<MemoryFiles>,
     pub(crate) run: Run,
     pub(crate) exchange: Exchange,
+    pub(crate) page: PageFunctions,
     #[cfg(feature = "home")]
     pub(crate) home: Option<crate::home::PageHome>,
 }
@@ -142,13 +145,19 @@ impl Instance {
         }
     }
 
-    /// Runs for about this much fuel. Gives 0 when the run has finished, 1 when fuel is used up, 3 when it has failed.
+    /// Runs for about this much fuel. Gives 0 when the run has finished, 1 when fuel is used up, 2 when it waits for
+    /// [`Self::answer`], 3 when it has failed.
     pub fn step(&mut self, fuel: u32) -> Result<u32> {
         if let Run::Failed(_) = self.run {
             return Ok(status::FAILED);
         }
+        if self.waits() {
+            return Ok(status::WAITING);
+        }
         match self.vm.step(u64::from(fuel))? {
             Step::OutOfFuel => Ok(status::RUNNING),
+            Step::Waiting if self.answer_left()? => Ok(status::RUNNING),
+            Step::Waiting => Ok(status::WAITING),
             Step::Finished => self.finish(),
             Step::Exited { code, .. } => {
                 self.vm.abort();
@@ -207,6 +216,7 @@ impl Instance {
     /// Drops the run. To-be-closed variables are not closed.
     pub fn abort(&mut self) {
         self.vm.abort();
+        self.stop_waiting();
         self.run = Run::None;
     }
 
@@ -321,7 +331,9 @@ impl Instance {
         let files = files(&options)?.map(|files| files.with_output(output.clone()));
         let environment = options.strings("environment")?.unwrap_or_default();
         let environment = environment.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-        let host = Box::new(PageHost::new(output.clone(), options.number("now")?, environment, files.clone()));
+        let page = PageFunctions::default();
+        let now = options.number("now")?;
+        let host = Box::new(PageHost::new(output.clone(), now, environment, files.clone(), page.clone()));
         let seed = options.integer("seed")?.unwrap_or(0) as u64;
         let compile = options.choice("compile", &["hot", "never", "eager"])?;
         #[allow(unused_mut, reason = "code is made at run time only in WebAssembly")]
@@ -343,6 +355,7 @@ impl Instance {
             files,
             run,
             exchange: Exchange::default(),
+            page,
             #[cfg(feature = "home")]
             home: None,
         })
@@ -416,7 +429,7 @@ impl Instance {
     }
 
     /// Makes values in the heap, and tries again after a collection when there was no room.
-    fn with_memory<T>(&mut self, work: impl for<'gc> Fn(Context<'gc>) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_memory<T>(&mut self, work: impl for<'gc> Fn(Context<'gc>) -> Result<T>) -> Result<T> {
         match self.vm.enter(&work) {
             Err(Error::OutOfMemory) => {
                 self.vm.collect();

@@ -26,6 +26,8 @@ mod database;
 mod error;
 #[cfg(feature = "vm")]
 mod exchange;
+#[cfg(feature = "vm")]
+mod functions;
 #[cfg(feature = "home")]
 mod home;
 #[cfg(feature = "vm")]

@@ -11,6 +11,7 @@ import { decode, encode, type LuaValue } from './codec.js';
 import type { Database, HomeInstance, Instance, StorageBindings } from './engine.js';
 import { EnhancedLuaError, StorageError, engineError, UsageError, type CallCode } from './errors.js';
 import { SavedFunctions } from './functions.js';
+import { takeFunctions, type HostFunctions } from './host.js';
 import { Home, HOME_TABLE, type HomeOptions } from './home.js';
 import { loadHomeVm, loadStorage, loadVm, type WasmSource } from './loader.js';
 import { NO_STORAGE } from './no-storage.js';
@@ -76,6 +77,11 @@ export interface CuOptions {
    * A state that was restored from an image has no such table. The VM is `cu-home.wasm` then, a larger module.
    */
   home?: boolean | HomeOptions;
+  /**
+   * Functions that Lua code may call, as global variables and, in groups, fields of global tables. They may return promises, which Lua code
+   * then waits for. In a state restored from an image they are known by these names, and its variables stay as they are.
+   */
+  functions?: HostFunctions;
   /** Gives up opening. */
   signal?: AbortSignal;
 }
@@ -246,10 +252,21 @@ export class Cu {
     await vm.exclusive(() => this.home().rollBack());
   }
 
-  /** Sets a global variable to a copy of the value. */
+  /**
+   * Sets a global variable to a copy of the value. Functions, also as properties of plain objects, are called from Lua by their names and
+   * keys (`api.fetch`), which is how saved state refers to them: see {@link CuOptions.functions}.
+   */
   async set(name: string, value: unknown): Promise<void> {
-    const bytes = encode(value);
-    await this.withInstance((instance) => instance.setGlobal(name, bytes));
+    const { vm } = this.ready();
+    const { rest, found } = takeFunctions(name, value);
+    const bytes = encode(rest);
+    await this.withInstance((instance) => {
+      if (rest !== undefined || found.length === 0) instance.setGlobal(name, bytes);
+      for (const { path, call } of found) {
+        vm.host.add(path.join('.'), call);
+        instance.setFunction(encode(path), path.join('.'));
+      }
+    });
   }
 
   /** A copy of a global variable's value. */
@@ -466,9 +483,19 @@ export class Cu {
       }
       this.parts = { vm, database, functions, poison, storage, home };
       this.options = options;
+      await this.addFunctions(options.functions ?? {}, image !== null);
     } catch (error) {
+      this.parts = null;
       await poison.wait(() => database.close()).catch(() => undefined);
       throw signal?.aborted === true ? error : engineError(error, 'INIT_FAILED');
+    }
+  }
+
+  private async addFunctions(functions: HostFunctions, isRestored: boolean): Promise<void> {
+    const { vm } = this.ready();
+    for (const [name, value] of Object.entries(functions)) {
+      if (!isRestored) await this.set(name, value);
+      else for (const { path, call } of takeFunctions(name, value).found) vm.host.add(path.join('.'), call);
     }
   }
 

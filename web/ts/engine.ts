@@ -122,6 +122,19 @@ export interface Instance {
   /** The paths of all files, an array of strings, sorted. */
   listFiles(): Uint8Array;
 
+  /**
+   * Has `dispatch` called for functions of the page: with the address and length of a call in wasm memory, an array of the function's
+   * number and the arguments; address 0 is the buffer whose address and length this gives. It leaves an array of results there, and returns its length;
+   * or it returns the bytes of such an array, -1 when `answer` comes later, and -2 - n after n bytes of an array with one error.
+   */
+  connectFunctions(dispatch: (address: number, length: number) => number | Uint8Array): Uint32Array;
+  /** Makes known that the page has the function `name`, as number `number`. */
+  addFunction(name: string, number: number): void;
+  /** Sets a global variable to the function `name` of the page; with more than one name in the array `path`, a field of what is there. */
+  setFunction(path: Uint8Array, name: string): void;
+  /** After `Waiting`: an array of results, or of one error. */
+  answer(answer: Uint8Array, isError: boolean): void;
+
   /** A map: `used`, `limit` (bytes of Lua values), `wasm` (bytes of this module's memory). */
   memoryStats(): Uint8Array;
   /** A full collection. */
@@ -134,7 +147,7 @@ export const enum Status {
   Finished = 0,
   /** The fuel of this slice is used up; step again. */
   Running = 1,
-  /** The run waits for something that the host has to do. No such request exists yet. */
+  /** A function of the page was called and has no answer yet: `answer`, then step again. */
   Waiting = 2,
   Failed = 3,
 }

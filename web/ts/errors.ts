@@ -55,8 +55,11 @@ export type StorageCode =
 /** Codes of limits: `heap` is memory, `fuel` the instructions that a run may take. */
 export type LimitCode = 'heap' | 'fuel' | 'FUNCTION_TOO_LARGE' | 'BATCH_SIZE_EXCEEDED';
 
-/** `poisoned`: wasm trapped, this instance is lost. `closed`: it was closed. `UNKNOWN_FUNCTION`: nothing saved under that name. */
-export type UsageCode = CallCode | 'poisoned' | 'closed' | 'busy' | 'UNKNOWN_FUNCTION';
+/**
+ * `poisoned`: wasm trapped, this instance is lost. `closed`: it was closed. `promise`: a call that cannot wait met a promise. `UNKNOWN_FUNCTION`:
+ * nothing saved under that name.
+ */
+export type UsageCode = CallCode | 'poisoned' | 'closed' | 'busy' | 'promise' | 'UNKNOWN_FUNCTION';
 
 export type ErrorCode = CallCode | StorageCode | LimitCode | UsageCode;
 
@@ -168,6 +171,7 @@ const SUGGESTIONS: { readonly [code in ErrorCode]?: string } = {
   newerVersion: 'The database was written by a newer version; load that version of the page.',
   quota: 'Delete data or ask the user for more space, then call again.',
   poisoned: 'Open a new instance with Cu.open; everything committed is safe.',
+  promise: 'Use call(), which waits for promises.',
   heap: 'Raise the option heapLimit, or keep large data in tables of the database.',
   fuel: 'Raise the option fuel, or make the program stop earlier.',
   FUNCTION_TOO_LARGE: 'Raise the option maxFunctionBytes.',

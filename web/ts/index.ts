@@ -8,6 +8,8 @@ export type { AggregateFunction, Condition, Entry, Operator, Query, QueryPlan, S
 export type { FieldRule, IndexKind, IndexOptions, Schema } from './definitions.js';
 export { FunctionBlob, HomeRecord } from './codec.js';
 export type { HomeOptions } from './home.js';
+export { Values } from './host.js';
+export type { HostFunction, HostFunctions } from './host.js';
 export type { LuaKey, LuaValue } from './codec.js';
 export { EnhancedLuaError, LimitError, LuaError, StorageError, UsageError } from './errors.js';
 export type { CallCode, ErrorCode, ErrorOptions, LimitCode, LuaErrorPosition, StorageCode, UsageCode } from './errors.js';

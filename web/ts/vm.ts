@@ -9,6 +9,7 @@
 import { decode, type LuaValue } from './codec.js';
 import { Exchange } from './exchange.js';
 import { Status, type EngineError, type Instance } from './engine.js';
+import { Host } from './host.js';
 import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode } from './errors.js';
 
 export interface RunOptions {
@@ -94,6 +95,8 @@ export class Vm<State extends Instance = Instance> {
   /** Tasks that are under way or wait. */
   private queued = 0;
   private readonly exchange: Exchange;
+  /** The functions that Lua code calls. */
+  readonly host: Host;
   /** Told when a run has ended. */
   home: { afterRun(): Promise<void>; afterFailure(): void } | null = null;
 
@@ -101,6 +104,7 @@ export class Vm<State extends Instance = Instance> {
   constructor(instance: State, poison: Poison, fuel: number) {
     this.instance = instance;
     this.exchange = new Exchange(instance);
+    this.host = new Host(instance);
     this.poison = poison;
     this.fuel = fuel;
   }
@@ -131,9 +135,9 @@ export class Vm<State extends Instance = Instance> {
     let committing = false;
     try {
       this.call(start);
-      while (!this.slice(fuel, codes)) {
+      for (let status; (status = this.slice(fuel, codes)) !== Status.Finished; ) {
         output.add(this.call((instance) => instance.takeOutput()));
-        await nextTurn();
+        await (status === Status.Waiting ? this.host.answer(this.poison, signal) : nextTurn());
         signal?.throwIfAborted();
       }
       const values = this.call((instance) => decode(instance.takeValues())) as LuaValue[];
@@ -157,7 +161,7 @@ export class Vm<State extends Instance = Instance> {
   async callGlobal(request: readonly unknown[], codes: RunCodes): Promise<LuaValue[]> {
     const goOn = async (): Promise<LuaValue[]> => (await this.run(() => undefined, codes, {})).values;
     if (this.home !== null) return this.exclusive(() => this.callAndCommit(request, codes, goOn));
-    if (this.queued > 0) return this.exclusive(() => this.begin(request, codes) ?? goOn());
+    if (this.queued > 0 || this.host.calling) return this.exclusive(() => this.begin(request, codes) ?? goOn());
     return this.begin(request, codes) ?? this.exclusive(goOn);
   }
 
@@ -184,12 +188,16 @@ export class Vm<State extends Instance = Instance> {
    * stored with the next run.
    */
   callGlobalSync(request: readonly unknown[], codes: RunCodes): LuaValue[] {
-    if (this.queued > 0) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
+    if (this.queued > 0 || this.host.calling) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
     const values = this.begin(request, codes);
     if (values !== null) return values;
     const output = new Output(() => undefined);
     try {
-      while (!this.slice(this.fuel, codes));
+      for (let status; (status = this.slice(this.fuel, codes)) !== Status.Finished; ) {
+        if (status === Status.Waiting) {
+          throw new UsageError('promise', `callSync cannot wait for the promise that '${this.host.waitsFor}' returned`);
+        }
+      }
       const results = this.call((instance) => decode(instance.takeValues())) as LuaValue[];
       output.add(this.call((instance) => instance.takeOutput()));
       return results;
@@ -203,6 +211,7 @@ export class Vm<State extends Instance = Instance> {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    this.host.close();
     await this.turn;
     try {
       this.poison.call(() => this.instance.free());
@@ -223,8 +232,8 @@ export class Vm<State extends Instance = Instance> {
     }
   }
 
-  /** Runs one slice; whether the run has finished. */
-  private slice(fuel: number, codes: RunCodes): boolean {
+  /** Runs one slice: whether the run has finished, goes on or waits. */
+  private slice(fuel: number, codes: RunCodes): Status {
     const left = fuel - this.call((instance) => instance.fuelUsed());
     if (left <= 0) throw new LimitError('fuel', `the run has used up its fuel of ${fuel}`);
     const started = performance.now();
@@ -232,11 +241,18 @@ export class Vm<State extends Instance = Instance> {
     const status = this.call((instance) => instance.step(sliceFuel));
     if (status === Status.Running) {
       if (sliceFuel === this.sliceFuel) this.adapt(performance.now() - started);
-      return false;
+      return status;
     }
-    if (status === Status.Finished) return true;
-    if (status === Status.Failed) throw runError(this.call((instance) => decode(instance.takeError())), codes);
+    if (status === Status.Finished || status === Status.Waiting) return status;
+    if (status === Status.Failed) throw this.failure(codes);
     throw new EnhancedLuaError('LUA_EXECUTION_ERROR', `the run stopped with the unknown status ${status}`);
+  }
+
+  /** The error of a run that has failed. */
+  private failure(codes: RunCodes): EnhancedLuaError {
+    const decoded = this.call((instance) => decode(instance.takeError()));
+    const { value } = decoded as unknown as EngineError;
+    return runError(decoded, codes, this.host.cause(value));
   }
 
   /** Clocks in browsers are coarse, so the size changes in steps of two. */
@@ -248,6 +264,7 @@ export class Vm<State extends Instance = Instance> {
   /** After a failure: nothing may be left of the run, and the first error stays the one that is thrown. */
   private end(output: Output): void {
     try {
+      this.host.forget();
       this.poison.call(() => this.instance.abort());
       output.add(this.poison.call(() => this.instance.takeOutput()));
       output.finish();
@@ -297,8 +314,8 @@ export function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** The engine's error as a typed one. */
-export function runError(decoded: LuaValue, codes: RunCodes): EnhancedLuaError {
+/** The engine's error as a typed one; `cause` is what a function of the page threw, if it comes from there. */
+export function runError(decoded: LuaValue, codes: RunCodes, cause?: unknown): EnhancedLuaError {
   const { code, message, value, traceback, chunk, line } = decoded as unknown as EngineError;
   switch (code) {
     case 'heap':
@@ -306,7 +323,7 @@ export function runError(decoded: LuaValue, codes: RunCodes): EnhancedLuaError {
     case 'syntax':
       return new LuaError(codes.syntax, message, { value, traceback: '', chunk, line });
     case 'runtime':
-      return new LuaError(codes.runtime, message, { value, traceback, chunk, line });
+      return new LuaError(codes.runtime, message, { value, traceback, chunk, line }, { originalError: cause });
     default:
       return new UsageError(code as ErrorCode, message);
   }

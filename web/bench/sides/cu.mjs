@@ -1,12 +1,13 @@
 // This package. Fuel is counted in every run: there is no build without.
 import { Cu } from '../../dist/index.js';
-import { ADD, check, NUMBERS, NUMBERS_SUM, sum, SUM, TABLE } from '../programs.mjs';
+import { ADD, CALLS_OF_HOST, check, NUMBERS, NUMBERS_SUM, sum, SUM, TABLE } from '../programs.mjs';
 
 const HEAP_LIMIT = 1024 * 1024 * 1024;
 
 export async function open() {
   const cu = await Cu.open({ storage: 'none', heapLimit: HEAP_LIMIT });
-  await cu.run(`add = ${ADD} sum = ${SUM} t = (function() ${TABLE} end)()`);
+  await cu.set('host', (a) => a + 1);
+  await cu.run(`add = ${ADD} call_host = ${CALLS_OF_HOST} sum = ${SUM} t = (function() ${TABLE} end)()`);
   let output = '';
   return {
     async run(source) {
@@ -24,6 +25,7 @@ export async function open() {
       for (let index = 0; index < count; index++) n = await cu.call('add', n, 1);
       check(n, count);
     },
+    callHost: (count) => check(cu.callSync('call_host', count), count),
     tableIn(count) {
       for (let index = 0; index < count; index++) check(cu.callSync('sum', NUMBERS), NUMBERS_SUM);
     },

@@ -85,6 +85,20 @@ inPage('a counter closure goes on after a reload', async (page) => {
   assert.equal(await inCu(page, `return cu.callFunction('Memory', 'counter')`), 3);
 });
 
+inPage('Lua code waits for promises of the page', async (page) => {
+  const seen = await inCu(page, `
+    await cu.set('api', {
+      text: async (address) => (await fetch(address)).text(),
+      wait: (milliseconds) => new Promise((resolve) => setTimeout(() => resolve(milliseconds), milliseconds)),
+    });
+    const { values } = await cu.run(\`
+      local list = { 3, 1, 2 }
+      table.sort(list, function(a, b) return api.wait(a) < api.wait(b) end)
+      return table.concat(list, ' '), api.text('/'):match('<title>') ~= nil, (pcall(api.text, 'no-scheme://x'))\`);
+    return values;`);
+  assert.deepEqual(seen, ['1 2 3', true, false]);
+});
+
 test('a resolved batch survives a killed browser', TIMEOUT, withProfile(async (start) => {
   const operations = Array.from({ length: 100 }, (_, index) => ({ type: 'set', table: 'kept', key: index, value: { index } }));
   const browser = await start();

@@ -1,0 +1,245 @@
+/**
+ * Functions of the page that Lua code calls.
+ *
+ * Arguments and results are copies. A function that returns a promise suspends the Lua code that called it, wherever that stands, until
+ * the promise settles; meanwhile nothing else of the instance has its turn. What a function throws, or its promise rejects with, is an
+ * error in Lua, which code there can catch: an `Error` as its message, a `LuaError` as the value that Lua raised, other values as copies.
+ */
+
+import { decode, encode, encodeInto, type LuaValue } from './codec.js';
+import type { Instance } from './engine.js';
+import { LuaError, UsageError } from './errors.js';
+import type { Poison } from './vm.js';
+
+/** A function that Lua code calls with copies of its arguments. It gives one value, several as {@link Values}, or a promise of either. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type HostFunction = (...args: any[]) => unknown;
+
+/** Functions by name, also in groups: `{ fetch, math: { cbrt: Math.cbrt } }`. */
+export interface HostFunctions {
+  readonly [name: string]: HostFunction | HostFunctions;
+}
+
+/** Several results of a host function, as `return a, b` in Lua. */
+export class Values {
+  readonly items: readonly unknown[];
+
+  constructor(...items: unknown[]) {
+    this.items = items;
+  }
+}
+
+/** What `dispatch` gives instead of the length of an answer. */
+const WAIT = -1;
+/** Lengths of errors are counted down from here. */
+const ERROR = -2;
+/** An error's text is cut to what fits into the buffer. */
+const ERROR_TEXT_MAX = 500;
+
+/** The functions of one instance. */
+export class Host {
+  private readonly instance: Instance;
+  private readonly functions: { name: string; call: HostFunction }[] = [];
+  private memory: WebAssembly.Memory | null = null;
+  private place: readonly [address: number, length: number] = [0, 0];
+  private view = new Uint8Array();
+  /** What the run waits for, and whose promise it is. */
+  private pending: { name: string; promise: PromiseLike<unknown> } | null = null;
+  /** Whether one of the functions runs. */
+  calling = false;
+  private stopWaiting: ((error: UsageError) => void) | null = null;
+  /** What was thrown last, by the error that Lua code got for it. */
+  private thrown: { value: unknown; error: unknown } | null = null;
+
+  constructor(instance: Instance) {
+    this.instance = instance;
+  }
+
+  /** Makes a function known by a name. A name that is known gets the new function. */
+  add(name: string, call: HostFunction): void {
+    if (this.memory === null) {
+      this.memory = this.instance.memory();
+      const [address = 0, length = 0] = this.instance.connectFunctions((at, bytes) => this.dispatch(at, bytes));
+      this.place = [address, length];
+    }
+    this.functions.push({ name, call });
+    this.instance.addFunction(name, this.functions.length - 1);
+  }
+
+  /** Whose promise the run waits for. */
+  get waitsFor(): string {
+    return this.pending?.name ?? '';
+  }
+
+  /** Waits for the promise and answers the call with what comes of it. */
+  async answer(poison: Poison, signal: AbortSignal | undefined): Promise<void> {
+    const { pending } = this;
+    this.pending = null;
+    if (pending === null) throw new UsageError('INVALID_INPUT', 'the run waits for nothing that is known here');
+    let [bytes, isError]: [Uint8Array | null, boolean] = [null, false];
+    let abort = (): void => undefined;
+    const stopped = new Promise<never>((_, reject) => {
+      this.stopWaiting = reject;
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+      abort = () => reject(signal?.reason);
+      signal?.addEventListener('abort', abort);
+    });
+    // Both may come after the other.
+    stopped.catch(() => undefined);
+    try {
+      const outcome = Promise.resolve(pending.promise).then(
+        (value) => ({ value, failed: false }),
+        (value: unknown) => ({ value, failed: true }),
+      );
+      const { value, failed } = await poison.wait(() => Promise.race([outcome, stopped]));
+      [bytes, isError] = failed ? [encode([this.errorValue(value)]), true] : this.encoded(value);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      this.stopWaiting = null;
+    }
+    const answer = bytes;
+    poison.call(() => this.instance.answer(answer, isError));
+  }
+
+  /** Nobody waits for the promise any more. */
+  forget(): void {
+    Promise.resolve(this.pending?.promise).catch(() => undefined);
+    this.pending = null;
+  }
+
+  /** Ends the waiting, if there is any, as the instance is closed. */
+  close(): void {
+    this.stopWaiting?.(new UsageError('closed', 'this instance is closed'));
+  }
+
+  /** What a function threw, if that became this error in Lua. */
+  cause(value: unknown): unknown {
+    const { thrown } = this;
+    this.thrown = null;
+    return thrown !== null && thrown.value === value ? thrown.error : undefined;
+  }
+
+  /** A call from Lua: an array, the function's number and the arguments, lies at this address. Never throws. */
+  private dispatch(address: number, length: number): number | Uint8Array {
+    this.calling = true;
+    try {
+      const request = address === 0 ? this.buffer() : new Uint8Array(this.memory!.buffer, address, length);
+      const values = decode(request, length) as LuaValue[];
+      const { name, call } = this.functions[values[0] as number]!;
+      const result = apply(call, values);
+      if (isThenable(result)) {
+        this.pending = { name, promise: result };
+        return WAIT;
+      }
+      return this.leave(results(result));
+    } catch (error) {
+      return this.leaveError(this.errorValue(error));
+    } finally {
+      this.calling = false;
+    }
+  }
+
+  /** Leaves an answer in the buffer: its length, or the answer if it does not fit. */
+  private leave(values: readonly unknown[]): number | Uint8Array {
+    const place = this.buffer();
+    const written = encodeInto(place, values);
+    // A getter may have let the memory grow.
+    return place.buffer === this.memory!.buffer ? written : encode(values);
+  }
+
+  private leaveError(value: unknown): number {
+    const written = encodeInto(this.buffer(), [value]);
+    if (typeof written === 'number') return ERROR - written;
+    const short = encodeInto(this.buffer(), [String(value).slice(0, ERROR_TEXT_MAX)]);
+    return typeof short === 'number' ? ERROR - short : ERROR;
+  }
+
+  /** The buffer as it lies in memory now: when memory grows, what was there before is detached. */
+  private buffer(): Uint8Array {
+    const { buffer } = this.memory!;
+    if (this.view.buffer !== buffer) this.view = new Uint8Array(buffer, ...this.place);
+    return this.view;
+  }
+
+  private encoded(result: unknown): [Uint8Array, boolean] {
+    try {
+      return [encode(results(result)), false];
+    } catch (error) {
+      return [encode([this.errorValue(error)]), true];
+    }
+  }
+
+  /** What Lua code sees of something that was thrown. */
+  private errorValue(error: unknown): unknown {
+    const value = luaError(error);
+    this.thrown = { value, error };
+    return value;
+  }
+}
+
+/** Calls with all values but the first; few of them without making a list. */
+function apply(call: HostFunction, values: readonly LuaValue[]): unknown {
+  switch (values.length) {
+    case 1:
+      return call();
+    case 2:
+      return call(values[1]);
+    case 3:
+      return call(values[1], values[2]);
+    default:
+      return call(...values.slice(1));
+  }
+}
+
+function results(result: unknown): readonly unknown[] {
+  if (result === undefined) return [];
+  return result instanceof Values ? result.items : [result];
+}
+
+function luaError(error: unknown): unknown {
+  if (error instanceof LuaError) return error.value;
+  if (error instanceof Error) return error.message;
+  try {
+    encode(error);
+    return error;
+  } catch {
+    return String(error);
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+}
+
+/** A function in a value, by where it is. */
+interface Found {
+  path: string[];
+  call: HostFunction;
+}
+
+/**
+ * Takes the functions out of a value: what is left of it, and the functions with their paths, which begin with `name`. Only plain objects
+ * are looked through.
+ */
+export function takeFunctions(name: string, value: unknown): { rest: unknown; found: Found[] } {
+  const found: Found[] = [];
+  const take = (part: unknown, path: string[]): unknown => {
+    if (typeof part === 'function') {
+      found.push({ path, call: part as HostFunction });
+      return undefined;
+    }
+    if (!isGroup(part) || path.length > 100) return part;
+    const before = found.length;
+    const entries = Object.entries(part).map(([key, inner]) => [key, take(inner, [...path, key])] as const);
+    // Without functions in it, it stays what it is.
+    return found.length === before ? part : new Map(entries.filter(([, inner]) => inner !== undefined));
+  };
+  const rest = take(value, [name]);
+  return { rest, found };
+}
+
+function isGroup(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
