@@ -62,6 +62,8 @@ pub(crate) const OPEN: usize = 100;
 pub(crate) const DATE: usize = 24;
 /// Reading from a file beyond its buffer, whatever comes.
 pub(crate) const FILL: usize = 16;
+/// An operation of a store outside the heap, and each entry that it has passed: a look-up in a tree of pages.
+const EXTERNAL_ENTRY: usize = 200;
 /// Nominal bytes of heap for a unit, when a collection goes over it.
 const COLLECTED_BYTES: usize = 32;
 /// Steps of the pattern matcher for a unit.
@@ -122,6 +124,12 @@ pub(crate) const fn pattern_steps(steps: u64) -> u64 {
 /// A collection over a heap of so many nominal bytes, with visits to entries of weak tables beyond the first.
 pub(crate) const fn collection(bytes: usize, visits: usize) -> usize {
     bytes / COLLECTED_BYTES + visits
+}
+
+/// What a host charges for an operation of a store outside the heap, by the entries it passed and the bytes that became Lua values or came
+/// from them.
+pub fn external_price(entries: u64, bytes: usize) -> usize {
+    usize::try_from(entries).unwrap_or(usize::MAX).saturating_mul(EXTERNAL_ENTRY).saturating_add(scanned(bytes))
 }
 
 /// What entering a Lua function costs.

@@ -46,7 +46,7 @@ pub use cu_compiler::{SyntaxError, bytecode, compile};
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
 pub use cu_translator::{EXPORT as CODE_EXPORT, IMPORTS as CODE_IMPORTS, MEMORY as CODE_MEMORY, TABLE as CODE_TABLE};
 pub use error::{Error, RunError};
-pub use fuel::{FUEL_VERSION, pay_for_bytes};
+pub use fuel::{FUEL_VERSION, external_price, pay_for_bytes};
 pub use heap::accounting::OutOfMemory;
 pub use heap::closure::Closure;
 pub use heap::coroutine::{Coroutine, Status};

@@ -8,6 +8,7 @@ use crate::fuel;
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::string::LuaString;
 use crate::heap::table::serial_cell;
+use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
 use crate::interpreter::Indexed;
 use crate::metamethod::Metamethod;
@@ -270,12 +271,29 @@ fn raw_len<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 }
 
 fn next<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+    if let Value::Userdata(userdata) = call.arg(1) {
+        return next_of_host(call, userdata);
+    }
     let table = call.check_table(1)?;
     call.machine.fill(table)?;
     match table.next(call.arg(2)) {
         Ok(Some((key, value))) => call.return_values(&[key, value]),
         Ok(None) => call.return_value(Value::Nil),
         Err(_) => Err(call.machine.runtime_error(b"invalid key to 'next'")),
+    }
+}
+
+/// What a host keeps outside the heap can be traversed: the field `__next` of its metatable is called in place of `next`.
+#[cold]
+fn next_of_host<'gc>(call: &mut Call<'_, 'gc>, userdata: Userdata<'gc>) -> Result<Action, Error<'gc>> {
+    let at = call.scratch();
+    if call.state() == 1 {
+        return Ok(Action::Return { first: at as u32, count: call.results() as u32 });
+    }
+    let field = call.context().string(b"__next");
+    match userdata.metatable().map_or(Value::Nil, |metatable| metatable.get_string(field)) {
+        Value::Nil => Err(call.type_error(1, "table")),
+        handler => call.call_unyieldable(at, handler, &[call.arg(1), call.arg(2)], -1, 1),
     }
 }
 
