@@ -60,7 +60,7 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
     let database = arguments.database.as_deref().map(database::open).transpose()?.map(Rc::new);
     let mut runner = Runner::new(arguments, output.clone());
     if let Some(database) = &database {
-        runner.keep_home(database.clone())?;
+        runner.keep_in(database.clone())?;
     }
     let result = run_chunks(arguments, &mut runner, output);
     let result = runner.end_run(result);

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
-use cu_persist::{HomeOptions, StoredHome};
+use cu_persist::{External, ExternalOptions, FunctionPolicy, HomeOptions, Save, StoredHome, StoredTables};
 use cu_storage::Database;
 use cu_vm::{Context, Handle, Host, Options, RunError, Step, Table, Value, Vm, chunk_of_file};
 
@@ -28,6 +28,8 @@ pub struct Runner {
     fuel_left: u64,
     /// Keeps `_home` in the database of `--db`.
     home: Option<StoredHome>,
+    /// The tables of that database, as `ext` has them.
+    external: Option<External>,
     /// Whether a failed run leaves `_home` as it was.
     atomic: bool,
 }
@@ -61,6 +63,7 @@ impl Runner {
             fuel_limit: arguments.fuel,
             fuel_left,
             home: None,
+            external: None,
             atomic: arguments.atomic,
         }
     }
@@ -70,18 +73,38 @@ impl Runner {
         let library = |name: &[u8]| vm.enter(|context| context.stash(context.permanent(name)));
         let (to_string, warn) = (library(b"tostring"), library(b"warn"));
         let (interrupts, fuel_left) = (Interrupts::install(), fuel_limit.unwrap_or(u64::MAX));
-        Runner { vm, output, interrupts, to_string, warn, fuel_limit, fuel_left, home: None, atomic: false }
+        Runner {
+            vm,
+            output,
+            interrupts,
+            to_string,
+            warn,
+            fuel_limit,
+            fuel_left,
+            home: None,
+            external: None,
+            atomic: false,
+        }
     }
 
-    /// Gives the VM the table `_home` that the database holds.
-    pub fn keep_home(&mut self, database: Rc<Database>) -> Result<(), Error> {
-        self.home = Some(StoredHome::attach(&self.vm, database, HomeOptions::default()).map_err(Error::Home)?);
+    /// Gives the VM what the database holds: its tables in `ext`, and the table `_home`.
+    pub fn keep_in(&mut self, database: Rc<Database>) -> Result<(), Error> {
+        let functions = FunctionPolicy::Allow(Save::default());
+        let options = ExternalOptions { functions, ..ExternalOptions::default() };
+        let external = External::new(StoredTables::new(database.clone()), options);
+        external.open(&self.vm).map_err(Error::Home)?;
+        let options = HomeOptions { userdata: external.codec(), ..HomeOptions::default() };
+        self.external = Some(external);
+        self.home = Some(StoredHome::attach(&self.vm, database, options).map_err(Error::Home)?);
         Ok(())
     }
 
-    /// After a run: what has changed in `_home` is stored if the run ended well, by its own `os.exit` too, or undone if that was asked
+    /// After a run: a transaction that it left open is undone, and what has changed in `_home` is stored if the run ended well, by its own `os.exit` too, or undone if that was asked
     /// for.
     pub fn end_run(&self, result: Result<(), Error>) -> Result<(), Error> {
+        if let Some(external) = &self.external {
+            external.end_run();
+        }
         let Some(home) = &self.home else { return result };
         match result {
             Ok(()) | Err(Error::Exit { code: 0, .. }) => {

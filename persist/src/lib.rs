@@ -24,6 +24,8 @@
 //! An *image* ([`save_image`]) holds a whole VM in the middle of a run, coroutines with their frames, upvalues that are open and all; the VM loaded
 //! from it goes on as if nothing had happened.
 //!
+//! *External tables* ([`External`]) are Collections as Lua code sees them, with queries and transactions.
+//!
 //! Loading trusts nothing: bytes are bounds-checked and validated as a whole, code goes through the verifier, and only
 //! then is anything made in the VM.
 
@@ -36,6 +38,7 @@ mod content;
 mod coroutine;
 mod envelope;
 mod error;
+mod external;
 mod home;
 mod identity;
 mod image;
@@ -51,6 +54,9 @@ mod wire;
 pub use blob::{Blob, load_function, load_functions, save_function, save_functions};
 pub use envelope::FORMAT_VERSION;
 pub use error::{CorruptKind, Error, Result};
+pub use external::{
+    Access, AccessFilter, Answer, External, ExternalOptions, NAME_BYTES_MAX, Request, StoredTables, Tables,
+};
 pub use home::{Changes, HOME_BLOB, HOME_COLLECTION, Home, HomeOptions, Records, StoredHome};
 pub use image::{ImageFile, Loaded, load_image, save_image};
 pub use limits::Limits;
