@@ -10,6 +10,7 @@ mod browser;
 mod conformance;
 mod debian;
 mod error;
+mod fuzz;
 mod package;
 mod process;
 mod programs;
@@ -48,6 +49,7 @@ cargo xtask COMMAND
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   determinism                      run fixtures and 1000 generated programs natively and in Node, and compare output and fuel
+  fuzz [--seconds N] [TARGET...]   run the fuzz targets, all for N seconds together (default 120), and count executions
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
   -h, --help                       print this";
@@ -65,6 +67,7 @@ enum Command {
     BenchPersist,
     Differential { programs: u64, seed: u64 },
     Programs,
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -113,6 +116,7 @@ fn execute(command: Command) -> Result<()> {
             browser::run(&root, &mut bench())
         }
         Command::Programs => programs::run(&root),
+        Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
 }
@@ -127,6 +131,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             Long("programs") => given.programs = Some(arguments.value()?.string()?),
             Long("peers") => given.peers = Some(arguments.value()?.string()?),
             Long("rounds") => given.rounds = Some(arguments.value()?.parse()?),
+            Long("seconds") => given.seconds = Some(arguments.value()?.parse()?),
             Long("quick") => given.quick = true,
             Long("seed") => given.seed = Some(arguments.value()?.parse()?),
             Long("browser") => given.browser = true,
@@ -160,6 +165,10 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["determinism"] => Command::Determinism,
         ["bench", "persist"] => Command::BenchPersist,
         ["programs"] => Command::Programs,
+        ["fuzz", targets @ ..] => Command::Fuzz(fuzz::Options {
+            targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+            seconds: given.seconds.take().unwrap_or(fuzz::SECONDS),
+        }),
         ["differential"] => Command::Differential {
             programs: given.programs.take().map_or(Ok(10_000), |text| number(&text))?,
             seed: given.seed.take().unwrap_or(1),
@@ -183,6 +192,7 @@ struct Given {
     rounds: Option<usize>,
     quick: bool,
     seed: Option<u64>,
+    seconds: Option<u64>,
     browser: bool,
     heavy: bool,
     against: Option<PathBuf>,
@@ -195,6 +205,7 @@ impl Given {
             (self.port.is_some(), "--port belongs to serve"),
             (self.programs.is_some(), "--programs belongs to differential and bench vm"),
             (self.seed.is_some(), "--seed belongs to differential"),
+            (self.seconds.is_some(), "--seconds belongs to fuzz"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
                 "--peers, --rounds and --quick belong to bench vm",
