@@ -17,7 +17,7 @@ mod known;
 mod mutation;
 mod outcome;
 mod probe;
-mod random;
+pub mod random;
 mod reference;
 mod shrink;
 mod token;

@@ -10,6 +10,7 @@
 mod access;
 mod activation;
 mod calls;
+mod checks;
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
 pub(crate) mod compiled;
 mod describe;

@@ -149,6 +149,25 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                 };
             }
 
+            macro_rules! register {
+                ($register:expr) => {
+                    *{
+                        let register = $register;
+                        debug_assert!(machine.is_register(closure, base, register), "a register is in its frame");
+                        base.add(register)
+                    }
+                };
+            }
+            macro_rules! constant {
+                ($number:expr) => {
+                    *{
+                        let number = $number;
+                        debug_assert!(number < closure.proto().0.constants.len(), "a constant is in range");
+                        constants.add(number)
+                    }
+                };
+            }
+
             // Goes on in the Lua function of the top frame.
             macro_rules! go_on_in {
                 ($closure:expr) => {{
@@ -164,6 +183,10 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
             }
 
             'dispatch: loop {
+                debug_assert!(
+                    closure.proto().holds_instruction(pc),
+                    "control is at an instruction, with its trailing word"
+                );
                 let i = Instruction((*pc).get());
                 pc = pc.add(1);
                 let flow = 'op: {
@@ -185,17 +208,17 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                     }
                     macro_rules! a {
                         () => {
-                            *base.add(i.a())
+                            register!(i.a())
                         };
                     }
                     macro_rules! b {
                         () => {
-                            *base.add(i.b())
+                            register!(i.b())
                         };
                     }
                     macro_rules! c {
                         () => {
-                            *base.add(i.c())
+                            register!(i.c())
                         };
                     }
                     // Operands are looked at in place: a value that is copied to a local variable and passed on in the slow case
@@ -308,7 +331,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                 }
                     macro_rules! get_field {
                         ($object:expr) => {{
-                            let Value::String(key) = *constants.add(i.c()) else { std::hint::unreachable_unchecked() };
+                            let Value::String(key) = constant!(i.c()) else { std::hint::unreachable_unchecked() };
                             let object: *const Value<'gc> = $object;
                             if let Value::Table(table) = &*object
                                 && let Some(value) = table.get_cached(key, (*pc).get())
@@ -322,7 +345,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                     }
                     macro_rules! set_field {
                         ($object:expr, $value:expr) => {{
-                            let Value::String(key) = *constants.add(i.b()) else { std::hint::unreachable_unchecked() };
+                            let Value::String(key) = constant!(i.b()) else { std::hint::unreachable_unchecked() };
                             let (object, value): (*const Value<'gc>, *const Value<'gc>) = ($object, &raw const $value);
                             if let Value::Table(table) = &*object
                                 && table.replace_cached(key, (*pc).get(), &*value)
@@ -365,15 +388,15 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                         Opcode::Move => a!() = b!(),
                         Opcode::LoadInteger => a!() = Value::Integer(i.sbx()),
                         Opcode::LoadFloat => a!() = Value::Float(i.sbx() as f64),
-                        Opcode::LoadConstant => a!() = *constants.add(i.bx()),
+                        Opcode::LoadConstant => a!() = constant!(i.bx()),
                         Opcode::LoadConstantWide => {
-                            a!() = *constants.add((*pc).get() as usize);
+                            a!() = constant!((*pc).get() as usize);
                             pc = pc.add(1);
                         }
                         Opcode::LoadNil => {
                             machine.fuel -= fuel::values(i.b()) as i64;
                             for register in i.a()..=i.a() + i.b() {
-                                *base.add(register) = Value::Nil;
+                                register!(register) = Value::Nil;
                             }
                         }
                         Opcode::LoadFalse => a!() = Value::Boolean(false),
@@ -412,14 +435,14 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                             set_field!(closure.upvalue_unchecked(i.a()).location(), c!())
                         }
                         Opcode::SetTabUpK => {
-                            set_field!(closure.upvalue_unchecked(i.a()).location(), *constants.add(i.c()))
+                            set_field!(closure.upvalue_unchecked(i.a()).location(), constant!(i.c()))
                         }
                         Opcode::SetField => set_field!(&raw const a!(), c!()),
-                        Opcode::SetFieldK => set_field!(&raw const a!(), *constants.add(i.c())),
+                        Opcode::SetFieldK => set_field!(&raw const a!(), constant!(i.c())),
                         Opcode::SetTable => set_table!(c!()),
-                        Opcode::SetTableK => set_table!(*constants.add(i.c())),
+                        Opcode::SetTableK => set_table!(constant!(i.c())),
                         Opcode::SetInteger => set_integer!(c!()),
-                        Opcode::SetIntegerK => set_integer!(*constants.add(i.c())),
+                        Opcode::SetIntegerK => set_integer!(constant!(i.c())),
                         Opcode::NewTable => {
                             let (fields, items) = (i.bx(), (*pc).get() as usize);
                             machine.fuel -= fuel::ALLOCATION;
@@ -432,8 +455,8 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                             safe_point!(i);
                         }
                         Opcode::SelfField => {
-                            *base.add(i.a() + 1) = b!();
-                            get_field!(&raw const *base.add(i.a() + 1));
+                            register!(i.a() + 1) = b!();
+                            get_field!(&raw const register!(i.a() + 1));
                         }
 
                         Opcode::Add => {
@@ -449,44 +472,44 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                         // As an addition, which gives `-0.0 - 0` the sign that it has in PUC Lua.
                         Opcode::SubI => immediate!(Sub, i64::wrapping_sub, |x: f64, y: f64| x + (0.0 - y)),
                         Opcode::AddK => {
-                            arithmetic!(Add, b!(), *constants.add(i.c()), i64::wrapping_add, |x: f64, y: f64| x + y)
+                            arithmetic!(Add, b!(), constant!(i.c()), i64::wrapping_add, |x: f64, y: f64| x + y)
                         }
                         Opcode::SubK => {
-                            arithmetic!(Sub, b!(), *constants.add(i.c()), i64::wrapping_sub, |x: f64, y: f64| x - y)
+                            arithmetic!(Sub, b!(), constant!(i.c()), i64::wrapping_sub, |x: f64, y: f64| x - y)
                         }
                         Opcode::MulK => {
-                            arithmetic!(Mul, b!(), *constants.add(i.c()), i64::wrapping_mul, |x: f64, y: f64| x * y)
+                            arithmetic!(Mul, b!(), constant!(i.c()), i64::wrapping_mul, |x: f64, y: f64| x * y)
                         }
                         Opcode::Div => in_floats!(Div, c!(), |x: f64, y: f64| x / y),
-                        Opcode::DivK => in_floats!(Div, *constants.add(i.c()), |x: f64, y: f64| x / y),
+                        Opcode::DivK => in_floats!(Div, constant!(i.c()), |x: f64, y: f64| x / y),
                         Opcode::Pow => {
                             machine.fuel -= fuel::POWER;
                             in_floats!(Pow, c!(), power)
                         }
                         Opcode::PowK => {
                             machine.fuel -= fuel::POWER;
-                            in_floats!(Pow, *constants.add(i.c()), power)
+                            in_floats!(Pow, constant!(i.c()), power)
                         }
                         Opcode::Mod => division!(Mod, c!(), integer_modulo, |x: f64, y: f64| {
                             machine.fuel -= fuel::FLOAT_MODULO;
                             float_modulo(x, y)
                         }),
                         Opcode::ModK => {
-                            division!(Mod, *constants.add(i.c()), integer_modulo, |x: f64, y: f64| {
+                            division!(Mod, constant!(i.c()), integer_modulo, |x: f64, y: f64| {
                                 machine.fuel -= fuel::FLOAT_MODULO;
                                 float_modulo(x, y)
                             })
                         }
                         Opcode::IDiv => division!(IDiv, c!(), integer_floor_divide, float_floor_divide),
                         Opcode::IDivK => {
-                            division!(IDiv, *constants.add(i.c()), integer_floor_divide, float_floor_divide)
+                            division!(IDiv, constant!(i.c()), integer_floor_divide, float_floor_divide)
                         }
                         Opcode::BAnd => bitwise!(BAnd, c!(), |x: i64, y: i64| x & y),
                         Opcode::BOr => bitwise!(BOr, c!(), |x: i64, y: i64| x | y),
                         Opcode::BXor => bitwise!(BXor, c!(), |x: i64, y: i64| x ^ y),
-                        Opcode::BAndK => bitwise!(BAnd, *constants.add(i.c()), |x: i64, y: i64| x & y),
-                        Opcode::BOrK => bitwise!(BOr, *constants.add(i.c()), |x: i64, y: i64| x | y),
-                        Opcode::BXorK => bitwise!(BXor, *constants.add(i.c()), |x: i64, y: i64| x ^ y),
+                        Opcode::BAndK => bitwise!(BAnd, constant!(i.c()), |x: i64, y: i64| x & y),
+                        Opcode::BOrK => bitwise!(BOr, constant!(i.c()), |x: i64, y: i64| x | y),
+                        Opcode::BXorK => bitwise!(BXor, constant!(i.c()), |x: i64, y: i64| x ^ y),
                         Opcode::Shl => bitwise!(Shl, c!(), shift_left),
                         Opcode::Shr => bitwise!(Shr, c!(), shift_right),
                         Opcode::ShlI => shift_immediate!(Shl, shift_left),
@@ -539,7 +562,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                             }
                             branch!(equal == i.flag());
                         }
-                        Opcode::EqK => branch!(machine.raw_equals(a!(), *constants.add(i.b())) == i.flag()),
+                        Opcode::EqK => branch!(machine.raw_equals(a!(), constant!(i.b())) == i.flag()),
                         Opcode::EqI => {
                             let equal = match a!() {
                                 Value::Integer(x) => x == i.sb(),
@@ -651,7 +674,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                         }
                         Opcode::ForPrep => {
                             if let (Value::Integer(start), Value::Integer(limit), Value::Integer(step)) =
-                                (a!(), *base.add(i.a() + 1), *base.add(i.a() + 2))
+                                (a!(), register!(i.a() + 1), register!(i.a() + 2))
                                 && step > 0
                             {
                                 if start > limit {
@@ -659,8 +682,8 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                                 } else {
                                     let span = (limit as u64).wrapping_sub(start as u64);
                                     let rounds = if step == 1 { span } else { span / step as u64 };
-                                    *base.add(i.a() + 1) = Value::Integer(rounds as i64);
-                                    *base.add(i.a() + 3) = Value::Integer(start);
+                                    register!(i.a() + 1) = Value::Integer(rounds as i64);
+                                    register!(i.a() + 3) = Value::Integer(start);
                                     pc = pc.add(1);
                                 }
                             } else {
@@ -669,13 +692,13 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                         }
                         Opcode::ForLoop => {
                             // R[A] index, R[A+1] rounds left (integers) or limit (floats), R[A+2] step.
-                            match (&a!(), &*base.add(i.a() + 1), &*base.add(i.a() + 2)) {
+                            match (&a!(), &register!(i.a() + 1), &register!(i.a() + 2)) {
                                 (&Value::Integer(index), &Value::Integer(rounds), &Value::Integer(step)) => {
                                     if rounds as u64 > 0 {
                                         let index = index.wrapping_add(step);
-                                        *base.add(i.a() + 1) = Value::Integer(rounds.wrapping_sub(1));
+                                        register!(i.a() + 1) = Value::Integer(rounds.wrapping_sub(1));
                                         a!() = Value::Integer(index);
-                                        *base.add(i.a() + 3) = Value::Integer(index);
+                                        register!(i.a() + 3) = Value::Integer(index);
                                         jump!((*pc).get());
                                     } else {
                                         pc = pc.add(1);
@@ -685,7 +708,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                                     let index = index + step;
                                     if if step > 0.0 { index <= limit } else { limit <= index } {
                                         a!() = Value::Float(index);
-                                        *base.add(i.a() + 3) = Value::Float(index);
+                                        register!(i.a() + 3) = Value::Float(index);
                                         jump!((*pc).get());
                                     } else {
                                         pc = pc.add(1);
@@ -699,7 +722,8 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                             slow!(machine.enter_generic_loop(position!(i.a() + 3)));
                         }
                         Opcode::TForCall => {
-                            let first = base.add(i.a());
+                            let first: *mut Value<'gc> = &raw mut register!(i.a());
+                            debug_assert!(machine.is_register(closure, base, i.a() + (3 + i.c()).max(6)));
                             if let Some(pair) = library_step(*first, *first.add(1), *first.add(2)) {
                                 machine.fuel -= 1 + fuel::take_owed();
                                 let (key, value) = pair.unwrap_or((Value::Nil, Value::Nil));
@@ -718,11 +742,11 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                             slow!(machine.call(position!(i.a() + 4), 2, i.c() as i32));
                         }
                         Opcode::TForLoop => {
-                            let control = *base.add(i.a() + 4);
+                            let control = register!(i.a() + 4);
                             if control.is_nil() {
                                 pc = pc.add(1);
                             } else {
-                                *base.add(i.a() + 2) = control;
+                                register!(i.a() + 2) = control;
                                 jump!((*pc).get());
                             }
                         }

@@ -435,6 +435,7 @@ impl<'gc> Machine<'gc> {
     /// The word after the instruction.
     #[inline(always)]
     pub(super) fn word(&self) -> u32 {
+        debug_assert!(self.is_at_trailing_word());
         // SAFETY: called for verified instructions with a trailing word, while `pc` is at it.
         unsafe { (*self.top_frame().pc).get() }
     }

@@ -13,6 +13,55 @@
 //! - Line and variable tables are ordered and in range.
 //!
 //! What registers hold is *not* proved: the interpreter checks the type of every value it uses.
+//!
+//! # Why what is accepted is memory-safe
+//!
+//! The interpreter reads code, registers, constants and upvalues through raw pointers. That is sound if the following holds whenever an
+//! instruction of the top frame begins, for a frame that runs closure *f*, made of prototype *p*:
+//!
+//! 1. `pc` is at an instruction of *p*'s code, all of whose words are in the code.
+//! 2. The stack holds `base + register_count` slots or more, each with a valid value.
+//! 3. *f* has as many upvalues as *p* describes, and each is closed or lies in a stack that is alive.
+//! 4. If the instruction consumes an open list, `top` is at or above its first slot and within the stack.
+//!
+//! *It holds at the start of a call.* Code has at least one instruction (its last one ends it), so its first word is one (1). Entering grows the
+//! stack to the callee's registers and more; slots are made as nil (2). A closure is made in two ways: by `Closure`, which takes exactly
+//! what the child describes, registers below the parent's `register_count` (so 2 holds for them) or the parent's upvalues (3 for the
+//! parent); or by the host, which fills them all (3). The first instruction consumes no list (4): a consumer needs an opener before it.
+//! `VarArgPrep` is the first instruction of functions that have variable arguments and of no others, is no target of a jump, and moves
+//! `base` once, growing the stack for it (2).
+//!
+//! *Each instruction keeps it.* (1) The next instruction begins where this one's words end: the walk over the code goes just so, and the last
+//! instruction is one after which control never goes on. A jump goes to a place where the walk saw an instruction begin; `LoadFalseSkip` too.
+//! (2) Only calls, returns and what they lead to change the stack's length, and never below what the top frame has; results of a call go to
+//! the registers from `A` on, as many as the instruction says (they are in range) or, for an open list, with the stack grown for them. (3)
+//! Nothing removes upvalues; they are closed before the stack slot they lie in goes to another frame. (4) An opener is followed by its consumer
+//! at once and no jump goes there, so a consumer runs right after its opener, which has set `top` to the end of its values. They begin at
+//! the opener's `A`, and that is not below the consumer's first slot. Hooks and collections in between keep `top`.
+//!
+//! *So each access is in bounds:*
+//!
+//! | access | because |
+//! |--|--|
+//! | first and trailing word | 1; a missing trailing word is refused |
+//! | the opcode, by transmuting a byte | known opcodes only |
+//! | registers `A`, `B`, `C` | operands below `register_count`, and 2 |
+//! | groups of registers (calls, loops, lists, `Concat`, `SelfField`) | the last one of the group is below `register_count` |
+//! | open lists | 4 |
+//! | constants | in range; where the interpreter takes a short string for granted, the kind is checked here |
+//! | upvalues | the operand is below their number, and 3 |
+//! | child functions | in range |
+//!
+//! *What does not matter for memory:* which values registers hold, as each use looks at the tag; whether loops are what a compiler would
+//! make of them, as a loop whose registers were changed ends; what inline caches say, as entries of tables are found by them only after
+//! their key was compared (they are zero here, so that equal functions are equal bytes); line and variable tables, which
+//! debuggers index with checks. Sizes that `NewTable` announces are bounded by the code, so they are no way to take memory for nothing.
+//!
+//! *Frames from an image* begin in the middle. `vm/src/image/frames.rs` takes them only where a running frame can stand, with 1 to 4, and
+//! goes on from there as above. Functions compiled to WebAssembly (`vm/translator`) rest on the same facts.
+//!
+//! In a checking build the interpreter asserts what the table says (`vm/src/interpreter/checks.rs`). Compiled functions that were changed at random
+//! and accepted run under it in `tests/tests/verified_code.rs` and in the fuzz target `verifier`.
 
 use super::function::{Constant, FunctionParts, LineEntry, LocalVariable};
 use super::instruction::Instruction;
