@@ -12,7 +12,9 @@ use crate::limits::Limits;
 use crate::wire::Writer;
 
 pub(super) fn payload(image: &Image<'_>, attachment: &[u8], limits: &Limits) -> Result<Vec<u8>> {
-    let mut encoder = Encoder { image, texts: StringTable::default(), out: Writer::default(), limits };
+    // About what numbers and references take, so that the buffer is copied seldom.
+    let room = (4 * image.values.len()).min(limits.payload_bytes);
+    let mut encoder = Encoder { image, texts: StringTable::default(), out: Writer::with_capacity(room), limits };
     encoder.functions()?;
     encoder.objects()?;
     encoder.coroutines()?;
@@ -225,7 +227,9 @@ impl Encoder<'_, '_> {
     /// Puts the counts, strings and texts in front.
     fn finish(self) -> Result<Vec<u8>> {
         let image = self.image;
-        let mut out = Writer::default();
+        let strings: usize = image.strings.iter().chain(&image.idle_strings).map(|bytes| bytes.len() + 2).sum();
+        let room = strings + self.texts.out.as_bytes().len() + self.out.as_bytes().len() + 128;
+        let mut out = Writer::with_capacity(room);
         out.put(&Counts {
             strings: image.strings.len() as u32,
             idle_strings: image.idle_strings.len() as u32,

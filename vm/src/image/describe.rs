@@ -39,7 +39,7 @@ pub(super) fn describe<'gc>(
         context,
         codec,
         interned: &context.root().interned,
-        numbers: Numbers::default(),
+        numbers: Numbers(HashTable::with_capacity(used / 128)),
         found: Vec::with_capacity(used / 256),
         done: 0,
         protos: Vec::new(),
@@ -79,7 +79,6 @@ fn host_natives(context: Context<'_>) -> Vec<&'static str> {
 }
 
 /// Numbers of objects by address; nothing moves or is freed while the walk lasts.
-#[derive(Default)]
 struct Numbers(HashTable<(usize, u32)>);
 
 impl Numbers {
@@ -277,8 +276,17 @@ impl<'gc> Walk<'gc, '_> {
         Ok(self.number(gc_arena::Gc::as_ptr(native.gc()) as usize, 3, Object::Native(native), step))
     }
 
+    /// Most values are data and tables, for which nothing can fail.
+    #[inline]
     fn push(&mut self, value: Value<'gc>, from: u32, part: Part) -> Result<(), ImageError> {
-        let datum = self.value(value, Step { from, part })?;
+        let datum = match value {
+            Value::Nil => Datum::Nil,
+            Value::Boolean(boolean) => Datum::Boolean(boolean),
+            Value::Integer(integer) => Datum::Integer(integer),
+            Value::String(string) => Datum::String(self.string(string)),
+            Value::Table(table) => Datum::Table(self.table(table, Step { from, part })),
+            value => self.value(value, Step { from, part })?,
+        };
         self.image.values.push(datum);
         Ok(())
     }

@@ -80,6 +80,11 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// One with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Writer {
+        Writer { bytes: Vec::with_capacity(bytes) }
+    }
+
     pub fn put(&mut self, part: &impl Serialize) {
         let mut serializer = Serializer { output: Sink(&mut self.bytes) };
         part.serialize(&mut serializer).expect("parts have known lengths and the sink takes everything");
