@@ -42,11 +42,14 @@ mod table;
 mod transaction;
 
 use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use cu_storage::{Document, IndexDefinition, Query};
 use cu_vm::image::UserdataCodec;
-use cu_vm::{Call, Context, Error as LuaError, Native, NativeDefinition, Table, TableError, Userdata, Value, Vm};
+use cu_vm::{
+    Action, Call, Context, Error as LuaError, Native, NativeDefinition, Table, TableError, Userdata, Value, Vm,
+};
 
 use crate::error::{Error, Result};
 use crate::path::push_key;
@@ -121,12 +124,13 @@ pub enum Answer {
 
 /// Where the tables are.
 pub trait Tables {
-    /// Carries an operation out.
+    /// Carries an operation out. `None` if that takes a while: the run stops with [`cu_vm::Step::Waiting`], and when it goes on, the same
+    /// request comes again until there is an answer.
     ///
     /// # Errors
     ///
     /// [`Error::Storage`]; nothing is changed then.
-    fn answer(&self, request: &Request) -> Result<Answer>;
+    fn answer(&self, request: &Request) -> Result<Option<Answer>>;
 
     /// Whether a transaction is open.
     fn in_transaction(&self) -> bool;
@@ -142,6 +146,18 @@ pub struct External(Rc<Shared>);
 struct Shared {
     tables: Box<dyn Tables>,
     options: ExternalOptions,
+    wait: Wait,
+}
+
+/// A call that has to wait is entered again from its start. What it was answered before, if it had to wait for that, is told to it again.
+#[derive(Default)]
+struct Wait {
+    /// Whether the call that runs has had to wait, and has to now.
+    waited: Cell<bool>,
+    waits: Cell<bool>,
+    answers: RefCell<Vec<Answer>>,
+    /// How many answers it has had since it was entered.
+    told: Cell<usize>,
 }
 
 /// What the userdata of an external table holds.
@@ -164,7 +180,7 @@ const TABLE: NativeDefinition = NativeDefinition { name: "ext.table", code: tabl
 impl External {
     /// Tables that no VM has yet.
     pub fn new(tables: impl Tables + 'static, options: ExternalOptions) -> External {
-        External(Rc::new(Shared { tables: Box::new(tables), options }))
+        External(Rc::new(Shared { tables: Box::new(tables), options, wait: Wait::default() }))
     }
 
     /// Gives a VM the global table `ext`. One that comes from an image has it already, if it was loaded with [`Self::natives`] and
@@ -190,6 +206,7 @@ impl External {
 
     /// To be called when a run is over, however it ended: undoes a transaction that it left open.
     pub fn end_run(&self) {
+        self.0.wait.forget();
         self.0.tables.roll_back_all();
     }
 
@@ -234,20 +251,31 @@ impl External {
         Value::Userdata(userdata)
     }
 
-    /// Carries a request out, and charges for it.
+    /// Carries a request out, and charges for it. If the answer takes a while, the error ends the call, which [`enter`] turns into waiting.
     fn ask<'gc>(&self, call: &mut Call<'_, 'gc>, request: &Request) -> std::result::Result<Answer, LuaError<'gc>> {
+        let wait = &self.0.wait;
+        let told = wait.told.replace(wait.told.get() + 1);
+        if let Some(answer) = wait.answers.borrow().get(told) {
+            return Ok(answer.clone());
+        }
+        let Some(answer) = self.0.tables.answer(request).map_err(|error| call.error(error.to_string()))? else {
+            wait.waited.set(true);
+            wait.waits.set(true);
+            return Err(LuaError::Thrown(Value::Nil));
+        };
+        if wait.waited.get() {
+            wait.answers.borrow_mut().push(answer.clone());
+        }
         let sent = match request {
             Request::Set(_, _, value) => weight(value),
             _ => 0,
         };
-        call.charge(cu_vm::external_price(1, sent));
-        let answer = self.0.tables.answer(request).map_err(|error| call.error(error.to_string()))?;
         let (entries, bytes) = match &answer {
             Answer::Done => (0, 0),
             Answer::Value(value) => (0, value.as_ref().map_or(0, weight)),
             Answer::Rows { rows, examined, .. } => (*examined, rows.iter().map(|(_, value)| weight(value)).sum()),
         };
-        call.charge(cu_vm::external_price(entries, bytes));
+        call.charge(cu_vm::external_price(entries.saturating_add(1), bytes.saturating_add(sent)));
         Ok(answer)
     }
 
@@ -273,6 +301,39 @@ impl External {
             .map_err(|error| lua_error(call, name, &error))
     }
 }
+
+impl Wait {
+    fn forget(&self) {
+        self.waited.set(false);
+        self.answers.borrow_mut().clear();
+    }
+}
+
+type Code = for<'a, 'b, 'gc> fn(&'a mut Call<'b, 'gc>) -> std::result::Result<Action, LuaError<'gc>>;
+
+/// Runs a native function that may have to wait for answers.
+fn enter<'gc>(call: &mut Call<'_, 'gc>, code: Code) -> std::result::Result<Action, LuaError<'gc>> {
+    let Some(external) = source(call).or_else(|| query::source(call.arg(1))) else { return code(call) };
+    let wait = &external.0.wait;
+    wait.told.set(0);
+    let result = code(call);
+    if wait.waits.take() {
+        return Ok(Action::Wait { state: call.state() });
+    }
+    wait.forget();
+    result
+}
+
+/// The definition of a native function that may have to wait.
+macro_rules! waiting {
+    ($name:literal, $code:path) => {{
+        fn code<'gc>(call: &mut cu_vm::Call<'_, 'gc>) -> std::result::Result<cu_vm::Action, cu_vm::Error<'gc>> {
+            $crate::external::enter(call, $code)
+        }
+        cu_vm::NativeDefinition { name: $name, code }
+    }};
+}
+use waiting;
 
 impl UserdataCodec for External {
     fn save(&self, data: &dyn Any) -> Option<(String, Vec<u8>)> {

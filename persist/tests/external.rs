@@ -7,8 +7,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 use cu_persist::{
-    Access, External, ExternalOptions, FunctionPolicy, HomeOptions, Limits, Save, StoredHome, StoredTables, load_image,
-    save_image,
+    Access, Answer, External, ExternalOptions, FunctionPolicy, HomeOptions, Limits, Request, Save, StoredHome,
+    StoredTables, Tables, load_image, save_image,
 };
 use cu_storage::{Database, MemoryBackend, Options as StorageOptions, ScanOptions, block_on};
 use cu_vm::image::HostParts;
@@ -103,6 +103,75 @@ fn fixtures() {
         assert!(report.problems.is_empty(), "{name}: {report:?}");
     }
     assert!(count >= 6, "only {count} fixtures");
+}
+
+/// A store that answers later: the request waits until it is carried out between two steps.
+#[derive(Clone)]
+struct Late {
+    tables: Rc<StoredTables>,
+    asked: Rc<RefCell<Option<Request>>>,
+    answer: Rc<RefCell<Option<cu_persist::Result<Answer>>>>,
+}
+
+impl Tables for Late {
+    fn answer(&self, request: &Request) -> cu_persist::Result<Option<Answer>> {
+        match self.answer.take() {
+            Some(answer) => {
+                assert_eq!(self.asked.take().as_ref(), Some(request), "the same request comes again");
+                answer.map(Some)
+            }
+            None => {
+                *self.asked.borrow_mut() = Some(request.clone());
+                Ok(None)
+            }
+        }
+    }
+
+    fn in_transaction(&self) -> bool {
+        self.tables.in_transaction()
+    }
+
+    fn roll_back_all(&self) {
+        self.tables.roll_back_all();
+    }
+}
+
+/// Programs print the same and use the same fuel, whether the store answers at once or later.
+#[test]
+fn runs_wait_for_answers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/external");
+    for name in ["access", "traversal", "queries", "transactions", "errors", "functions"] {
+        let source = std::fs::read(folder.join(name).with_extension("lua")).expect("it can be read");
+        let run = |is_late: bool| {
+            let printed = Rc::<RefCell<Vec<u8>>>::default();
+            let host = Box::new(Printer(printed.clone()));
+            let mut vm = Vm::new(Options { heap_limit: 16 << 20, host, ..Options::default() });
+            let tables = StoredTables::new(open(&MemoryBackend::new()));
+            let late = Late { tables: Rc::new(tables), asked: Rc::default(), answer: Rc::default() };
+            let external = if is_late {
+                External::new(late.clone(), options())
+            } else {
+                External::new(StoredTables::new(open(&MemoryBackend::new())), options())
+            };
+            external.open(&vm).expect("it fits");
+            let chunk = vm.load(&source, &format!("@{name}.lua")).expect("it compiles");
+            vm.start(|context| (context.fetch(&chunk), Vec::new())).expect("it starts");
+            let mut waits = 0;
+            loop {
+                match vm.step(FUEL).expect("it runs") {
+                    Step::Waiting => {
+                        waits += 1;
+                        let request = late.asked.borrow().clone().expect("something was asked");
+                        *late.answer.borrow_mut() = Some(late.tables.answer_now(&request));
+                    }
+                    step => break assert_eq!(step, Step::Finished, "{name}"),
+                }
+            }
+            assert_eq!(is_late, waits > 0);
+            (String::from_utf8_lossy(&printed.take()).into_owned(), vm.fuel_used())
+        };
+        assert_eq!(run(true), run(false), "{name}");
+    }
 }
 
 /// Does the same at random to an external table and to a plain one, and compares all that can be seen of them.

@@ -81,7 +81,27 @@ impl StoredTables {
 }
 
 impl Tables for StoredTables {
-    fn answer(&self, request: &Request) -> Result<Answer> {
+    fn answer(&self, request: &Request) -> Result<Option<Answer>> {
+        self.answer_now(request).map(Some)
+    }
+
+    fn in_transaction(&self) -> bool {
+        self.open.borrow().is_some()
+    }
+
+    fn roll_back_all(&self) {
+        // Dropping a transaction undoes it.
+        self.open.borrow_mut().take();
+    }
+}
+
+impl StoredTables {
+    /// Carries an operation out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`]; nothing is changed then.
+    pub fn answer_now(&self, request: &Request) -> Result<Answer> {
         match request {
             Request::Get(table, key) => {
                 let found = match &mut *self.open.borrow_mut() {
@@ -112,15 +132,6 @@ impl Tables for StoredTables {
             Request::Commit => self.end(true),
             Request::RollBack => self.end(false),
         }
-    }
-
-    fn in_transaction(&self) -> bool {
-        self.open.borrow().is_some()
-    }
-
-    fn roll_back_all(&self) {
-        // Dropping a transaction undoes it.
-        self.open.borrow_mut().take();
     }
 }
 

@@ -7,7 +7,7 @@ use cu_storage::{Aggregate, Direction, Document, Filter, Operator, Query};
 use cu_vm::{Action, Call, Context, Error as LuaError, NativeDefinition, TableError, Userdata, Value};
 
 use super::table::receiver;
-use super::{Access, Answer, External, ExternalTable, Request, add, entry_name};
+use super::{Access, Answer, External, ExternalTable, Request, add, entry_name, waiting, weight};
 
 type Result<'gc, T = Action> = std::result::Result<T, LuaError<'gc>>;
 
@@ -29,14 +29,14 @@ const ROWS_PER_READ: u64 = 64;
 const METATABLE: &str = "ext.query metatable";
 
 pub(super) const METHODS: &[NativeDefinition] = &[
-    NativeDefinition { name: "ext.query.where", code: narrow },
-    NativeDefinition { name: "ext.query.sort", code: sort },
-    NativeDefinition { name: "ext.query.limit", code: limit },
-    NativeDefinition { name: "ext.query.offset", code: offset },
-    NativeDefinition { name: "ext.query.each", code: each },
-    NativeDefinition { name: "ext.query.all", code: all },
-    NativeDefinition { name: "ext.query.first", code: first },
-    NativeDefinition { name: "ext.query.count", code: count },
+    waiting!("ext.query.where", narrow),
+    waiting!("ext.query.sort", sort),
+    waiting!("ext.query.limit", limit),
+    waiting!("ext.query.offset", offset),
+    waiting!("ext.query.each", each),
+    waiting!("ext.query.all", all),
+    waiting!("ext.query.first", first),
+    waiting!("ext.query.count", count),
 ];
 
 pub(super) fn install(context: Context<'_>) -> std::result::Result<(), TableError> {
@@ -119,6 +119,20 @@ fn step<'gc>(call: &mut Call<'_, 'gc>, method: &str) -> Result<'gc> {
         context.set_userdata_metatable(userdata, Some(metatable));
     }
     call.return_value(Value::Userdata(userdata))
+}
+
+/// Whose table a table is, or a query begins with.
+pub(super) fn source(value: Value<'_>) -> Option<External> {
+    let mut at = value;
+    for _ in 0..=STEPS_MAX {
+        let Value::Userdata(userdata) = at else { return None };
+        if let Some(table) = userdata.downcast::<ExternalTable>() {
+            return Some(table.external.clone());
+        }
+        userdata.downcast::<Step>()?;
+        at = userdata.user_values().get(BEFORE)?.get();
+    }
+    None
 }
 
 /// A query put together.
@@ -264,25 +278,29 @@ fn read_on<'gc>(
     Ok((rows, has_more))
 }
 
-/// `query:all()`.
+/// `query:all()`. Nothing is made before everything is there: a call that waits would make it again.
 fn all<'gc>(call: &mut Call<'_, 'gc>) -> Result<'gc> {
     let assembled = assemble(call)?;
-    let (values, keys) = (call.context().table(), call.context().table());
+    let mut all = Vec::new();
+    let mut bytes = 0;
     let mut cursor = None;
-    let mut passed = 0;
     loop {
-        let (rows, has_more) = read_on(call, &assembled, passed as u64, cursor)?;
-        for row in &rows.rows {
-            let [value, key] = assembled.values(call, row)?;
-            passed += 1;
-            call.set_raw(values, Value::Integer(passed), value)?;
-            call.set_raw(keys, Value::Integer(passed), key)?;
-        }
+        let (rows, has_more) = read_on(call, &assembled, all.len() as u64, cursor)?;
+        bytes += rows.rows.iter().map(|(_, value)| weight(value)).sum::<usize>();
+        call.context().check_heap(bytes)?;
+        all.extend(rows.rows);
         cursor = rows.cursor;
         if !has_more {
-            return call.return_values(&[Value::Table(values), Value::Table(keys)]);
+            break;
         }
     }
+    let (values, keys) = (call.context().table(), call.context().table());
+    for (index, row) in (1..).zip(&all) {
+        let [value, key] = assembled.values(call, row)?;
+        call.set_raw(values, Value::Integer(index), value)?;
+        call.set_raw(keys, Value::Integer(index), key)?;
+    }
+    call.return_values(&[Value::Table(values), Value::Table(keys)])
 }
 
 /// Slots of `each` behind its arguments: the rows read, the number of the one that was last, whether more may follow, the position in

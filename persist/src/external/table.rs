@@ -3,22 +3,22 @@
 use cu_storage::{Document, Filter, IndexDefinition, IndexKind, Operator, Query};
 use cu_vm::{Action, Call, Error as LuaError, NativeDefinition, Value};
 
-use super::{Access, Answer, External, ExternalTable, NAME_BYTES_MAX, Request, entry_name, query, source};
+use super::{Access, Answer, External, ExternalTable, NAME_BYTES_MAX, Request, entry_name, query, source, waiting};
 
 type Result<'gc, T = Action> = std::result::Result<T, LuaError<'gc>>;
 
 /// The fields of the metatable. `__next` is what `next` calls for a userdata.
 pub(super) const METHODS: &[NativeDefinition] = &[
-    NativeDefinition { name: "ext.table.__index", code: index },
-    NativeDefinition { name: "ext.table.__newindex", code: new_index },
-    NativeDefinition { name: "ext.table.__len", code: length },
-    NativeDefinition { name: "ext.table.__eq", code: equals },
-    NativeDefinition { name: "ext.table.__pairs", code: pairs },
-    NativeDefinition { name: "ext.table.__next", code: next },
-    NativeDefinition { name: "ext.table.get", code: get },
-    NativeDefinition { name: "ext.table.set", code: set },
-    NativeDefinition { name: "ext.table.index", code: create_index },
-    NativeDefinition { name: "ext.table.where", code: query::of_table },
+    waiting!("ext.table.__index", index),
+    waiting!("ext.table.__newindex", new_index),
+    waiting!("ext.table.__len", length),
+    waiting!("ext.table.__eq", equals),
+    waiting!("ext.table.__pairs", pairs),
+    waiting!("ext.table.__next", next),
+    waiting!("ext.table.get", get),
+    waiting!("ext.table.set", set),
+    waiting!("ext.table.index", create_index),
+    waiting!("ext.table.where", query::of_table),
 ];
 
 /// Keys that read as methods.

@@ -2,9 +2,9 @@
 
 use cu_vm::{Action, Call, Error as LuaError, NativeDefinition, Value};
 
-use super::{Request, source};
+use super::{Request, source, waiting};
 
-pub(super) const TRANSACTION: NativeDefinition = NativeDefinition { name: "ext.transaction", code: transaction };
+pub(super) const TRANSACTION: NativeDefinition = waiting!("ext.transaction", transaction);
 
 const ENDED: u32 = 1;
 
