@@ -14,6 +14,7 @@ mod goals;
 mod measure;
 mod native;
 mod peer;
+pub mod persist;
 mod record;
 mod report;
 mod session;
@@ -93,7 +94,8 @@ pub fn vm(root: &Path, options: &Options) -> Result<()> {
 /// Makes tables and chart of the documentation anew from its record.
 pub fn report(root: &Path) -> Result<()> {
     let record = Record::read(&root.join("docs/performance/vm.json"))?;
-    document(root, &record)
+    document(root, &record)?;
+    persist::report(root)
 }
 
 /// What the bundler says of the packages.
@@ -212,9 +214,14 @@ fn document(root: &Path, record: &Record) -> Result<()> {
 
 /// The document with the tables of a record between its marks.
 fn with_sections(document: &str, record: &Record) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{}\n{END}{after}", report::sections(record)))
+    between(document, BEGIN, END, &report::sections(record))
+}
+
+/// The document with a text between two marks.
+fn between(document: &str, begin: &str, end: &str, text: &str) -> Option<String> {
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{text}\n{end}{after}"))
 }
 
 #[cfg(test)]

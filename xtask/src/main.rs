@@ -45,7 +45,7 @@ cargo xtask COMMAND
     --quick                        few rounds, for a first look
   bench report                     make the tables and the chart of docs/PERFORMANCE.md anew from their record
   bench fuel                       measure what a unit of fuel stands for in time, over all kinds of work
-  bench persist                    measure saving and restoring natively, in Node beside v8.serialize, and in Chromium
+  bench persist                    measure saving and restoring natively, in Node beside v8.serialize, and in Chromium, against the goals
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   determinism                      run fixtures and 1000 generated programs natively and in Node, and compare output and fuel
@@ -104,17 +104,7 @@ fn execute(command: Command) -> Result<()> {
             process::run(process::cargo(&root).args(["run", "--release", "-p", "cu-tests", "--bin", "fuel"]))
         }
         Command::Determinism => reference::determinism(&root),
-        Command::BenchPersist => {
-            package::build(&root)?;
-            process::run(process::cargo(&root).args(["run", "--release", "-q", "-p", "cu-tests", "--bin", "persist"]))?;
-            let bench = || {
-                let mut node = process::node(&root.join("web"));
-                node.arg("bench/persist.mjs");
-                node
-            };
-            process::run(&mut bench())?;
-            browser::run(&root, &mut bench())
-        }
+        Command::BenchPersist => bench::persist::run(&root),
         Command::Programs => programs::run(&root),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
@@ -253,6 +243,8 @@ mod tests {
         assert!(matches!(check(&["serve", "--port", "0"]), Ok(Command::Serve { port: 0 })));
         assert!(matches!(check(&["test"]), Ok(Command::Test(suites)) if suites.len() == 3));
         assert!(matches!(check(&["differential"]), Ok(Command::Differential { programs: 10_000, seed: 1 })));
+        let fuzz = check(&["fuzz", "--seconds", "8", "page"]);
+        assert!(matches!(fuzz, Ok(Command::Fuzz(options)) if options.seconds == 8 && options.targets == ["page"]));
         let one = check(&["differential", "--programs", "1", "--seed", "7"]);
         assert!(matches!(one, Ok(Command::Differential { programs: 1, seed: 7 })));
         assert!(matches!(check(&["test", "web"]), Ok(Command::Test(suites)) if suites.len() == 1));

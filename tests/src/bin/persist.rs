@@ -118,7 +118,7 @@ fn large_function() {
     let mut vm = vm(256 << 20);
     // Differs from line to line, as code does.
     let mut source = String::from("local t = ...\nreturn function(x)\n");
-    for block in 0..200 {
+    for block in 0..220 {
         source.push_str("  do\n");
         for line in 0..150 {
             source.push_str(&format!("    t.f{line} = (x + {}) * t.g{block} - {line}\n", block * 31 + line));

@@ -215,7 +215,7 @@ fn crossings_table(record: &Record) -> String {
 }
 
 /// A Markdown table whose columns are as wide as their widest cell; the first one is text, the others are figures.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
     }
