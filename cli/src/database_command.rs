@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use cu_storage::{
-    BatchOptions, CheckReport, Control, Database, Document, ExportFormat, FileBackend, Filter, IndexDefinition,
+    BatchOptions, ChangePolicy, CheckReport, Control, Database, Document, ExportFormat, FileBackend, Filter, IndexDefinition,
     IndexKind, Operation, Operator, Options, Query, Row, block_on, encode_query_result, from_json, parse_query,
     to_json,
 };
@@ -32,6 +32,8 @@ usage: cu db FILE command
   index COLLECTION FIELDS [--hash] [--unique] [--multi] [--sparse]
                                            build an index over FIELDS (a,b for several)
   index COLLECTION --drop NAME             remove an index
+  changes [NUMBER]                         what transactions after NUMBER have changed
+  changes --on [--values] | --off          keep that from now on, or no longer
   export [--binary] [TO]                   write everything as JSON Lines or as frames
   import [FROM]                            take an export in
   bench [RECORDS]                          time loads and queries on a new collection
@@ -80,6 +82,7 @@ impl Call<'_> {
             "check" => &["--repair"],
             "query" => &["--explain"],
             "index" => &["--hash", "--unique", "--multi", "--sparse", "--drop"],
+            "changes" => &["--on", "--values", "--off"],
             "export" => &["--binary"],
             _ => &[],
         };
@@ -132,6 +135,15 @@ impl Call<'_> {
             }
             ("index", [collection]) if self.flags.is_empty() => self.indexes(database, collection),
             ("index", [collection, fields]) => self.create_index(database, collection, fields),
+            ("changes", []) if self.has("--on") || self.has("--off") => {
+                let policy = ChangePolicy { values: self.has("--values"), ..ChangePolicy::default() };
+                self.storage(block_on(database.set_change_log(self.has("--on").then_some(policy))))
+            }
+            ("changes", []) => self.changes(database, 0),
+            ("changes", [number]) => match number.parse() {
+                Ok(number) => self.changes(database, number),
+                Err(_) => Err(usage("NUMBER is a number")),
+            },
             ("export", [] | [_]) => self.export(database, rest.first().copied()),
             ("import", [] | [_]) => self.import(database, rest.first().copied()),
             ("bench", []) => self.bench(database, 10_000),
@@ -167,6 +179,26 @@ impl Call<'_> {
             self.indexes(database, &collection.name)?;
         }
         Ok(())
+    }
+
+    fn changes(&self, database: &Database, mut number: u64) -> Result<(), Error> {
+        loop {
+            let changes = self.storage(block_on(database.changes_since(number, 1000)))?;
+            let Some(last) = changes.last() else { return Ok(()) };
+            number = last.number;
+            for change in &changes {
+                let mut fields = vec![
+                    ("number", Document::Integer(i64::try_from(change.number).unwrap_or(i64::MAX))),
+                    ("collection", Document::text(&change.collection)),
+                    ("kind", Document::text(change.kind.name())),
+                    ("key", change.key.clone()),
+                ];
+                if let Some(value) = &change.value {
+                    fields.push(("value", self.storage(value.decode())?));
+                }
+                self.line(&to_json(&Document::map(fields)));
+            }
+        }
     }
 
     fn indexes(&self, database: &Database, collection: &str) -> Result<(), Error> {

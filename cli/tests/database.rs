@@ -55,6 +55,23 @@ fn documents_go_in_and_come_out() {
 }
 
 #[test]
+fn changes_are_listed_from_a_number_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    done(folder, &["set", "users", "1", "10"]);
+    assert!(fails(folder, &["changes"]).contains("are not logged"));
+    done(folder, &["changes", "--on", "--values"]);
+    done(folder, &["set", "users", "1", "11"]);
+    done(folder, &["delete", "users", "1"]);
+    let changed = "{\"number\":1,\"collection\":\"users\",\"kind\":\"changed\",\"key\":1,\"value\":11}\n";
+    let removed = "{\"number\":2,\"collection\":\"users\",\"kind\":\"removed\",\"key\":1}\n";
+    assert_eq!(done(folder, &["changes"]), [changed, removed].concat());
+    assert_eq!(done(folder, &["changes", "1"]), removed);
+    done(folder, &["changes", "--off"]);
+    assert!(fails(folder, &["changes"]).contains("are not logged"));
+}
+
+#[test]
 fn an_export_makes_the_same_database() {
     let folder = tempfile::tempdir().expect("a folder");
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::btree;
+use crate::changes::CHANGES;
 use crate::document::{Document, Encoded};
 use crate::error::{Error, Result, Step};
 use crate::index::{IndexDefinition, IndexKind, IndexState};
@@ -41,6 +42,11 @@ pub(crate) struct Catalog {
 impl Catalog {
     pub fn find(&self, name: &str) -> Option<&Rc<CollectionState>> {
         self.by_id.get(self.by_name.get(name)?)
+    }
+
+    /// Those that are the user's.
+    pub fn user_collections(&self) -> impl Iterator<Item = &Rc<CollectionState>> {
+        self.collections().filter(|state| state.name != CHANGES)
     }
 
     pub fn collections(&self) -> impl Iterator<Item = &Rc<CollectionState>> {

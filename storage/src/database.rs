@@ -493,7 +493,7 @@ fn indexes_of(state: &CollectionState) -> Vec<IndexInfo> {
 
 fn collections_of(view: &View) -> Vec<CollectionInfo> {
     view.catalog
-        .collections()
+        .user_collections()
         .map(|state| CollectionInfo {
             name: state.name.clone(),
             count: state.count,

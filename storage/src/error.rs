@@ -77,6 +77,12 @@ pub enum Error {
         /// Newest version that the program's migrations make.
         supported: u64,
     },
+    /// The change log no longer has all changes that were asked for. Read everything anew, and follow from there.
+    #[error("the change log begins with number {first}")]
+    Trimmed {
+        /// The oldest transaction in the log.
+        first: u64,
+    },
     /// The caller gave the work up. Nothing of it is stored.
     #[error("cancelled")]
     Cancelled,
@@ -113,6 +119,7 @@ impl Error {
             Error::Duplicate { .. } => "duplicate",
             Error::Schema { .. } => "schema",
             Error::NewerData { .. } => "newerData",
+            Error::Trimmed { .. } => "trimmed",
             Error::Cancelled => "cancelled",
             Error::TimedOut => "timedOut",
             Error::Interrupted => "interrupted",

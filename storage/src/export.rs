@@ -60,13 +60,13 @@ impl Database {
         mut write: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<u64> {
         let view = self.engine().view().await?;
-        let total: u64 = view.catalog.collections().map(|state| state.count).sum();
+        let total: u64 = view.catalog.user_collections().map(|state| state.count).sum();
         match format {
             ExportFormat::JsonLines => write(b"{\"cu\":\"export\",\"version\":1}\n")?,
             ExportFormat::Binary => write(&[MAGIC.as_slice(), &[VERSION]].concat())?,
         }
         let mut done = 0;
-        for state in view.catalog.collections() {
+        for state in view.catalog.user_collections() {
             let head = describe(state);
             match format {
                 ExportFormat::JsonLines => write((to_json(&head) + "\n").as_bytes())?,

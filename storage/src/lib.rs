@@ -53,6 +53,7 @@ mod btree;
 mod bulk;
 mod cache;
 mod catalog;
+mod changes;
 mod check;
 mod commit;
 mod control;
@@ -87,6 +88,7 @@ mod transaction;
 
 pub use aggregate::{Aggregate, Function};
 pub use backend::{Backend, BackendFuture, Checkpoint, Stored, block_on};
+pub use changes::{ChangeKind, ChangePolicy, LoggedChange};
 pub use check::CheckReport;
 pub use control::{Cancel, Clock, Control, Progress};
 pub use cursor::Direction;

@@ -128,6 +128,21 @@ pub(crate) enum Change<'a> {
     },
 }
 
+impl Change<'_> {
+    /// The number of the Collection that it is about.
+    pub fn collection(&self) -> u32 {
+        match *self {
+            Change::CreateCollection { collection, .. }
+            | Change::Put { collection, .. }
+            | Change::Delete { collection, .. }
+            | Change::CreateIndex { collection, .. }
+            | Change::DropIndex { collection, .. }
+            | Change::SetSchema { collection, .. }
+            | Change::DropCollection { collection } => collection,
+        }
+    }
+}
+
 /// Collects the changes of a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct LogWriter {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::apply::{Means, apply};
 use crate::catalog::{Catalog, CollectionState};
+use crate::changes::{CHANGES, Noted};
 use crate::commit;
 use crate::control::Control;
 use crate::cursor::{Direction, Entry, KeyRange};
@@ -16,6 +17,7 @@ use crate::gate::{Gate, Turn};
 use crate::index::IndexDefinition;
 use crate::key::encode_key;
 use crate::operation::{self, Operation, Outcome};
+use crate::page::PageId;
 use crate::query::{Query, QueryResult};
 use crate::record::{Change, LogWriter};
 use crate::schema::Schema;
@@ -39,6 +41,8 @@ pub struct Transaction {
     /// Set while a change is half done; when it stays set, the changes so far are no whole.
     broken: bool,
     control: Control,
+    /// What it has written to the change log.
+    pub(crate) noted: Option<Noted>,
 }
 
 /// A state of a transaction that it can go back to.
@@ -49,6 +53,7 @@ struct Saved {
     number: u64,
     catalog: Catalog,
     log_bytes: usize,
+    noted: Option<Noted>,
 }
 
 impl Transaction {
@@ -82,6 +87,7 @@ impl Transaction {
             finished: false,
             broken: false,
             control: control.clone(),
+            noted: None,
         })
     }
 
@@ -95,6 +101,7 @@ impl Transaction {
         if self.log.is_empty() {
             return Ok(());
         }
+        self.finish_changes().await?;
         {
             let mut core = self.engine.core.borrow_mut();
             core.check(self.generation)?;
@@ -157,6 +164,7 @@ impl Transaction {
             number: self.savepoints_made,
             catalog: self.catalog.clone(),
             log_bytes: self.log.bytes(),
+            noted: self.noted,
         });
         self.engine.core.borrow_mut().pager.push_layer();
         Ok(Savepoint(self.savepoints_made))
@@ -174,6 +182,7 @@ impl Transaction {
         if let Some(saved) = self.savepoints.drain(position..).next() {
             self.catalog = saved.catalog;
             self.log.truncate(saved.log_bytes);
+            self.noted = saved.noted;
         }
         self.broken = false;
         Ok(())
@@ -350,6 +359,9 @@ impl Transaction {
     /// The Collection of this name, created when there is none.
     async fn collection(&mut self, name: &str) -> Result<Rc<CollectionState>> {
         check_name("table", name)?;
+        if name == CHANGES {
+            return Err(Error::invalid("table", "is the change log"));
+        }
         if self.catalog.find(name).is_none() {
             let collection = self.catalog.next_id();
             self.apply(&Change::CreateCollection { collection, name }).await?;
@@ -357,9 +369,47 @@ impl Transaction {
         self.catalog.find(name).cloned().ok_or(Error::CorruptRecord("collection"))
     }
 
-    /// Carries a change out and notes it for the log, when it changes anything.
+    /// Carries a change out and notes it in the change log, when that is on.
     async fn apply(&mut self, change: &Change<'_>) -> Result<bool> {
         self.check_whole()?;
+        let Some(log) = self.catalog.find(CHANGES) else {
+            return self.carry_out(change).await;
+        };
+        if log.id == change.collection() {
+            return Err(Error::invalid("table", "is the change log"));
+        }
+        let state = self.catalog.state(change.collection()).ok().cloned();
+        let changed = self.carry_out(change).await?;
+        if let Some(state) = state.filter(|_| changed) {
+            // The change without its note is half done.
+            self.broken = true;
+            self.note(change, &state.name, state.count).await?;
+            self.broken = false;
+        }
+        Ok(changed)
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The value under a key of a tree.
+    pub(crate) async fn read_tree(&self, root: PageId, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.engine.get(self.generation, root, key).await
+    }
+
+    /// Passes a tree's entries in order until `visit` returns `false`.
+    pub(crate) async fn scan_tree(
+        &self,
+        root: PageId,
+        range: KeyRange,
+        visit: impl FnMut(&Entry) -> Result<bool>,
+    ) -> Result<()> {
+        self.engine.scan(self.generation, root, range, Direction::Forward, visit).await
+    }
+
+    /// Carries a change out and notes it for the backend's log, when it changes anything.
+    pub(crate) async fn carry_out(&mut self, change: &Change<'_>) -> Result<bool> {
         let mut means = Means {
             engine: &self.engine,
             generation: self.generation,
@@ -374,7 +424,7 @@ impl Transaction {
         Ok(changed)
     }
 
-    fn check_whole(&self) -> Result<()> {
+    pub(crate) fn check_whole(&self) -> Result<()> {
         self.control.check()?;
         if self.broken { Err(Error::Interrupted) } else { Ok(()) }
     }
