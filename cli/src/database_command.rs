@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use cu_storage::{
-    BatchOptions, ChangePolicy, CheckReport, Control, Database, Document, ExportFormat, FileBackend, Filter, IndexDefinition,
-    IndexKind, Operation, Operator, Options, Query, Row, block_on, encode_query_result, from_json, parse_query,
-    to_json,
+    BatchOptions, ChangePolicy, CheckReport, Control, Database, Document, ExportFormat, FileBackend, Filter,
+    IndexDefinition, IndexKind, Operation, Operator, Options, Query, Row, block_on, encode_query_result, from_json,
+    parse_query, to_json,
 };
 
 use crate::database;

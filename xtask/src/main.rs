@@ -14,6 +14,7 @@ mod fuzz;
 mod package;
 mod process;
 mod programs;
+mod quality;
 mod reference;
 mod server;
 mod setup;
@@ -50,6 +51,9 @@ cargo xtask COMMAND
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   determinism                      run fixtures and 1000 generated programs natively and in Node, and compare output and fuel
   fuzz [--seconds N] [TARGET...]   run the fuzz targets, all for N seconds together (default 120), and count executions
+  coverage                         run the native tests and print the share of lines they run
+  mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices
+  miri [NAME...]                   run tests of the VM that are short enough in Miri
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
   -h, --help                       print this";
@@ -68,6 +72,9 @@ enum Command {
     Differential { programs: u64, seed: u64 },
     Programs,
     Fuzz(fuzz::Options),
+    Coverage,
+    Mutants { shard: Option<String> },
+    Miri { names: Vec<String> },
 }
 
 fn main() -> ExitCode {
@@ -106,6 +113,9 @@ fn execute(command: Command) -> Result<()> {
         Command::Determinism => reference::determinism(&root),
         Command::BenchPersist => bench::persist::run(&root),
         Command::Programs => programs::run(&root),
+        Command::Coverage => quality::coverage(&root),
+        Command::Mutants { shard } => quality::mutants(&root, shard.as_deref()),
+        Command::Miri { names } => quality::miri(&root, &names),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
@@ -122,6 +132,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             Long("peers") => given.peers = Some(arguments.value()?.string()?),
             Long("rounds") => given.rounds = Some(arguments.value()?.parse()?),
             Long("seconds") => given.seconds = Some(arguments.value()?.parse()?),
+            Long("shard") => given.shard = Some(arguments.value()?.string()?),
             Long("quick") => given.quick = true,
             Long("seed") => given.seed = Some(arguments.value()?.parse()?),
             Long("browser") => given.browser = true,
@@ -155,6 +166,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["determinism"] => Command::Determinism,
         ["bench", "persist"] => Command::BenchPersist,
         ["programs"] => Command::Programs,
+        ["coverage"] => Command::Coverage,
+        ["mutants"] => Command::Mutants { shard: given.shard.take() },
+        ["miri", names @ ..] => Command::Miri { names: names.iter().map(|&name| name.to_owned()).collect() },
         ["fuzz", targets @ ..] => Command::Fuzz(fuzz::Options {
             targets: targets.iter().map(|target| (*target).to_owned()).collect(),
             seconds: given.seconds.take().unwrap_or(fuzz::SECONDS),
@@ -183,6 +197,7 @@ struct Given {
     quick: bool,
     seed: Option<u64>,
     seconds: Option<u64>,
+    shard: Option<String>,
     browser: bool,
     heavy: bool,
     against: Option<PathBuf>,
@@ -196,6 +211,7 @@ impl Given {
             (self.programs.is_some(), "--programs belongs to differential and bench vm"),
             (self.seed.is_some(), "--seed belongs to differential"),
             (self.seconds.is_some(), "--seconds belongs to fuzz"),
+            (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
                 "--peers, --rounds and --quick belong to bench vm",
@@ -245,6 +261,7 @@ mod tests {
         assert!(matches!(check(&["differential"]), Ok(Command::Differential { programs: 10_000, seed: 1 })));
         let fuzz = check(&["fuzz", "--seconds", "8", "page"]);
         assert!(matches!(fuzz, Ok(Command::Fuzz(options)) if options.seconds == 8 && options.targets == ["page"]));
+        assert!(matches!(check(&["mutants", "--shard", "1/8"]), Ok(Command::Mutants { shard: Some(_) })));
         let one = check(&["differential", "--programs", "1", "--seed", "7"]);
         assert!(matches!(one, Ok(Command::Differential { programs: 1, seed: 7 })));
         assert!(matches!(check(&["test", "web"]), Ok(Command::Test(suites)) if suites.len() == 1));
@@ -271,6 +288,8 @@ mod tests {
             &["build", "--quick"],
             &["differential", "--programs", "fib"],
             &["bench"],
+            &["fuzz", "--shard", "1/2"],
+            &["miri", "--seconds", "1"],
         ] {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }
