@@ -1,7 +1,7 @@
 // What Lua code must not reach through functions and values of the page: prototypes, constructors, anything that was not given.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cu } from '../dist/index.js';
+import { Cu, expose } from '../dist/index.js';
 
 const NAMES = [
   'constructor', '__proto__', 'prototype', 'Function', 'Object', 'globalThis', 'eval', 'hasOwnProperty', 'isPrototypeOf', 'toString',
@@ -9,7 +9,7 @@ const NAMES = [
   'hidden',
 ];
 
-const PLACES = ['plain', 'group', 'group.inner', 'group.inner.f', 'single', 'list', 'give()', 'give().deep', 'giveList()', 'bytes'];
+const PLACES = ['plain', 'group', 'group.inner', 'group.inner.f', 'single', 'list', 'object', 'object.add', 'give()', 'give().deep', 'giveList()', 'bytes'];
 
 /** Ways to a name of a value; each gives what it finds. */
 const WAYS = [
@@ -21,6 +21,17 @@ const WAYS = [
 ];
 
 
+class Counter {
+  count = 0;
+  step = 1;
+  hidden = 'reached';
+
+  add(times) {
+    this.count += times * this.step;
+    return this.count;
+  }
+}
+
 async function open() {
   const cu = await Cu.open({
     storage: 'none',
@@ -30,6 +41,7 @@ async function open() {
   await cu.set('plain', Object.defineProperty({ a: 1 }, 'hidden', { value: 'reached', enumerable: false }));
   await cu.set('list', [1, 2]);
   await cu.set('bytes', new Uint8Array([255]));
+  await cu.set('object', expose(new Counter(), { methods: ['add'], properties: ['count'], writable: ['step'] }));
   return cu;
 }
 
@@ -71,4 +83,28 @@ test('names of the page are data in Lua, and change nothing in the page', async 
   assert.equal(Function.prototype.polluted, undefined);
   for (const value of seen) assert.equal(value.polluted, undefined);
   await cu.close();
+});
+
+test('an exposed object is used by reference, as far as it is listed', async () => {
+  const counter = new Counter();
+  const functions = { counter: expose(counter, { methods: ['add'], properties: ['count'], writable: ['step'] }) };
+  const cu = await Cu.open({ storage: 'none', functions });
+  assert.deepEqual((await cu.run('counter.step = 5 return counter:add(2), counter.count, counter.step')).values, [10, 10, 5]);
+  assert.equal(counter.count, 10);
+  for (const name of [...NAMES, 'count', 'add', 'other']) {
+    const { values } = await cu.run(`return pcall(function() counter[${JSON.stringify(name)}] = {polluted = true} end)`);
+    assert.equal(values[0], false, name);
+    assert.match(values[1], /cannot be assigned to/);
+  }
+  assert.deepEqual([counter.count, counter.hidden, {}.polluted], [10, 'reached', undefined]);
+  assert.equal(await cu.eval('return (pcall(counter.add, {}, 1))'), false);
+  for (const name of ['constructor', '__proto__', 'prototype']) {
+    assert.throws(() => expose(counter, { properties: [name] }), { code: 'INVALID_INPUT' });
+    assert.throws(() => expose(counter, { methods: [name] }), { code: 'INVALID_INPUT' });
+  }
+  const image = await cu.snapshot();
+  await cu.close();
+  const restored = await Cu.restore(image, { storage: 'none', functions });
+  assert.equal(await restored.eval('return counter:add(1)'), 15);
+  await restored.close();
 });

@@ -10,6 +10,7 @@ import { checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptio
 import { decode, encode, type LuaValue } from './codec.js';
 import type { Database, HomeInstance, Instance, StorageBindings } from './engine.js';
 import { EnhancedLuaError, StorageError, engineError, UsageError, type CallCode } from './errors.js';
+import { EXPOSE, Exposed } from './expose.js';
 import { SavedFunctions } from './functions.js';
 import { takeFunctions, type HostFunctions } from './host.js';
 import { Home, HOME_TABLE, type HomeOptions } from './home.js';
@@ -267,6 +268,7 @@ export class Cu {
         instance.setFunction(encode(path), path.join('.'));
       }
     });
+    if (value instanceof Exposed) await this.run(EXPOSE, { args: [name], chunkName: '=expose' });
   }
 
   /** A copy of a global variable's value. */

@@ -9,6 +9,7 @@
 import { decode, encode, encodeInto, type LuaValue } from './codec.js';
 import type { Instance } from './engine.js';
 import { LuaError, UsageError } from './errors.js';
+import { Exposed } from './expose.js';
 import type { Poison } from './vm.js';
 
 /** A function that Lua code calls with copies of its arguments. It gives one value, several as {@link Values}, or a promise of either. */
@@ -17,7 +18,7 @@ export type HostFunction = (...args: any[]) => unknown;
 
 /** Functions by name, also in groups: `{ fetch, math: { cbrt: Math.cbrt } }`. */
 export interface HostFunctions {
-  readonly [name: string]: HostFunction | HostFunctions;
+  readonly [name: string]: HostFunction | HostFunctions | Exposed;
 }
 
 /** Several results of a host function, as `return a, b` in Lua. */
@@ -234,7 +235,7 @@ export function takeFunctions(name: string, value: unknown): { rest: unknown; fo
     // Without functions in it, it stays what it is.
     return found.length === before ? part : new Map(entries.filter(([, inner]) => inner !== undefined));
   };
-  const rest = take(value, [name]);
+  const rest = take(value instanceof Exposed ? value.functions : value, [name]);
   return { rest, found };
 }
 

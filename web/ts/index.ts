@@ -8,6 +8,8 @@ export type { AggregateFunction, Condition, Entry, Operator, Query, QueryPlan, S
 export type { FieldRule, IndexKind, IndexOptions, Schema } from './definitions.js';
 export { FunctionBlob, HomeRecord } from './codec.js';
 export type { HomeOptions } from './home.js';
+export { expose, Exposed } from './expose.js';
+export type { ExposeOptions } from './expose.js';
 export { Values } from './host.js';
 export type { HostFunction, HostFunctions } from './host.js';
 export type { LuaKey, LuaValue } from './codec.js';
