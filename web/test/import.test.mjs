@@ -1,0 +1,44 @@
+// Importing the package where nothing of a browser or of Node is there, as some servers that render pages have it. Only the Encoding
+// API, which all of them have, is used at import time.
+import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
+import { test } from 'node:test';
+import { createContext, runInContext } from 'node:vm';
+import { build } from 'esbuild';
+
+/** A module as a script that sets the global `exported`. */
+async function script(contents) {
+  const result = await build({
+    stdin: { contents, resolveDir: fileURLToPath(new URL('../dist/', import.meta.url)) },
+    bundle: true,
+    write: false,
+    format: 'iife',
+    globalName: 'exported',
+    platform: 'neutral',
+    target: 'es2022',
+    logOverride: { 'empty-import-meta': 'silent' },
+  });
+  return result.outputFiles[0].text;
+}
+
+/** The names that the module exports, in a realm with the language's own globals and the Encoding API. */
+async function importBare(contents) {
+  const context = createContext({ TextEncoder, TextDecoder });
+  for (const name of ['process', 'URL', 'crypto', 'indexedDB', 'Worker', 'performance', 'setTimeout']) {
+    assert.equal(runInContext(`typeof ${name}`, context), 'undefined', name);
+  }
+  runInContext(await script(contents), context);
+  return runInContext('Object.keys(exported).join()', context).split(',');
+}
+
+for (const entry of ['index.js', 'basic-buffer.js']) {
+  test(`${entry} is imported without the globals of a browser or of Node`, async () => {
+    const names = await importBare(`export * from './${entry}';`);
+    const expected = Object.keys(await import(`../dist/${entry}`));
+    assert.deepEqual(names.sort(), expected.sort());
+  });
+}
+
+test('a module that uses a global at import time is found out', async () => {
+  await assert.rejects(importBare(`export * from './index.js'; export const address = new URL('cu:');`), { name: 'ReferenceError' });
+});
