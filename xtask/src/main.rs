@@ -54,6 +54,7 @@ cargo xtask COMMAND
   coverage                         run the native tests and print the share of lines they run
   mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices
   miri [NAME...]                   run tests of the VM that are short enough in Miri
+  kills [--rounds N]               kill Chromium N times (default 100) after commits and N times during them, and count what is lost
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
   -h, --help                       print this";
@@ -75,6 +76,7 @@ enum Command {
     Coverage,
     Mutants { shard: Option<String> },
     Miri { names: Vec<String> },
+    Kills { rounds: usize },
 }
 
 fn main() -> ExitCode {
@@ -117,6 +119,12 @@ fn execute(command: Command) -> Result<()> {
         Command::Mutants { shard } => quality::mutants(&root, shard.as_deref()),
         Command::Miri { names } => quality::miri(&root, &names),
         Command::Fuzz(options) => fuzz::run(&root, &options),
+        Command::Kills { rounds } => {
+            package::build(&root)?;
+            let mut node = process::node(&root.join("web"));
+            node.arg("test/browser/kills.mjs").env("CU_KILL_ROUNDS", rounds.to_string());
+            browser::run(&root, &mut node)
+        }
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
 }
@@ -165,6 +173,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["bench", "fuel"] => Command::BenchFuel,
         ["determinism"] => Command::Determinism,
         ["bench", "persist"] => Command::BenchPersist,
+        ["kills"] => Command::Kills { rounds: given.rounds.take().unwrap_or(100) },
         ["programs"] => Command::Programs,
         ["coverage"] => Command::Coverage,
         ["mutants"] => Command::Mutants { shard: given.shard.take() },
@@ -214,7 +223,7 @@ impl Given {
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
-                "--peers, --rounds and --quick belong to bench vm",
+                "--peers, --rounds and --quick belong to bench vm, --rounds to kills too",
             ),
             (
                 self.browser || self.heavy || self.against.is_some(),
@@ -269,6 +278,7 @@ mod tests {
         let bench = check(&["bench", "vm", "--peers", "cu, wasmoon", "--programs", "fib", "--rounds", "3", "--quick"]);
         assert!(matches!(bench, Ok(Command::BenchVm(options))
             if options.peers == ["cu", "wasmoon"] && options.programs == ["fib"] && options.rounds == Some(3) && options.quick));
+        assert!(matches!(check(&["kills", "--rounds", "3"]), Ok(Command::Kills { rounds: 3 })));
         let command = check(&["conformance", "pm.lua", "--against", "lua5.4"]);
         assert!(
             matches!(command, Ok(Command::Conformance(options)) if options.files == ["pm.lua"] && options.against.is_some())
