@@ -19,6 +19,7 @@ mod record;
 mod report;
 mod session;
 mod statistics;
+pub mod storage;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -95,7 +96,8 @@ pub fn vm(root: &Path, options: &Options) -> Result<()> {
 pub fn report(root: &Path) -> Result<()> {
     let record = Record::read(&root.join("docs/performance/vm.json"))?;
     document(root, &record)?;
-    persist::report(root)
+    persist::report(root)?;
+    storage::report(root)
 }
 
 /// What the bundler says of the packages.

@@ -47,6 +47,8 @@ cargo xtask COMMAND
   bench report                     make the tables and the chart of docs/PERFORMANCE.md anew from their record
   bench fuel                       measure what a unit of fuel stands for in time, over all kinds of work
   bench persist                    measure saving and restoring natively, in Node beside v8.serialize, and in Chromium, against the goals
+  bench storage [--quick] [--rounds N]
+                                   compare the database with IndexedDB, Dexie, SQLite and LokiJS in Chromium
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   determinism                      run fixtures and 1000 generated programs natively and in Node, and compare output and fuel
@@ -70,6 +72,7 @@ enum Command {
     BenchFuel,
     Determinism,
     BenchPersist,
+    BenchStorage(bench::storage::Options),
     Differential { programs: u64, seed: u64 },
     Programs,
     Fuzz(fuzz::Options),
@@ -114,6 +117,7 @@ fn execute(command: Command) -> Result<()> {
         }
         Command::Determinism => reference::determinism(&root),
         Command::BenchPersist => bench::persist::run(&root),
+        Command::BenchStorage(options) => bench::storage::run(&root, &options),
         Command::Programs => programs::run(&root),
         Command::Coverage => quality::coverage(&root),
         Command::Mutants { shard } => quality::mutants(&root, shard.as_deref()),
@@ -173,6 +177,10 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["bench", "fuel"] => Command::BenchFuel,
         ["determinism"] => Command::Determinism,
         ["bench", "persist"] => Command::BenchPersist,
+        ["bench", "storage"] => Command::BenchStorage(bench::storage::Options {
+            rounds: given.rounds.take(),
+            quick: std::mem::take(&mut given.quick),
+        }),
         ["kills"] => Command::Kills { rounds: given.rounds.take().unwrap_or(100) },
         ["programs"] => Command::Programs,
         ["coverage"] => Command::Coverage,
@@ -223,7 +231,7 @@ impl Given {
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
-                "--peers, --rounds and --quick belong to bench vm, --rounds to kills too",
+                "--peers, --rounds and --quick belong to bench vm, the last two to bench storage, --rounds to kills",
             ),
             (
                 self.browser || self.heavy || self.against.is_some(),
@@ -279,6 +287,8 @@ mod tests {
         assert!(matches!(bench, Ok(Command::BenchVm(options))
             if options.peers == ["cu", "wasmoon"] && options.programs == ["fib"] && options.rounds == Some(3) && options.quick));
         assert!(matches!(check(&["kills", "--rounds", "3"]), Ok(Command::Kills { rounds: 3 })));
+        let storage = check(&["bench", "storage", "--quick"]);
+        assert!(matches!(storage, Ok(Command::BenchStorage(options)) if options.quick && options.rounds.is_none()));
         let command = check(&["conformance", "pm.lua", "--against", "lua5.4"]);
         assert!(
             matches!(command, Ok(Command::Conformance(options)) if options.files == ["pm.lua"] && options.against.is_some())

@@ -42,6 +42,9 @@ pub struct Session {
     address: String,
     channels: Arc<Channels>,
     open: Option<Open>,
+    /// What a page loads, and how long a command may take.
+    document: &'static str,
+    limit: Duration,
 }
 
 pub enum Program {
@@ -60,7 +63,18 @@ struct Open {
 
 impl Session {
     pub fn new(program: Program, address: String, channels: Arc<Channels>) -> Session {
-        Session { program, address, channels, open: None }
+        Session::showing("worker.html", LIMIT, program, address, channels)
+    }
+
+    /// A session with another page, and another time that a command may take.
+    pub fn showing(
+        document: &'static str,
+        limit: Duration,
+        program: Program,
+        address: String,
+        channels: Arc<Channels>,
+    ) -> Session {
+        Session { program, address, channels, open: None, document, limit }
     }
 
     /// Leaves the page or the process behind and starts a new one.
@@ -88,7 +102,7 @@ impl Session {
             self.fresh().map_err(|error| error.to_string())?;
         }
         let Some(open) = &self.open else { return Err("it is not open".into()) };
-        match open.channel.ask(command, LIMIT) {
+        match open.channel.ask(command, self.limit) {
             Some(result) => match result.get("error").and_then(Value::as_str) {
                 Some(error) => Err(first_line(error)),
                 None => Ok(result),
@@ -97,7 +111,7 @@ impl Session {
                 if let Some(open) = self.open.take() {
                     self.end(open);
                 }
-                Err(format!("no result within {} s", LIMIT.as_secs()))
+                Err(format!("no result within {} s", self.limit.as_secs()))
             }
         }
     }
@@ -108,7 +122,7 @@ impl Session {
 
     fn page(&self, number: u64) -> String {
         let port = self.address.rsplit(':').next().unwrap_or_default();
-        format!("http://page{number}.localhost:{port}/worker.html?channel={number}")
+        format!("http://page{number}.localhost:{port}/{}?channel={number}", self.document)
     }
 
     fn start(&self) -> Result<Open> {

@@ -1,0 +1,43 @@
+// Makes what `cargo xtask bench storage` serves: one file of JavaScript per database, minified, with its wasm beside it; and
+// `versions.json`.
+//
+//   node bench/bundle-storage.mjs FOLDER
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const web = fileURLToPath(new URL('..', import.meta.url));
+const folder = process.argv[2];
+const SIDES = ['cu', 'indexeddb', 'dexie', 'sqlite', 'wa-sqlite', 'loki'];
+const PACKAGES = { dexie: 'dexie', sqlite: '@sqlite.org/sqlite-wasm', 'wa-sqlite': 'wa-sqlite', loki: 'lokijs' };
+const WASM = [
+  'dist/cu.wasm',
+  'dist/cu-storage.wasm',
+  'node_modules/@sqlite.org/sqlite-wasm/dist/sqlite3.wasm',
+  'node_modules/wa-sqlite/dist/wa-sqlite.wasm',
+];
+const OPTIONS = {
+  bundle: true,
+  format: 'esm',
+  minify: true,
+  platform: 'browser',
+  target: 'es2022',
+  external: ['node:*', 'module', 'fs', 'path', 'url', 'crypto'],
+  logLevel: 'error',
+};
+
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(join(folder, 'databases'), { recursive: true });
+const here = join(web, 'bench');
+const entryPoints = SIDES.map((name) => join(here, 'databases', `${name}.mjs`));
+await build({ ...OPTIONS, entryPoints, outdir: join(folder, 'databases') });
+for (const name of ['storage', 'storage-worker']) {
+  await build({ ...OPTIONS, entryPoints: [join(here, `${name}.mjs`)], outdir: folder });
+}
+copyFileSync(join(here, 'storage.html'), join(folder, 'storage.html'));
+for (const file of WASM) copyFileSync(join(web, file), join(folder, 'databases', basename(file)));
+
+const version = (name) => JSON.parse(readFileSync(join(web, 'node_modules', name, 'package.json'), 'utf8')).version;
+const versions = Object.fromEntries(Object.entries(PACKAGES).map(([side, name]) => [side, version(name)]));
+writeFileSync(join(folder, 'versions.json'), JSON.stringify(versions, null, 2));
