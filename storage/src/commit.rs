@@ -57,6 +57,8 @@ struct Flight {
     catalog: Rc<Catalog>,
     sequence: u64,
     bytes: usize,
+    /// The record itself, when somebody wants to know what is in it.
+    record: Option<Vec<u8>>,
     tickets: Vec<Ticket>,
 }
 
@@ -160,9 +162,10 @@ fn launch(engine: &Engine, members: Vec<Member>) -> Option<Flight> {
     let sequence = engine.core.borrow().sequence;
     let record = log.finish(sequence + 1);
     let bytes = record.len();
+    let copy = (!engine.feed.is_empty()).then(|| record.clone());
     let backend = engine.backend.clone();
     let write = Box::pin(async move { backend.append(sequence, record).await });
-    Some(Flight { write, catalog, sequence, bytes, tickets })
+    Some(Flight { write, catalog, sequence, bytes, record: copy, tickets })
 }
 
 fn land(engine: &Engine, flight: Flight, result: Result<()>) {
@@ -182,6 +185,13 @@ fn land(engine: &Engine, flight: Flight, result: Result<()>) {
                 member.ticket.set(Some(Err(Error::Conflict)));
             }
         }
+    }
+    drop(core);
+    match flight.record {
+        Some(record) if result.is_ok() => engine.feed.record(&record),
+        // Somebody has subscribed while the record was on its way, and has perhaps not seen it.
+        None if result.is_ok() => engine.feed.lose(),
+        _ => {}
     }
     for ticket in flight.tickets {
         ticket.set(Some(result.clone()));

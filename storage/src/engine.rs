@@ -22,6 +22,7 @@ use crate::control::Control;
 use crate::cursor::{Cursor, Direction, Entry, KeyRange};
 use crate::error::{Error, Fault, Result, Step};
 use crate::gate::{Gate, Turn};
+use crate::live::Feed;
 use crate::page::{self, PAGE_SIZE_MAX, PAGE_SIZE_MIN, Page, PageId, PageKind};
 use crate::pager::Pager;
 use crate::record::{LogReader, RootRecord};
@@ -78,6 +79,7 @@ pub(crate) struct Engine {
     pub writer: Rc<Gate>,
     pub results: RefCell<ResultCache>,
     pub commits: CommitQueue,
+    pub feed: Feed,
 }
 
 pub(crate) struct Core {
@@ -169,6 +171,7 @@ impl Engine {
             writer: Rc::default(),
             results,
             commits: CommitQueue::default(),
+            feed: Feed::default(),
         };
         Ok(engine)
     }
@@ -392,6 +395,7 @@ impl Engine {
         // A failure leaves `loading` set, so that the next use tries again instead of seeing half a state.
         self.load_state(&root, stored).await?;
         self.core.borrow_mut().loading = false;
+        self.feed.lose();
         Ok(())
     }
 
@@ -482,6 +486,8 @@ impl Engine {
             Ok(()) => {
                 let bytes: usize = stored.log.iter().map(Vec::len).sum();
                 core.commit(1, Rc::new(catalog), sequence, bytes);
+                drop(core);
+                stored.log.iter().for_each(|record| self.feed.record(record));
                 Ok(())
             }
             Err(error) => {

@@ -491,7 +491,7 @@ fn place_of_position(query: &Query, after: &Document) -> Result<Vec<u8>> {
     Ok(place)
 }
 
-fn projected(query: &Query, value: Encoded) -> Result<Encoded> {
+pub(crate) fn projected(query: &Query, value: Encoded) -> Result<Encoded> {
     match &query.fields {
         Some(fields) => Ok(Encoded::trusted(project(value.as_ref(), fields)?)),
         None => Ok(value),
