@@ -17,6 +17,7 @@ use crate::cursor::Direction;
 use crate::document::{Document, DocumentRef, Encoded, Shallow, encode_array, encode_map};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Operator};
+use crate::live::LiveChange;
 use crate::operation::{Operation, Outcome};
 use crate::query::{Plan, Query, QueryResult, Row, Sort, Using};
 
@@ -80,6 +81,19 @@ pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8
     let plan = plan_document(&result.plan).encode()?;
     let cursor = result.cursor.as_ref().unwrap_or(&Document::Nil).encode()?;
     Ok(encode_map(&[(b"rows", &rows), (b"cursor", &cursor), (b"plan", &plan)]))
+}
+
+/// The encoding of what a live query reports, a map `{added, changed, removed, order}`; nil for nothing.
+pub fn encode_live_change(change: Option<&LiveChange>) -> Result<Vec<u8>> {
+    let Some(change) = change else { return Document::Nil.encode() };
+    let rows = |rows: &[Row]| {
+        let rows = rows.iter().map(encode_row).collect::<Result<Vec<Encoded>>>()?;
+        Ok::<_, Error>(encode_array(rows.into_iter()))
+    };
+    let (added, changed) = (rows(&change.added)?, rows(&change.changed)?);
+    let removed = Document::Array(change.removed.clone()).encode()?;
+    let order = change.order.clone().map_or(Document::Nil, Document::Array).encode()?;
+    Ok(encode_map(&[(b"added", &added), (b"changed", &changed), (b"removed", &removed), (b"order", &order)]))
 }
 
 fn encode_row(row: &Row) -> Result<Encoded> {

@@ -16,6 +16,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::Result;
 use crate::indexeddb::{Durability, IndexedDb};
+use crate::live::LiveQuery;
 use crate::memory::wasm_bytes;
 use crate::options::Options;
 
@@ -70,6 +71,17 @@ impl Database {
             self.database.query(&query).await?
         };
         Ok(encode_query_result(&result, true)?)
+    }
+
+    /// Begins to watch a query.
+    pub fn subscribe(&self, query: Vec<u8>) -> Result<LiveQuery> {
+        Ok(LiveQuery::new(self.database.subscribe(read_query(&query)?)?))
+    }
+
+    /// Takes in what other tabs have committed, which live queries report then.
+    #[wasm_bindgen(js_name = refresh)]
+    pub async fn take_in(&self) -> Result<()> {
+        self.refresh().await
     }
 
     /// Builds an index, in place of one of the same name. `definition` is a map `{name, fields, kind, unique, multi, sparse}`.

@@ -36,6 +36,8 @@ mod host;
 mod indexeddb;
 #[cfg(feature = "vm")]
 mod instance;
+#[cfg(feature = "storage")]
+mod live;
 mod memory;
 mod options;
 
@@ -44,6 +46,8 @@ pub use database::Database;
 pub use error::{Error, Result};
 #[cfg(feature = "vm")]
 pub use instance::Instance;
+#[cfg(feature = "storage")]
+pub use live::LiveQuery;
 
 #[global_allocator]
 static ALLOCATOR: cu_allocator::SizeClassAllocator = cu_allocator::SizeClassAllocator;

@@ -215,6 +215,10 @@ export interface Database {
    * @returns a map `{rows: [{key, value}], cursor, plan}`; with `explain`, `rows` is empty
    */
   query(query: Uint8Array): Promise<Uint8Array>;
+  /** @param query as {@link query} takes it. What others commit is reported when it is taken in: by any call that reads, or writes. */
+  subscribe(query: Uint8Array): LiveQuery;
+  /** Takes in what other tabs have committed. */
+  refresh(): Promise<void>;
   /** @param definition a map `{name?, fields, kind, unique?, multi?, sparse?}` */
   createIndex(table: string, definition: Uint8Array): Promise<void>;
   /** Resolves to whether there was such an index. */
@@ -227,4 +231,18 @@ export interface Database {
   wasmBytes(): number;
   /** Later calls reject with `closed`. */
   close(): Promise<void>;
+}
+
+/** A query whose changes are reported. */
+export interface LiveQuery {
+  /**
+   * Waits for the next change; one call at a time. The first call gives all rows as added, at once. Nil when the query was ended.
+   *
+   * @returns a map `{added: [{key, value}], changed: [{key, value}], removed: [key], order: [key] or nil}`; there is an order when the
+   * query has a sort, a limit, an offset, a position or aggregates
+   */
+  next(): Promise<Uint8Array>;
+  /** Who waits gets nil. */
+  end(): void;
+  free(): void;
 }

@@ -6,6 +6,10 @@ import { StorageError } from './errors.js';
 export const NO_STORAGE: Database = {
   batch: refuse,
   query: refuse,
+  subscribe: () => {
+    throw refusal();
+  },
+  refresh: refuse,
   createIndex: refuse,
   dropIndex: refuse,
   setSchema: refuse,
@@ -15,5 +19,9 @@ export const NO_STORAGE: Database = {
 };
 
 function refuse(): Promise<never> {
-  return Promise.reject(new StorageError('unavailable', "this instance was opened without storage (storage: 'none')"));
+  return Promise.reject(refusal());
+}
+
+function refusal(): StorageError {
+  return new StorageError('unavailable', "this instance was opened without storage (storage: 'none')");
 }
