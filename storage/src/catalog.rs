@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::btree;
-use crate::changes::CHANGES;
 use crate::document::{Document, Encoded};
 use crate::error::{Error, Result, Step};
 use crate::index::{IndexDefinition, IndexKind, IndexState};
+use crate::migrate::is_own;
 use crate::page::PageId;
 use crate::pager::Pager;
 use crate::schema::Schema;
@@ -46,7 +46,7 @@ impl Catalog {
 
     /// Those that are the user's.
     pub fn user_collections(&self) -> impl Iterator<Item = &Rc<CollectionState>> {
-        self.collections().filter(|state| state.name != CHANGES)
+        self.collections().filter(|state| !is_own(&state.name))
     }
 
     pub fn collections(&self) -> impl Iterator<Item = &Rc<CollectionState>> {

@@ -393,6 +393,7 @@ impl Database {
         // Everything committed is in the log already, so a failure costs only time at the next opening.
         let _ = self.engine.checkpoint(&turn).await;
         self.engine.core.borrow_mut().closed = true;
+        self.engine.feed.close();
         self.engine.backend.close().await
     }
 }

@@ -8,7 +8,7 @@
 //! changes when everything was read anew because another connection had replaced stored pages; views of an older
 //! generation fail with [`Error::Conflict`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -80,6 +80,8 @@ pub(crate) struct Engine {
     pub results: RefCell<ResultCache>,
     pub commits: CommitQueue,
     pub feed: Feed,
+    /// The newest version of data that the program knows, if it has said so.
+    pub version: Cell<Option<u64>>,
 }
 
 pub(crate) struct Core {
@@ -172,6 +174,7 @@ impl Engine {
             results,
             commits: CommitQueue::default(),
             feed: Feed::default(),
+            version: Cell::new(None),
         };
         Ok(engine)
     }

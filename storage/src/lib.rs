@@ -74,6 +74,7 @@ mod json;
 mod key;
 mod live;
 mod memory;
+mod migrate;
 mod operation;
 mod page;
 mod pager;

@@ -97,6 +97,11 @@ impl Feed {
         self.tell(Inbox::lose);
     }
 
+    /// Ends all live queries.
+    pub fn close(&self) {
+        self.tell(|inbox| inbox.closed = true);
+    }
+
     fn tell(&self, mut tell: impl FnMut(&mut Inbox)) {
         self.0.borrow_mut().retain(|inbox| {
             let Some(inbox) = inbox.upgrade() else { return false };

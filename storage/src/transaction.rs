@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::gate::{Gate, Turn};
 use crate::index::IndexDefinition;
 use crate::key::encode_key;
+use crate::migrate::is_own;
 use crate::operation::{self, Operation, Outcome};
 use crate::page::PageId;
 use crate::query::{Query, QueryResult};
@@ -43,6 +44,8 @@ pub struct Transaction {
     control: Control,
     /// What it has written to the change log.
     pub(crate) noted: Option<Noted>,
+    /// Whether the data is known to be none too new to be written.
+    pub(crate) version_checked: bool,
 }
 
 /// A state of a transaction that it can go back to.
@@ -88,6 +91,7 @@ impl Transaction {
             broken: false,
             control: control.clone(),
             noted: None,
+            version_checked: false,
         })
     }
 
@@ -359,8 +363,8 @@ impl Transaction {
     /// The Collection of this name, created when there is none.
     async fn collection(&mut self, name: &str) -> Result<Rc<CollectionState>> {
         check_name("table", name)?;
-        if name == CHANGES {
-            return Err(Error::invalid("table", "is the change log"));
+        if is_own(name) {
+            return Err(own_collection());
         }
         if self.catalog.find(name).is_none() {
             let collection = self.catalog.next_id();
@@ -372,21 +376,26 @@ impl Transaction {
     /// Carries a change out and notes it in the change log, when that is on.
     async fn apply(&mut self, change: &Change<'_>) -> Result<bool> {
         self.check_whole()?;
-        let Some(log) = self.catalog.find(CHANGES) else {
-            return self.carry_out(change).await;
-        };
-        if log.id == change.collection() {
-            return Err(Error::invalid("table", "is the change log"));
-        }
         let state = self.catalog.state(change.collection()).ok().cloned();
+        if state.as_ref().is_some_and(|state| is_own(&state.name)) {
+            return Err(own_collection());
+        }
         let changed = self.carry_out(change).await?;
-        if let Some(state) = state.filter(|_| changed) {
+        if changed
+            && let Some(state) = state
+            && self.catalog.find(CHANGES).is_some()
+        {
             // The change without its note is half done.
             self.broken = true;
             self.note(change, &state.name, state.count).await?;
             self.broken = false;
         }
         Ok(changed)
+    }
+
+    /// The newest version of data that the program knows, if it has said so.
+    pub(crate) fn known_version(&self) -> Option<u64> {
+        self.engine.version.get()
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -410,6 +419,7 @@ impl Transaction {
 
     /// Carries a change out and notes it for the backend's log, when it changes anything.
     pub(crate) async fn carry_out(&mut self, change: &Change<'_>) -> Result<bool> {
+        self.check_version().await?;
         let mut means = Means {
             engine: &self.engine,
             generation: self.generation,
@@ -434,6 +444,10 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         self.undo();
     }
+}
+
+fn own_collection() -> Error {
+    Error::invalid("table", "is the database's own")
 }
 
 /// Keys that a removal of many reads ahead.

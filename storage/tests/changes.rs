@@ -216,7 +216,7 @@ fn nothing_is_logged_before_the_log_is_on_or_after_it_is_off() {
 fn the_log_is_no_collection_of_the_users() {
     let database = opened(&MemoryBackend::new(), 512);
     let change_log = |result: cu_storage::Result<()>| match result {
-        Err(Error::InvalidInput { reason, .. }) => assert_eq!(reason, "is the change log"),
+        Err(Error::InvalidInput { reason, .. }) => assert_eq!(reason, "is the database's own"),
         other => panic!("{other:?}"),
     };
     change_log(block_on(database.set("$changes", &1.into(), &1.into())));
