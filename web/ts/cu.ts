@@ -14,6 +14,7 @@ import { EXPOSE, Exposed } from './expose.js';
 import { SavedFunctions } from './functions.js';
 import { takeFunctions, type HostFunctions } from './host.js';
 import { Home, HOME_TABLE, type HomeOptions } from './home.js';
+import { Neighbours, subscribe, type LiveChange, type SubscribeOptions, type Subscription } from './live.js';
 import { loadHomeVm, loadStorage, loadVm, type WasmSource } from './loader.js';
 import { NO_STORAGE } from './no-storage.js';
 import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Schema } from './definitions.js';
@@ -126,6 +127,8 @@ interface Parts {
   poison: Poison;
   storage: StorageKind;
   home: Home | null;
+  /** Those who have the same database open, where there can be any. */
+  neighbours: Neighbours | null;
 }
 
 const RUN_CODES: RunCodes = { syntax: 'EVAL_FAILED', runtime: 'LUA_EXECUTION_ERROR' };
@@ -392,6 +395,23 @@ export class Cu {
     return true;
   }
 
+  /**
+   * Calls back with the rows that a query has, and then with what each commit changes about them, those of other instances and
+   * tabs too, until the signal is aborted or `end` is called. Resolves when the first report was made. Queries with nothing but
+   * conditions are kept up without reading the table again.
+   */
+  async subscribe(
+    table: string,
+    query: Query,
+    callback: (change: LiveChange) => void,
+    options: SubscribeOptions = {},
+  ): Promise<Subscription> {
+    const { database, poison, neighbours } = this.ready();
+    const watched = await subscribe(database, poison, table, query, callback, options);
+    neighbours?.watch(watched.ended);
+    return watched;
+  }
+
   /** Removes an index by its name, which is its field unless it was given another. Whether there was such an index. */
   async dropIndex(table: string, field: string): Promise<boolean> {
     checkTable(table);
@@ -438,7 +458,8 @@ export class Cu {
     this.closed = true;
     await this.opening?.catch(() => undefined);
     if (this.parts === null) return;
-    const { vm, database, poison, home } = this.parts;
+    const { vm, database, poison, home, neighbours } = this.parts;
+    neighbours?.close();
     await vm.close();
     await poison.wait(() => database.close()).catch((error: unknown) => {
       const thrown = engineError(error, 'SAVE_STATE_FAILED');
@@ -483,7 +504,8 @@ export class Cu {
         home = await Home.open(homeVm, database, poison, homeOptions === true ? {} : homeOptions, lock);
         vm.home = home;
       }
-      this.parts = { vm, database, functions, poison, storage, home };
+      const neighbours = storage === 'indexeddb' ? Neighbours.meet(options.name ?? 'cu', database, poison) : null;
+      this.parts = { vm, database, functions, poison, storage, home, neighbours };
       this.options = options;
       await this.addFunctions(options.functions ?? {}, image !== null);
     } catch (error) {

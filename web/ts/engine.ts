@@ -236,7 +236,8 @@ export interface Database {
 /** A query whose changes are reported. */
 export interface LiveQuery {
   /**
-   * Waits for the next change; one call at a time. The first call gives all rows as added, at once. Nil when the query was ended.
+   * Waits for the next change; one call at a time. The first call gives all rows as added, at once. Nil when the query was ended, or the
+   * database closed.
    *
    * @returns a map `{added: [{key, value}], changed: [{key, value}], removed: [key], order: [key] or nil}`; there is an order when the
    * query has a sort, a limit, an offset, a position or aggregates

@@ -5,6 +5,7 @@ export type { Contents, CuOptions, EvalOptions, FunctionOptions, MemoryStats, Ru
 export type { RunOptions, RunResult } from './vm.js';
 export type { BatchOperation, BatchOptions, Key } from './batch.js';
 export type { AggregateFunction, Condition, Entry, Operator, Query, QueryPlan, SortField, Where } from './query.js';
+export type { LiveChange, SubscribeOptions, Subscription } from './live.js';
 export type { FieldRule, IndexKind, IndexOptions, Schema } from './definitions.js';
 export { FunctionBlob, HomeRecord } from './codec.js';
 export type { HomeOptions } from './home.js';

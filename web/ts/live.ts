@@ -79,3 +79,53 @@ export interface Subscription {
   /** Resolves when it was ended; rejects when it cannot go on, or the callback threw. */
   readonly ended: Promise<void>;
 }
+
+/**
+ * Tells other instances and tabs that something may have been committed, and takes in what they have committed while somebody
+ * watches. Messages are hints: whoever misses one reads the same when it reads.
+ */
+export class Neighbours {
+  private watching = 0;
+  private closed = false;
+
+  private constructor(
+    private readonly channel: BroadcastChannel,
+    private readonly database: Database,
+    private readonly poison: Poison,
+  ) {
+    const batch = database.batch.bind(database);
+    database.batch = async (...request) => {
+      const results = await batch(...request);
+      if (!this.closed) channel.postMessage(null);
+      return results;
+    };
+    channel.onmessage = () => {
+      if (this.watching > 0) void this.takeIn();
+    };
+  }
+
+  /** Null where pages have no such channels. */
+  static meet(name: string, database: Database, poison: Poison): Neighbours | null {
+    if (typeof BroadcastChannel === 'undefined') return null;
+    return new Neighbours(new BroadcastChannel(`cu:${name}`), database, poison);
+  }
+
+  /** Somebody watches until then. */
+  watch(ended: Promise<void>): void {
+    this.watching += 1;
+    const end = (): void => void (this.watching -= 1);
+    ended.then(end, end);
+    // What was committed before anybody listened.
+    void this.takeIn();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.channel.close();
+  }
+
+  private async takeIn(): Promise<void> {
+    // Who asks the database next is told what is wrong with it.
+    await this.poison.wait(() => this.database.refresh()).catch(() => undefined);
+  }
+}
