@@ -51,7 +51,7 @@ cargo xtask COMMAND
                                    compare the database with IndexedDB, Dexie, SQLite and LokiJS in Chromium
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
-  determinism                      run fixtures and 1000 generated programs natively and in Node, and compare output and fuel
+  determinism                      run fixtures and 1000 generated programs natively and in Node, interpreted and compiled, and compare
   fuzz [--seconds N] [TARGET...]   run the fuzz targets, all for N seconds together (default 120), and count executions
   coverage                         run the native tests and print the share of lines they run
   mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices
