@@ -44,7 +44,9 @@ impl<'gc> Machine<'gc> {
             }
             Opcode::LoadFalse => self.put(i, Value::Boolean(false)),
             Opcode::LoadFalseSkip => {
-                self.take_word();
+                let frame = self.top_frame_mut();
+                // SAFETY: an instruction of one word follows, and is not the last.
+                frame.pc = unsafe { frame.pc.add(1) };
                 self.put(i, Value::Boolean(false))
             }
             Opcode::LoadTrue => self.put(i, Value::Boolean(true)),
