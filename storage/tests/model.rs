@@ -5,6 +5,7 @@ mod support;
 
 use std::ops::Bound;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cu_storage::{
     Backend, BatchOptions, Database, Direction, Document, Error, FileBackend, MemoryBackend, Operation, Options,
@@ -45,6 +46,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Counts the writes of all cases, and tells them now and then, for who looks.
+fn count(writes: usize) {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let before = WRITES.fetch_add(writes as u64, Ordering::Relaxed);
+    let after = before + writes as u64;
+    if before / 100_000 != after / 100_000 {
+        println!("{after} writes");
+    }
+}
+
 fn run(steps: &[Step], options: &Options, mut connect: impl FnMut() -> Rc<dyn Backend>) {
     let mut model = Model::new();
     let mut database = Some(block_on(Database::open_shared(connect(), options.clone())).unwrap());
@@ -56,12 +67,14 @@ fn run(steps: &[Step], options: &Options, mut connect: impl FnMut() -> Rc<dyn Ba
                 let batch: Vec<Operation> = writes.iter().map(Write::operation).collect();
                 block_on(open.batch(&batch, &BatchOptions::default())).unwrap();
                 writes.iter().for_each(|write| write.apply(&mut model));
+                count(writes.len());
             }
             Step::FailingBatch(writes) => {
                 let mut batch: Vec<Operation> = writes.iter().map(Write::operation).collect();
                 batch.push(Operation::update("users", 1, Document::Nil));
                 let error = block_on(open.batch(&batch, &BatchOptions::default())).unwrap_err();
                 assert!(matches!(error, Error::Batch { position, .. } if position == writes.len()));
+                count(writes.len());
             }
             Step::Rollback(writes) => block_on(async {
                 let mut transaction = open.begin().await.unwrap();
@@ -69,6 +82,7 @@ fn run(steps: &[Step], options: &Options, mut connect: impl FnMut() -> Rc<dyn Ba
                     transaction.run(&write.operation()).await.unwrap();
                 }
                 transaction.rollback();
+                count(writes.len());
             }),
             Step::Checkpoint => block_on(open.checkpoint()).unwrap(),
             Step::Reopen | Step::CloseAndReopen => {
@@ -140,11 +154,13 @@ fn assert_snapshot(snapshot: &Snapshot, model: &Model) {
     }
 }
 
+/// `cargo xtask model` multiplies the cases by `CU_MODEL_TIMES` and names another seed in `CU_MODEL_SEED`.
 fn config(cases: u32) -> ProptestConfig {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     ProptestConfig {
         failure_persistence: None,
-        rng_seed: RngSeed::Fixed(2),
-        cases,
+        rng_seed: RngSeed::Fixed(number("CU_MODEL_SEED").map_or(2, u64::from)),
+        cases: cases * number("CU_MODEL_TIMES").unwrap_or(1),
         max_shrink_iters: 2000,
         ..ProptestConfig::default()
     }

@@ -57,6 +57,7 @@ cargo xtask COMMAND
   mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices
   miri [NAME...]                   run tests of the VM that are short enough in Miri
   kills [--rounds N]               kill Chromium N times (default 100) after commits and N times during them, and count what is lost
+  model [--rounds N] [--seed S]    compare the database with a model, N times as long as in the tests (default 20)
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
   -h, --help                       print this";
@@ -80,6 +81,7 @@ enum Command {
     Mutants { shard: Option<String> },
     Miri { names: Vec<String> },
     Kills { rounds: usize },
+    Model { times: u64, seed: u64 },
 }
 
 fn main() -> ExitCode {
@@ -119,6 +121,7 @@ fn execute(command: Command) -> Result<()> {
         Command::BenchPersist => bench::persist::run(&root),
         Command::BenchStorage(options) => bench::storage::run(&root, &options),
         Command::Programs => programs::run(&root),
+        Command::Model { times, seed } => reference::model(&root, times, seed),
         Command::Coverage => quality::coverage(&root),
         Command::Mutants { shard } => quality::mutants(&root, shard.as_deref()),
         Command::Miri { names } => quality::miri(&root, &names),
@@ -183,6 +186,10 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         }),
         ["kills"] => Command::Kills { rounds: given.rounds.take().unwrap_or(100) },
         ["programs"] => Command::Programs,
+        ["model"] => Command::Model {
+            times: given.rounds.take().map_or(20, |rounds| rounds as u64),
+            seed: given.seed.take().unwrap_or(2),
+        },
         ["coverage"] => Command::Coverage,
         ["mutants"] => Command::Mutants { shard: given.shard.take() },
         ["miri", names @ ..] => Command::Miri { names: names.iter().map(|&name| name.to_owned()).collect() },
@@ -226,12 +233,12 @@ impl Given {
         let left = [
             (self.port.is_some(), "--port belongs to serve"),
             (self.programs.is_some(), "--programs belongs to differential and bench vm"),
-            (self.seed.is_some(), "--seed belongs to differential"),
+            (self.seed.is_some(), "--seed belongs to differential and model"),
             (self.seconds.is_some(), "--seconds belongs to fuzz"),
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
-                "--peers, --rounds and --quick belong to bench vm, the last two to bench storage, --rounds to kills",
+                "--peers, --rounds and --quick belong to bench vm, the last two to bench storage, --rounds to kills and model",
             ),
             (
                 self.browser || self.heavy || self.against.is_some(),

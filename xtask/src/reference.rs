@@ -1,4 +1,4 @@
-//! The reference interpreter, and what is compared with it: generated programs.
+//! The reference interpreter, and what is compared with it or with a model: generated programs.
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,13 @@ pub fn determinism(root: &Path) -> Result<()> {
     native.args(["run", "--quiet", "--release", "-p", "cu-tests", "--bin", "determinism"]).arg(&programs);
     process::run(&mut native)?;
     process::run(process::node(&root.join("web")).arg("bench/determinism.mjs").arg(&programs))
+}
+
+/// Runs the storage engine's model test, `times` as long as in the test command.
+pub fn model(root: &Path, times: u64, seed: u64) -> Result<()> {
+    let mut command = process::cargo(root);
+    command.args(["test", "--release", "-p", "cu-storage", "--test", "model", "--", "--nocapture"]);
+    process::run(command.env("CU_MODEL_TIMES", times.to_string()).env("CU_MODEL_SEED", seed.to_string()))
 }
 
 /// Compares generated programs, those with the seeds from `seed` on.
