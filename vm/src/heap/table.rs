@@ -3,7 +3,7 @@
 //! ```text
 //!   array    [ v1 | v2 | v3 | … ]                 keys 1..=len
 //!   entries  [ (k, v) | (k, v) | (k, nil) | … ]   in order of insertion; nil = removed, the key stays
-//!   index    [ 0 | 3 | 0 | 1 | … ]                open addressing: entry number + 1; absent up to 8 entries
+//!   index    [ 0 | 3 | 0 | 1 | … ]                open addressing: entry number + 1 and bits of the hash; absent up to 8 entries
 //! ```
 //!
 //! Iteration is the array part, then the entries, so it never depends on hashes or addresses. Removing a key only clears

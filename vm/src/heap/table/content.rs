@@ -86,7 +86,7 @@ impl<'gc> Parts<'gc> {
         let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
         while self.index[slot] != 0 {
-            let number = self.index[slot] as usize - 1;
+            let number = super::parts::entry_number(self.index[slot], mask);
             if *steps == 0 || self.entries[number].key.raw_equals(key) {
                 return false;
             }

@@ -101,13 +101,14 @@ impl<'gc> Parts<'gc> {
         let first = hash as usize & mask;
         let mut slot = first;
         let found = loop {
-            match self.index[slot] {
-                0 => break None,
-                number => {
-                    let number = number as usize - 1;
-                    if matches(&self.entries[number]) {
-                        break Some(number);
-                    }
+            let place = self.index[slot];
+            if place == 0 {
+                break None;
+            }
+            if has_tag(place, hash, mask) {
+                let number = entry_number(place, mask);
+                if matches(&self.entries[number]) {
+                    break Some(number);
                 }
             }
             slot = (slot + 1) & mask;
@@ -126,13 +127,14 @@ impl<'gc> Parts<'gc> {
         let mask = self.index.len() - 1;
         let first = hash as usize & mask;
         for step in 0..NEAR_PROBES {
-            match self.index[(first + step) & mask] {
-                0 => return None,
-                number => {
-                    let number = number as usize - 1;
-                    if matches(&self.entries[number]) {
-                        return Some(number);
-                    }
+            let place = self.index[(first + step) & mask];
+            if place == 0 {
+                return None;
+            }
+            if has_tag(place, hash, mask) {
+                let number = entry_number(place, mask);
+                if matches(&self.entries[number]) {
+                    return Some(number);
                 }
             }
         }
@@ -158,7 +160,8 @@ impl<'gc> Parts<'gc> {
         while self.index[slot] != 0 {
             slot = (slot + 1) & mask;
         }
-        self.index[slot] = number;
+        debug_assert!(number as usize <= mask, "an index is longer than there are entries");
+        self.index[slot] = hash & !(mask as u32) | number;
         fuel::owe_probes(slot.wrapping_sub(first) & mask);
     }
 
@@ -260,7 +263,20 @@ impl<'gc> Parts<'gc> {
     }
 }
 
-/// How long the index over so many entries is.
+/// Whether the entry at a place of the index has a key with this hash, as far as the place tells: it has those bits of the hash
+/// that do not say where in the index it is. So hardly any entry is looked at in vain.
+#[inline(always)]
+pub(super) fn has_tag(place: u32, hash: u32, mask: usize) -> bool {
+    (place ^ hash) & !(mask as u32) == 0
+}
+
+/// The number of the entry at a place of the index.
+#[inline(always)]
+pub(super) fn entry_number(place: u32, mask: usize) -> usize {
+    (place as usize & mask) - 1
+}
+
+/// How long the index over so many entries is: there is always more than one free place.
 pub(super) fn index_length(capacity: u64) -> u64 {
     if capacity > UNINDEXED_MAX as u64 { (capacity + capacity / 2).next_power_of_two() } else { 0 }
 }
