@@ -19,7 +19,7 @@ use crate::heap::native::Native;
 use crate::heap::string::LuaString;
 use crate::heap::table::{Table, TableError};
 use crate::heap::value::Value;
-use crate::interpreter::Machine;
+use crate::interpreter::{Flow, Machine, Outcome};
 use crate::metamethod::Metamethod;
 use crate::text::number::{write_float, write_integer};
 
@@ -40,6 +40,8 @@ pub enum Action {
     Yield { first: u32, count: u32 },
     /// Close the suspended or failed coroutine in slot `at`; enter again with `state`, or `state + 1` and the error in slot 1.
     Close { at: u32, state: u32 },
+    /// What was called goes on without this function ([`Call::call_now`]), or the run stops.
+    Left { stops: bool },
     /// A frame was pushed already; enter again, in the same state, when it is done.
     Entered,
     /// Stop the run until the host has answered; enter again with `state`, or another one that the answer names.
@@ -60,6 +62,7 @@ pub struct Call<'a, 'gc> {
     function: usize,
     args: usize,
     state: u32,
+    fuel_before: i64,
 }
 
 impl<'a, 'gc> Call<'a, 'gc> {
@@ -71,7 +74,8 @@ impl<'a, 'gc> Call<'a, 'gc> {
         args: usize,
         state: u32,
     ) -> Self {
-        Call { machine, native, function, args, state }
+        let fuel_before = machine.fuel;
+        Call { machine, native, function, args, state, fuel_before }
     }
 
     #[inline(always)]
@@ -224,6 +228,41 @@ impl<'a, 'gc> Call<'a, 'gc> {
     ) -> Result<Action, Error<'gc>> {
         self.machine.refuse_yields();
         self.call(at, function, args, want, state)
+    }
+
+    /// As [`Self::call_unyieldable`], but the call is run here, if that is possible: then there is no action, the result is in slot
+    /// `at`, and all is as if the function had been entered again in `state`. So whatever it needs is in slots before, and is taken
+    /// from there afterwards.
+    #[inline]
+    pub(crate) fn call_now(
+        &mut self,
+        at: usize,
+        function: Value<'gc>,
+        args: &[Value<'gc>],
+        want: i32,
+        state: u32,
+    ) -> Result<Option<Action>, Error<'gc>> {
+        let frames = self.machine.state().frames.len();
+        let action = self.call_unyieldable(at, function, args, want, state)?;
+        let outcome = match self.machine.act(action, self.function)? {
+            Flow::Stop => Outcome::Stopped,
+            _ => self.machine.run_callee(frames),
+        };
+        match outcome {
+            Outcome::Returned => {
+                self.machine.allow_yields();
+                self.state = state;
+                self.fuel_before = self.machine.fuel;
+                Ok(None)
+            }
+            Outcome::Left => Ok(Some(Action::Left { stops: false })),
+            Outcome::Stopped => Ok(Some(Action::Left { stops: true })),
+        }
+    }
+
+    /// The fuel used since the function was entered, or entered again.
+    pub(crate) fn fuel_used(&self) -> i64 {
+        self.fuel_before.saturating_sub(self.machine.fuel)
     }
 
     /// Calls the function in slot `at` with all that follows it up to the last argument.

@@ -22,7 +22,7 @@ use crate::heap::table::{self, Table};
 use crate::heap::upvalue::Upvalue;
 use crate::heap::value::Value;
 use crate::host::SilentHost;
-use crate::interpreter::{EXTRA_SLOTS, Machine, compiled as entrances};
+use crate::interpreter::{EXTRA_SLOTS, Machine, NESTED_MAX, compiled as entrances};
 
 /// After this many entries with unexpected values a function is interpreted again.
 const FAILURES_MAX: u32 = 100;
@@ -324,7 +324,7 @@ fn layout(context: Context<'_>) -> Layout {
         machine_fuel: offset_of!(Machine<'_>, fuel) as u32,
         machine_state: entrances::STATE_OFFSET as u32,
         machine_nested: entrances::NESTED_OFFSET as u32,
-        nested_max: entrances::NESTED_MAX,
+        nested_max: NESTED_MAX,
         state_stack: (offset_of!(State<'_>, stack) + stack.pointer) as u32,
         state_stack_length: (offset_of!(State<'_>, stack) + stack.length) as u32,
         state_frames: (offset_of!(State<'_>, frames) + frames.pointer) as u32,

@@ -34,6 +34,9 @@ use crate::heap::value::Value;
 pub(crate) use access::{Assigned, Indexed};
 pub(crate) use activation::Activation;
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+pub(crate) use execute::NESTED_MAX;
+pub(crate) use execute::Outcome;
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
 pub(crate) use calls::EXTRA_SLOTS;
 pub(crate) use calls::{NATIVE_CALLS_HANDLING_MAX, NATIVE_SLOTS};
 pub(crate) use switch::FAILED_CLOSER;
@@ -100,8 +103,7 @@ pub(crate) struct Machine<'gc> {
     pub memory_retry: bool,
     /// The error being thrown has been through its message handler.
     unwinding: bool,
-    /// How many compiled functions run one inside the other.
-    #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    /// How many compiled functions and nested runs there are one inside the other.
     nested: u32,
 }
 
@@ -116,7 +118,6 @@ impl<'gc> Machine<'gc> {
             stop: Stop::Finished(0),
             memory_retry: false,
             unwinding: false,
-            #[cfg(all(target_arch = "wasm32", feature = "compile"))]
             nested: 0,
         }
     }
@@ -126,6 +127,12 @@ impl<'gc> Machine<'gc> {
         self.coroutine = coroutine;
         self.state = coroutine.state_ptr();
         self.context.update_registered(|registered| registered.current = coroutine);
+    }
+
+    /// Which coroutine is the current one, by the address of its state.
+    #[inline(always)]
+    fn current_state(&self) -> *const State<'gc> {
+        self.state
     }
 
     #[inline(always)]

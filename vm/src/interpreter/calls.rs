@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::fuel;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{
-    Callee, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, FRAME_BYTES, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
+    Callee, FLAG_NATIVE_CALL, FRAME_BYTES, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
 };
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
@@ -310,10 +310,7 @@ impl<'gc> Machine<'gc> {
     /// Runs the native function of the top frame from its current state.
     pub(crate) fn run_native(&mut self, native: Native<'gc>) -> Result<Flow, Error<'gc>> {
         let frame = *self.top_frame();
-        if frame.flags & FLAG_UNYIELDABLE != 0 {
-            self.top_frame_mut().flags &= !FLAG_UNYIELDABLE;
-            self.state_mut().unyieldable -= 1;
-        }
+        self.allow_yields();
         let function = frame.function as usize;
         let mut call = Call::new(self, native, function, frame.extra as usize, frame.state);
         match (native.code())(&mut call)? {
@@ -323,7 +320,10 @@ impl<'gc> Machine<'gc> {
                 if first + count as usize > self.state().stack.len() {
                     return Err(self.runtime_error(b"saved call is damaged"));
                 }
-                self.leave(function, first, count as usize, frame.want)
+                match self.leave(function, first, count as usize, frame.want)? {
+                    Flow::Stop => Ok(Flow::Stop),
+                    _ => Ok(self.pause()),
+                }
             }
             other => self.act(other, function),
         }
@@ -332,16 +332,19 @@ impl<'gc> Machine<'gc> {
     /// Does what a native function asks for. It has its next state already, so running out of memory here is not tried again: the
     /// function would take the call for done.
     #[inline(never)]
-    fn act(&mut self, action: Action, function: usize) -> Result<Flow, Error<'gc>> {
+    pub(crate) fn act(&mut self, action: Action, function: usize) -> Result<Flow, Error<'gc>> {
+        if let Action::Left { stops } = action {
+            return Ok(if stops { Flow::Stop } else { Flow::Enter });
+        }
         let retry = std::mem::replace(&mut self.memory_retry, true);
         let flow = self.perform(action, function)?;
         self.memory_retry = retry;
-        Ok(flow)
+        Ok(if flow == Flow::Stop { flow } else { self.pause() })
     }
 
     fn perform(&mut self, action: Action, function: usize) -> Result<Flow, Error<'gc>> {
         match action {
-            Action::Return { .. } => unreachable!("handled by the caller"),
+            Action::Return { .. } | Action::Left { .. } => unreachable!("handled by the caller"),
             Action::Entered => Ok(Flow::Enter),
             Action::Call { at, count, want, state } => {
                 let at = function + at as usize;

@@ -10,7 +10,8 @@ use std::mem::{offset_of, transmute};
 
 use cu_translator::{IMPORTS, outcome};
 
-use super::{Flow, Machine, Stop};
+use super::execute::NESTED_MAX;
+use super::{Flow, Machine, Outcome, Stop};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
 use crate::compiled::{Code, has_kind};
@@ -19,9 +20,6 @@ use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH};
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
-
-/// How many compiled functions may run one inside the other; they take space on the engine's stack.
-pub(crate) const NESTED_MAX: u32 = 150;
 
 /// What a compiled function calls: the machine and the address of an instruction, to an outcome.
 pub(crate) type Imported = extern "C" fn(*mut Machine<'static>, *const Cell<u32>) -> i32;
@@ -307,23 +305,27 @@ impl<'gc> Machine<'gc> {
         true
     }
 
-    /// Runs the compiled Lua function that the native function in frame number `frames` has just called: whether it has returned
-    /// there, which then can go on. Otherwise, what follows.
-    pub(super) fn enter_from_native(&mut self, frames: usize) -> Result<(), Flow> {
+    /// Runs `called`, whose frame was just pushed for the native function in frame number `frames`, if it is compiled;
+    /// `None` if that is not all that there is to run.
+    pub(super) fn run_compiled_callee(&mut self, called: Closure<'gc>, frames: usize) -> Option<Outcome> {
+        let code = called.proto().0.as_ref().compiled.code()?;
         let frame = *self.top_frame();
-        let Callee::Lua(called) = frame.callee else { return Err(Flow::Enter) };
-        let Some(code) = called.proto().0.as_ref().compiled.code() else { return Err(Flow::Enter) };
-        if self.state().frames.len() != frames + 1 || self.state().is_traced || self.nested >= NESTED_MAX {
-            return Err(Flow::Enter);
-        }
         // The native function may have called a Lua function that has been running for long.
         if frame.pc != called.proto().0.code.as_ptr() {
-            return Err(Flow::Enter);
+            return None;
         }
+        let state = self.current_state();
         match self.enter(code, called, frame.base, 0) {
-            outcome::STOP => Err(Flow::Stop),
-            outcome::CONTINUE if self.state().frames.len() == frames && !self.state().is_traced => Ok(()),
-            _ => Err(Flow::Enter),
+            outcome::STOP => Some(Outcome::Stopped),
+            outcome::CONTINUE
+                if std::ptr::eq(self.current_state(), state)
+                    && self.state().frames.len() == frames
+                    && !self.state().is_traced =>
+            {
+                self.fuel -= fuel::take_owed();
+                Some(Outcome::Returned)
+            }
+            _ => None,
         }
     }
 

@@ -25,7 +25,7 @@ use crate::bytecode::opcode::Opcode;
 use crate::error::Error;
 use crate::fuel;
 use crate::heap::coroutine::{
-    Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
+    Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, State, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
 };
 use crate::heap::native::{Native, Role};
 use crate::heap::string::LuaString;
@@ -36,8 +36,40 @@ use crate::metamethod::Metamethod;
 /// Runs the top frame of the current coroutine and all that it leads to, until [`Machine::stop`] is set.
 pub(super) fn run(machine: &mut Machine<'_>) {
     // Code that no hook watches does not pay for them.
-    while !if machine.state().is_traced { run_traced(machine) } else { run_frames(machine) } {}
+    while !if machine.state().is_traced {
+        run_traced(machine)
+    } else {
+        run_frames(machine, Floor::NONE) == Outcome::Stopped
+    } {}
 }
+
+/// How [`run_frames`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// [`Machine::stop`] says why.
+    Stopped,
+    /// The top frame is that of the native function whose call was run, which has its results.
+    Returned,
+    /// What is to run now is for the caller's caller: another coroutine, a frame further down, or hooks watch.
+    Left,
+}
+
+/// Where a nested run ends.
+#[derive(Clone, Copy)]
+struct Floor<'gc> {
+    /// The coroutine's state; null for a run that is not nested.
+    state: *const State<'gc>,
+    frames: usize,
+}
+
+impl Floor<'_> {
+    const NONE: Self = Floor { state: std::ptr::null(), frames: 0 };
+}
+
+/// How many runs may be nested (see [`Machine::run_callee`]), in terms of [`Machine::nested`].
+const NESTED_RUN: u32 = 3;
+/// Up to here runs and compiled functions may be nested; they take space on the thread's stack.
+pub(crate) const NESTED_MAX: u32 = 150;
 
 /// As [`run`], while the current coroutine is traced; false when that has changed. Not the place for speed.
 fn run_traced(machine: &mut Machine<'_>) -> bool {
@@ -67,8 +99,8 @@ fn run_traced(machine: &mut Machine<'_>) -> bool {
     false
 }
 
-/// Likewise while it is not traced.
-fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
+/// Likewise while it is not traced and, in a nested run, above its floor.
+fn run_frames<'gc>(machine: &mut Machine<'gc>, floor: Floor<'gc>) -> Outcome {
     let context = machine.context;
     let accounting = context.accounting();
     // SAFETY: see the module.
@@ -76,15 +108,23 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
         'frame: loop {
             // It changes only where the top frame is loaded anew.
             if machine.state().is_traced {
-                return false;
+                return Outcome::Left;
             }
             machine.fuel -= fuel::take_owed();
+            if !floor.state.is_null() {
+                if !std::ptr::eq(machine.current_state(), floor.state) || machine.state().frames.len() < floor.frames {
+                    return Outcome::Left;
+                }
+                if machine.state().frames.len() == floor.frames {
+                    return Outcome::Returned;
+                }
+            }
             let mut frame: *mut Frame<'gc> = machine.top_frame_mut();
             let mut closure = match (*frame).callee {
                 Callee::Lua(closure) => closure,
                 Callee::Native(native) => {
                     if machine.run_native_frame(native) == Flow::Stop {
-                        return true;
+                        return Outcome::Stopped;
                     }
                     continue 'frame;
                 }
@@ -93,12 +133,12 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
             // way of running and by a function in another would differ in when it comes.
             if accounting.wants_cycle() {
                 machine.stop = Stop::Collect;
-                return true;
+                return Outcome::Stopped;
             }
             #[cfg(all(target_arch = "wasm32", feature = "compile"))]
             if let Some(flow) = machine.run_compiled(closure) {
                 if flow == Flow::Stop {
-                    return true;
+                    return Outcome::Stopped;
                 }
                 continue 'frame;
             }
@@ -110,7 +150,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                 ($reason:expr) => {{
                     (*frame).pc = pc;
                     machine.stop = $reason;
-                    return true;
+                    return Outcome::Stopped;
                 }};
             }
             macro_rules! jump {
@@ -590,7 +630,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                                     };
                                     if machine.fuel < 0 {
                                         machine.stop = Stop::OutOfFuel;
-                                        return true;
+                                        return Outcome::Stopped;
                                     }
                                     if called.is_compiled() {
                                         continue 'frame;
@@ -610,7 +650,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                                     {
                                         if machine.fuel < 0 {
                                             machine.stop = Stop::OutOfFuel;
-                                            return true;
+                                            return Outcome::Stopped;
                                         }
                                         if inner.is_compiled() {
                                             continue 'frame;
@@ -777,14 +817,14 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
                 match flow {
                     Flow::Continue => {
                         if machine.safe_point(i) == Flow::Stop {
-                            return true;
+                            return Outcome::Stopped;
                         }
                         frame = machine.top_frame_mut();
                         base = machine.state_mut().stack.as_mut_ptr().add((*frame).base as usize);
                         pc = (*frame).pc;
                     }
                     Flow::Enter => continue 'frame,
-                    Flow::Stop => return true,
+                    Flow::Stop => return Outcome::Stopped,
                 }
             }
         }
@@ -792,35 +832,56 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>) -> bool {
 }
 
 impl<'gc> Machine<'gc> {
-    /// Runs the native function of the top frame.
+    /// Runs the native function of the top frame, and what it calls, as long as that comes back to it.
     fn run_native_frame(&mut self, native: Native<'gc>) -> Flow {
-        #[cfg(all(target_arch = "wasm32", feature = "compile"))]
-        {
-            let (coroutine, frames) = (self.coroutine, self.state().frames.len());
-            loop {
-                let flow = self.run_native_once(native);
-                if flow == Flow::Stop || !self.coroutine.ptr_eq(coroutine) {
-                    return flow;
-                }
-                // It has called a function, and goes on with the result.
-                match self.enter_from_native(frames) {
-                    Ok(()) if self.coroutine.ptr_eq(coroutine) => self.fuel -= fuel::take_owed(),
-                    Ok(()) => return Flow::Enter,
-                    Err(flow) => return flow,
-                }
+        let (coroutine, frames) = (self.coroutine, self.state().frames.len());
+        // A call that `pcall` protects may return through it without a look at its frame.
+        let may_nest = native.role() == Role::Plain;
+        loop {
+            let result = self.run_native(native);
+            let flow = match result {
+                Ok(flow) => flow,
+                Err(error) => match self.throw(error) {
+                    Flow::Stop => Flow::Stop,
+                    _ => self.pause(),
+                },
+            };
+            if flow == Flow::Stop || !may_nest || !self.coroutine.ptr_eq(coroutine) {
+                return flow;
+            }
+            match self.run_callee(frames) {
+                Outcome::Returned => {}
+                Outcome::Left => return Flow::Enter,
+                Outcome::Stopped => return Flow::Stop,
             }
         }
-        #[cfg(not(all(target_arch = "wasm32", feature = "compile")))]
-        self.run_native_once(native)
     }
 
-    fn run_native_once(&mut self, native: Native<'gc>) -> Flow {
-        let result = self.run_native(native);
-        let flow = self.settle(result);
-        if flow == Flow::Stop {
-            return flow;
+    /// Runs the Lua function that the native function in frame number `frames` has just called, until that has the results. No state
+    /// is in this function: at any instruction it can be left for its caller, who goes on with the frames as they are.
+    #[inline]
+    pub(crate) fn run_callee(&mut self, frames: usize) -> Outcome {
+        if self.nested >= NESTED_MAX || self.state().frames.len() != frames + 1 || self.state().is_traced {
+            return Outcome::Left;
         }
-        // Native functions may call one another for long without a Lua instruction in between.
+        let Callee::Lua(called) = self.top_frame().callee else { return Outcome::Left };
+        #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+        if let Some(outcome) = self.run_compiled_callee(called, frames) {
+            return outcome;
+        }
+        #[cfg(not(all(target_arch = "wasm32", feature = "compile")))]
+        let _ = called;
+        self.nested += NESTED_RUN;
+        let floor = Floor { state: self.current_state(), frames };
+        let outcome = run_frames(self, floor);
+        self.nested -= NESTED_RUN;
+        outcome
+    }
+
+    /// After a native function, which may have called another one: native functions may do so for long without a Lua instruction
+    /// in between.
+    #[inline]
+    pub(crate) fn pause(&mut self) -> Flow {
         if self.context.accounting().wants_cycle() {
             self.stop = Stop::Collect;
             return Flow::Stop;

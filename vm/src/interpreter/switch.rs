@@ -183,6 +183,16 @@ impl<'gc> Machine<'gc> {
         }
     }
 
+    /// Takes that back, when the call is over.
+    #[inline(always)]
+    pub(crate) fn allow_yields(&mut self) {
+        let frame = self.top_frame_mut();
+        if frame.flags & FLAG_UNYIELDABLE != 0 {
+            frame.flags &= !FLAG_UNYIELDABLE;
+            self.state_mut().unyieldable -= 1;
+        }
+    }
+
     /// Whether `coroutine.yield` would work here.
     pub(crate) fn is_yieldable(&self) -> bool {
         self.state().resumer.is_some() && self.state().unyieldable == 0

@@ -256,14 +256,23 @@ fn store<'gc>(call: &mut Call<'_, 'gc>, sorter: &Sorter, position: u32, slot: us
 
 /// Compares the values of two slots, by the comparator if there is one; the answer is in the slot of calls.
 #[inline]
-fn less<'gc>(call: &mut Call<'_, 'gc>, sorter: &Sorter, left: usize, right: usize, next: u32) -> Step<'gc> {
+fn less<'gc>(call: &mut Call<'_, 'gc>, sorter: &mut Sorter, left: usize, right: usize, next: u32) -> Step<'gc> {
     let base = call.scratch();
     let (left, right) = (call.slot(base + left), call.slot(base + right));
     call.charge(fuel::items(1));
     sorter.save_places(call, base);
     match call.arg(2) {
         Value::Nil => call.less(base + SLOT_CALL, left, right, next),
-        comparator => call.call_unyieldable(base + SLOT_CALL, comparator, &[left, right], 1, next).map(Some),
+        comparator => {
+            let step = call.call_now(base + SLOT_CALL, comparator, &[left, right], 1, next)?;
+            if step.is_none() {
+                *sorter = Sorter::load(call, base);
+                if !sorter.fits(next) {
+                    return Err(call.state_error());
+                }
+            }
+            Ok(step)
+        }
     }
 }
 
@@ -282,9 +291,8 @@ fn run<'gc>(call: &mut Call<'_, 'gc>, base: usize, state: u32) -> Result<Action,
     if !sorter.fits(state) {
         return Err(call.state_error());
     }
-    let fuel_before = call.machine.fuel;
     loop {
-        if matches!(state, ROUND | UPWARDS | DOWNWARDS) && fuel_before.saturating_sub(call.machine.fuel) > PIECE_FUEL {
+        if matches!(state, ROUND | UPWARDS | DOWNWARDS) && call.fuel_used() > PIECE_FUEL {
             sorter.save_places(call, base);
             return call.again(state);
         }
