@@ -17,12 +17,13 @@ use crate::fuel;
 use crate::heap::accounting::{note_freed, take_freed};
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Callee, Frame, State};
+use crate::heap::native::Native;
 use crate::heap::proto::Proto;
 use crate::heap::table::{self, Table};
 use crate::heap::upvalue::Upvalue;
 use crate::heap::value::Value;
 use crate::host::SilentHost;
-use crate::interpreter::{EXTRA_SLOTS, Machine, NESTED_MAX, compiled as entrances};
+use crate::interpreter::{EXTRA_SLOTS, Machine, NESTED_MAX, SPECIAL, compiled as entrances};
 
 /// After this many entries with unexpected values a function is interpreted again.
 const FAILURES_MAX: u32 = 100;
@@ -234,7 +235,7 @@ impl Compiler {
             captured: &captured,
         };
         let translation = translate(&source, &self.layout)?;
-        let run = self.host.install(&translation.module, entrances::IMPORTED.map(|function| function as usize))?;
+        let run = self.host.install(&translation.module, entrances::imported())?;
         let mut entry_at = vec![0; code.len()];
         for (index, entry) in translation.entries.iter().enumerate() {
             entry_at[entry.pc as usize] = u16::try_from(index + 1).ok()?;
@@ -308,6 +309,7 @@ fn measured_layout() -> Layout {
 fn layout(context: Context<'_>) -> Layout {
     let string = Value::String(context.string(b""));
     let upvalue = Upvalue::new(context, Value::Nil);
+    let native = Value::Native(Native::new(context, SPECIAL[0].0, &[]));
     let proto = Proto::new(context, read_chunk(b"", b"=").expect("an empty chunk is valid"));
     let closure = Closure::of_chunk(context, proto, Value::Nil);
     let (stack, frames) = (VecWords::of(Value::Nil), VecWords::of(Frame::new(Callee::Lua(closure), 0, 0, 0)));
@@ -320,6 +322,7 @@ fn layout(context: Context<'_>) -> Layout {
             string: tag(string),
             table: tag(Value::Table(Table::new(context, 0, 0))),
             closure: tag(Value::Closure(closure)),
+            native: tag(native),
         },
         machine_fuel: offset_of!(Machine<'_>, fuel) as u32,
         machine_state: entrances::STATE_OFFSET as u32,

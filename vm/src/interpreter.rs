@@ -34,11 +34,11 @@ use crate::heap::value::Value;
 pub(crate) use access::{Assigned, Indexed};
 pub(crate) use activation::Activation;
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
-pub(crate) use execute::NESTED_MAX;
-pub(crate) use execute::Outcome;
-#[cfg(all(target_arch = "wasm32", feature = "compile"))]
 pub(crate) use calls::EXTRA_SLOTS;
 pub(crate) use calls::{NATIVE_CALLS_HANDLING_MAX, NATIVE_SLOTS};
+#[cfg(all(target_arch = "wasm32", feature = "compile"))]
+pub(crate) use execute::NESTED_MAX;
+pub(crate) use execute::Outcome;
 pub(crate) use switch::FAILED_CLOSER;
 
 /// The native functions that only frames refer to.

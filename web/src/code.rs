@@ -5,7 +5,8 @@ use js_sys::{Function, Object, Reflect, Uint8Array, WebAssembly};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// The names of what a module imports and exports.
-const IMPORTS: [&str; 5] = cu_vm::CODE_IMPORTS;
+const IMPORTS: [&str; IMPORT_COUNT] = cu_vm::CODE_IMPORTS;
+const IMPORT_COUNT: usize = cu_vm::CODE_IMPORTS.len();
 
 /// Instantiates modules in this page, at once.
 #[derive(Default)]
@@ -16,7 +17,7 @@ pub struct PageCode {
 }
 
 impl PageCode {
-    fn instantiate(&mut self, module: &[u8], imports: [usize; 5]) -> Result<usize, JsValue> {
+    fn instantiate(&mut self, module: &[u8], imports: [usize; IMPORT_COUNT]) -> Result<usize, JsValue> {
         let table: WebAssembly::Table = wasm_bindgen::function_table().dyn_into()?;
         let imports = match &self.imports {
             Some(imports) => imports.clone(),
@@ -46,7 +47,7 @@ impl PageCode {
 
 impl CodeHost for PageCode {
     /// Fails where a page may not compile code at once, and in engines that cannot.
-    fn install(&mut self, module: &[u8], imports: [usize; 5]) -> Option<usize> {
+    fn install(&mut self, module: &[u8], imports: [usize; IMPORT_COUNT]) -> Option<usize> {
         self.instantiate(module, imports).ok()
     }
 

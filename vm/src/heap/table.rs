@@ -128,9 +128,11 @@ impl<'gc> Table<'gc> {
     /// An empty table with room for `array` items and `fields` keys.
     pub(crate) fn new(context: Context<'gc>, array: usize, fields: usize) -> Self {
         let mut parts = Parts { array: Vec::new(), entries: Vec::new(), index: Box::default(), integer_keys: 0 };
-        parts.array.reserve_exact(array);
+        if array > 0 {
+            parts.array.reserve_exact(array);
+        }
         if fields > 0 {
-            parts.reindex(fields);
+            parts.reserve_entries(fields);
         }
         context.accounting().charge(OBJECT_BYTES + parts.nominal_bytes());
         Table(Gc::new(
@@ -523,6 +525,31 @@ impl<'gc> Table<'gc> {
             },
             None => false,
         }
+    }
+
+    /// Adds the short string `key` as entry `hint`, if that is the next one, there is room and no index, and nothing else has to be done.
+    #[inline(always)]
+    pub(crate) fn append_cached(&self, key: LuaString<'gc>, hint: u32, value: &Value<'gc>) -> bool {
+        let parts = self.parts_mut();
+        let count = parts.entries.len();
+        let is_there = |entry: &parts::Entry<'gc>| matches!(entry.key, Value::String(found) if found.ptr_eq(key));
+        if hint as usize != count
+            || count == parts.entries.capacity()
+            || !parts.index.is_empty()
+            || value.is_nil()
+            || !key.is_short()
+            || self.0.metatable.get().is_some()
+            || parts.entries.iter().any(is_there)
+        {
+            return false;
+        }
+        self.0.absent.set(0);
+        // SAFETY: there is room for one more, written before it is counted.
+        unsafe {
+            parts.entries.as_mut_ptr().add(count).write(parts::Entry { key: Value::String(key), value: *value });
+            parts.entries.set_len(count + 1);
+        }
+        true
     }
 
     /// Appends to the array part if `key` is next, there is room and nothing has to move.

@@ -177,32 +177,38 @@ impl<'gc> Machine<'gc> {
         object: Value<'gc>,
         key: LuaString<'gc>,
     ) -> Result<Flow, Error<'gc>> {
+        match self.find_field(object, key) {
+            Some(value) => {
+                // SAFETY: it was just found, and nothing has changed since.
+                self.set_slot(target, unsafe { *value });
+                Ok(Flow::Continue)
+            }
+            None => self.index_into(target, object, Value::String(key)),
+        }
+    }
+
+    /// Where the field is, if the object or one of its classes has it; updates the inline cache.
+    #[inline]
+    pub(super) fn find_field(&mut self, object: Value<'gc>, key: LuaString<'gc>) -> Option<*const Value<'gc>> {
         if let Value::Table(table) = object
-            && let Some(position) = table.position(key)
-            && let Some(value) = table.get_cached(key, position)
+            && let Some(value) = self.find_and_cache(table, key)
         {
-            self.update_cache(position);
-            self.set_slot(target, *value);
-            return Ok(Flow::Continue);
+            return Some(value);
         }
-        if let Some(value) = self.inherited(object, key) {
-            self.set_slot(target, value);
-            return Ok(Flow::Continue);
-        }
-        self.index_into(target, object, Value::String(key))
+        self.inherited(object, key)
     }
 
     /// A method: the field that `object` does not have itself, found where `__index` of its metatable leads to, as long as that are
     /// tables. Otherwise nothing, and nothing is paid.
     #[inline]
-    fn inherited(&mut self, object: Value<'gc>, key: LuaString<'gc>) -> Option<Value<'gc>> {
+    fn inherited(&mut self, object: Value<'gc>, key: LuaString<'gc>) -> Option<*const Value<'gc>> {
         let mut metatable = self.context.current_metatable(object)?;
         // SAFETY: a saved `pc` points at the cache word of the current instruction.
         let hint = unsafe { (*self.top_frame().pc).get() };
         for steps in 1..=INHERITED_MAX {
             let Value::Table(class) = metatable.index_handler(self.context) else { return None };
             let value = match class.get_cached(key, hint) {
-                Some(value) => Some(*value),
+                Some(value) => Some(&raw const *value),
                 None => self.find_and_cache(class, key),
             };
             if value.is_some() {
@@ -217,9 +223,9 @@ impl<'gc> Machine<'gc> {
         None
     }
 
-    fn find_and_cache(&mut self, table: Table<'gc>, key: LuaString<'gc>) -> Option<Value<'gc>> {
+    fn find_and_cache(&mut self, table: Table<'gc>, key: LuaString<'gc>) -> Option<*const Value<'gc>> {
         let position = table.position(key)?;
-        let value = *table.get_cached(key, position)?;
+        let value: *const Value<'gc> = table.get_cached(key, position)?;
         self.update_cache(position);
         Some(value)
     }
@@ -233,10 +239,7 @@ impl<'gc> Machine<'gc> {
         value: Value<'gc>,
     ) -> Result<Flow, Error<'gc>> {
         if let Value::Table(table) = object {
-            if let Some(position) = table.position(key)
-                && table.replace_cached(key, position, &value)
-            {
-                self.update_cache(position);
+            if self.assign_in_place(table, key, &value) {
                 return Ok(Flow::Continue);
             }
             if table.metatable().is_none() {
@@ -248,6 +251,22 @@ impl<'gc> Machine<'gc> {
             }
         }
         self.assign_from(object, Value::String(key), value)
+    }
+
+    /// Replaces a field that has a value, or adds one to a table that has the room, as constructors make it.
+    #[inline]
+    pub(super) fn assign_in_place(&mut self, table: Table<'gc>, key: LuaString<'gc>, value: &Value<'gc>) -> bool {
+        // SAFETY: a saved `pc` points at the cache word of the current instruction.
+        let hint = unsafe { (*self.top_frame().pc).get() };
+        if table.append_cached(key, hint, value) {
+            return true;
+        }
+        let Some(position) = table.position(key) else { return false };
+        let is_done = table.replace_cached(key, position, value);
+        if is_done {
+            self.update_cache(position);
+        }
+        is_done
     }
 
     /// Writes the cache word of the current instruction.

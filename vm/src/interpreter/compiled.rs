@@ -7,10 +7,12 @@
 
 use std::cell::Cell;
 use std::mem::{offset_of, transmute};
+use std::ptr;
 
 use cu_translator::{IMPORTS, outcome};
 
 use super::execute::NESTED_MAX;
+use super::instruction::library_step;
 use super::{Flow, Machine, Outcome, Stop};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
@@ -24,8 +26,21 @@ use crate::heap::value::Value;
 /// What a compiled function calls: the machine and the address of an instruction, to an outcome.
 pub(crate) type Imported = extern "C" fn(*mut Machine<'static>, *const Cell<u32>) -> i32;
 
-/// In the order of [`IMPORTS`].
-pub(crate) const IMPORTED: [Imported; IMPORTS.len()] = [step, exit, call, leave, stop_for_fuel];
+/// The numbers of the functions, in the order of [`IMPORTS`].
+pub(crate) fn imported() -> [usize; IMPORTS.len()] {
+    let number = |function: Imported| function as usize;
+    [
+        number(step),
+        number(exit),
+        number(call),
+        number(leave),
+        number(stop_for_fuel),
+        field as *const () as usize,
+        item as *const () as usize,
+        assign as *const () as usize,
+        iterate as *const () as usize,
+    ]
+}
 
 /// Where the current coroutine's state is in the machine, in bytes.
 pub(crate) const STATE_OFFSET: usize = offset_of!(Machine<'static>, state);
@@ -78,7 +93,94 @@ extern "C" fn stop_for_fuel(machine: *mut Machine<'static>, pc: *const Cell<u32>
     outcome::STOP
 }
 
+/// Where a field of an object is that is not where its inline cache says; null if only the whole instruction can tell.
+extern "C" fn field(
+    machine: *mut Machine<'static>,
+    pc: *const Cell<u32>,
+    object: *const Value<'static>,
+) -> *const Value<'static> {
+    // SAFETY: as above; `object` is a register.
+    unsafe { (*machine).field_at(pc, *object) }
+}
+
+/// Where an item is, by any key that the dispatch loop looks up in place; null if it is not there.
+extern "C" fn item(object: *const Value<'static>, key: *const Value<'static>) -> *const Value<'static> {
+    // SAFETY: both are registers.
+    let found = match unsafe { (&*object, &*key) } {
+        (Value::Table(table), Value::Integer(key)) => table.item(*key),
+        (Value::Table(table), Value::String(key)) => table.field(*key),
+        _ => None,
+    };
+    match found {
+        Some(value) if !value.is_nil() => value,
+        _ => ptr::null(),
+    }
+}
+
+/// Writes a field of an object that is not where its inline cache says; 0 if only the whole instruction can do it.
+extern "C" fn assign(
+    machine: *mut Machine<'static>,
+    pc: *const Cell<u32>,
+    object: *const Value<'static>,
+    value: *const Value<'static>,
+) -> i32 {
+    // SAFETY: as in `field`; `value` is a register or a constant.
+    unsafe { (*machine).assign_at(pc, *object, &*value) }.into()
+}
+
+/// A step of a generic loop over what `next` or `ipairs` gives; 0 if it is another loop.
+extern "C" fn iterate(machine: *mut Machine<'static>, pc: *const Cell<u32>, first: *mut Value<'static>) -> i32 {
+    // SAFETY: as in `field`; the registers of a generic loop follow one another.
+    unsafe {
+        let count = Instruction((*pc).get()).c();
+        let Some(pair) = library_step(*first, *first.add(1), *first.add(2)) else { return 0 };
+        (*machine).fuel -= 1 + fuel::take_owed();
+        let (key, value) = pair.unwrap_or((Value::Nil, Value::Nil));
+        *first.add(4) = key;
+        if count >= 2 {
+            *first.add(5) = value;
+            for extra in 2..count {
+                *first.add(4 + extra) = Value::Nil;
+            }
+        }
+    }
+    1
+}
+
 impl<'gc> Machine<'gc> {
+    fn field_at(&mut self, pc: *const Cell<u32>, object: Value<'gc>) -> *const Value<'gc> {
+        // SAFETY: `pc` is at a field instruction of verified code.
+        let (instruction, after) = unsafe { (Instruction((*pc).get()), pc.add(1)) };
+        self.top_frame_mut().pc = after;
+        let fuel = self.fuel;
+        let found = self.find_field(object, self.constant_name(instruction.c()));
+        if self.stays_in_place(fuel) { found.unwrap_or(ptr::null()) } else { ptr::null() }
+    }
+
+    fn assign_at(&mut self, pc: *const Cell<u32>, object: Value<'gc>, value: &Value<'gc>) -> bool {
+        // SAFETY: as in `field_at`.
+        let (instruction, after) = unsafe { (Instruction((*pc).get()), pc.add(1)) };
+        self.top_frame_mut().pc = after;
+        let Value::Table(table) = object else { return false };
+        let fuel = self.fuel;
+        // Whether it is done or not, doing it again comes to the same.
+        let is_done = self.assign_in_place(table, self.constant_name(instruction.b()), value);
+        self.stays_in_place(fuel) && is_done
+    }
+
+    /// After a part of an instruction: pays for it. False if the driver has something to do now; then the whole instruction is run, and
+    /// pays itself.
+    #[inline(always)]
+    fn stays_in_place(&mut self, fuel: i64) -> bool {
+        self.memory_retry = false;
+        self.fuel -= fuel::take_owed();
+        let stays = self.fuel >= 0 && !self.context.accounting().wants_cycle();
+        if !stays {
+            self.fuel = fuel;
+        }
+        stays
+    }
+
     /// Runs the top frame, one of `closure`, by compiled code; nothing if there is none that is of use.
     pub(super) fn run_compiled(&mut self, closure: Closure<'gc>) -> Option<Flow> {
         let compilation = &closure.proto().0.as_ref().compiled;

@@ -35,14 +35,31 @@ impl Emitter<'_> {
         self.inline_call(located, call);
     }
 
-    /// The step of a generic loop: a call of a Lua function with copies of the loop's state and control value.
+    /// The step of a generic loop: of the library's iterators, done at once, or a call of a Lua function with copies of the loop's
+    /// state and control value.
     pub(crate) fn iterator_call(&mut self, located: Located) {
         let i = located.instruction;
         for register in i.a()..i.a() + 3 {
             self.prepare(register);
         }
+        let native = self.layout.tags.native;
+        let done = self.depth();
+        self.block(Label::Other);
+        let other = self.depth();
+        self.block(Label::Other);
+        self.paths += 1;
+        self.tag(i.a());
+        self.sink().i32_const(native).i32_ne();
+        self.leave_to(other);
+        self.push_place(located);
+        self.push_address(i.a());
+        self.sink().call(Import::Iterate as u32);
+        self.leave_to(done);
+        self.end();
         let call = InlineCall { callee: i.a(), function: i.a() + 4, args: 2, want: i.c() as i32 };
         self.inline_call(located, call);
+        self.paths -= 1;
+        self.end();
     }
 
     fn inline_call(&mut self, located: Located, call: InlineCall) {
@@ -179,10 +196,6 @@ impl Emitter<'_> {
             Opcode::Return0 => None,
             _ => return self.leave_out(located),
         };
-        // The registers of a function with variable arguments are not right above its slot.
-        if self.source.is_vararg {
-            return self.leave_out(located);
-        }
         let (layout, frame) = (*self.layout, self.layout.frame);
         let bytes = frame.bytes as i32;
         if let Some(register) = value {
@@ -205,7 +218,14 @@ impl Emitter<'_> {
         self.sink().local_get(NESTED);
         self.if_();
         self.base();
-        self.sink().i32_const(16).i32_sub().local_set(ADDRESS);
+        if self.source.is_vararg {
+            // Its registers are not right above its slot.
+            self.sink().local_get(BASE_BYTES).i32_sub();
+            self.sink().local_get(FRAME).i32_load(at(u64::from(frame.function + frame.bytes)));
+            self.sink().i32_const(4).i32_shl().i32_add().local_set(ADDRESS);
+        } else {
+            self.sink().i32_const(16).i32_sub().local_set(ADDRESS);
+        }
         match value {
             Some(register) => self.store_to(register, ADDRESS, 0),
             None => {
@@ -218,6 +238,19 @@ impl Emitter<'_> {
         self.paths -= 1;
         self.end();
         self.leave_out(located);
+    }
+
+    /// Has the VM move the parameters above the variable arguments, and finds the registers again.
+    pub(crate) fn prepare_varargs(&mut self, located: Located) {
+        let (layout, frame) = (*self.layout, self.layout.frame);
+        self.call(Import::Step, located.pc);
+        self.sink().local_tee(OUTCOME).if_(BlockType::Empty).local_get(OUTCOME).return_().end();
+        self.sink().local_get(MACHINE).i32_load(at(layout.machine_state.into())).local_tee(STATE);
+        self.sink().i32_load(at(layout.state_frames.into())).local_get(STATE);
+        self.sink().i32_load(at(layout.state_frames_length.into())).i32_const(1).i32_sub();
+        self.sink().i32_const(frame.bytes as i32).i32_mul().i32_add().i32_load(at(frame.base.into()));
+        self.sink().i32_const(4).i32_shl().local_set(BASE_BYTES);
+        self.load_base();
     }
 
     fn leave_out(&mut self, located: Located) {

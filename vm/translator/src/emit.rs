@@ -54,6 +54,11 @@ pub(crate) enum Import {
     Leave,
     /// The fuel is used up.
     Fuel,
+    // These do a part of an instruction.
+    Field,
+    Item,
+    Assign,
+    Iterate,
 }
 
 /// What a wasm label stands for.
@@ -297,6 +302,18 @@ impl Emitter<'_> {
         self.sink().local_get(MACHINE).i32_const(address as i32).call(import as u32);
     }
 
+    /// Pushes the machine and the address of the instruction.
+    pub(crate) fn push_place(&mut self, located: Located) {
+        let address = self.source.code_address + located.pc as u32 * 4;
+        self.sink().local_get(MACHINE).i32_const(address as i32);
+    }
+
+    /// Pushes the address of a register.
+    pub(crate) fn push_address(&mut self, register: usize) {
+        self.base();
+        self.sink().i32_const(register as i32 * 16).i32_add();
+    }
+
     /// Leaves the instruction to the VM and goes on after it; returns if it is not over.
     pub(crate) fn step(&mut self, located: Located) {
         self.call(Import::Step, located.pc);
@@ -419,7 +436,7 @@ impl Emitter<'_> {
             }
             Opcode::Call => self.call_instruction(located),
             Opcode::Return | Opcode::Return0 | Opcode::Return1 | Opcode::TailCall => self.return_instruction(located),
-            Opcode::VarArgPrep => self.exit(located),
+            Opcode::VarArgPrep => self.prepare_varargs(located),
             Opcode::TForPrep => {
                 self.step_branch(located);
                 // A jump to the next instruction does not look like one.

@@ -124,6 +124,7 @@ pub struct Tags {
     pub string: i32,
     pub table: i32,
     pub closure: i32,
+    pub native: i32,
 }
 
 /// Where things are in a frame. Its callee is a word that is 0 for Lua functions, and an address.
@@ -154,9 +155,16 @@ pub mod outcome {
     pub const TAKEN: i32 = 4;
 }
 
-/// The functions that a module imports, in order, from module `"vm"`: each takes the machine and the address of an instruction
-/// and gives an outcome.
-pub const IMPORTS: [&str; 5] = ["step", "exit", "call", "leave", "fuel"];
+/// The functions that a module imports, in order, from module `"vm"`. The first five take the machine and the address of an instruction and
+/// give an outcome. The others do a part of an instruction, or nothing, which 0 tells:
+///
+/// ```text
+///   field   (machine, instruction, address of the object) -> address of the value
+///   item    (address of the object, address of the key) -> address of the value
+///   assign  (machine, instruction, address of the object, address of the value) -> 1
+///   iterate (machine, instruction, address of the iterator) -> 1
+/// ```
+pub const IMPORTS: [&str; 9] = ["step", "exit", "call", "leave", "fuel", "field", "item", "assign", "iterate"];
 
 /// The name of the memory that a module imports, and of the function that it exports.
 pub const MEMORY: &str = "memory";

@@ -11,16 +11,19 @@ use crate::{EXPORT, IMPORTS, MEMORY, TABLE};
 const RUN: u32 = IMPORTS.len() as u32;
 
 /// The type of a translated function.
-pub(crate) const RUN_TYPE: u32 = 1;
+pub(crate) const RUN_TYPE: u32 = 2;
+/// How many parameters the imported functions have.
+const IMPORT_PARAMETERS: [u32; IMPORTS.len()] = [2, 2, 2, 2, 2, 3, 2, 4, 3];
 
 pub(crate) fn around(function: &Function) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32; 2], [ValType::I32]);
+    types.ty().function([ValType::I32; 3], [ValType::I32]);
     types.ty().function([ValType::I32; 4], [ValType::I32]);
     debug_assert_eq!(types.len(), RUN_TYPE + 1);
     let mut imports = ImportSection::new();
-    for name in IMPORTS {
-        imports.import("vm", name, EntityType::Function(0));
+    for (name, parameters) in IMPORTS.iter().zip(IMPORT_PARAMETERS) {
+        imports.import("vm", name, EntityType::Function(parameters - 2));
     }
     let memory = MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None };
     imports.import("vm", MEMORY, memory);

@@ -8,7 +8,7 @@ use wasm_encoder::{BlockType, ValType};
 
 use crate::Constant;
 use crate::blocks::Located;
-use crate::emit::{ADDRESS, ADDRESS_2, CLOSURE, Emitter, Label, OUTCOME, SCRATCH};
+use crate::emit::{ADDRESS, ADDRESS_2, CLOSURE, Emitter, Import, Label, OUTCOME, SCRATCH};
 use crate::kinds::Kind;
 use crate::registers::{PAYLOAD, at, payload_of, tag_of};
 
@@ -196,9 +196,19 @@ impl Emitter<'_> {
         let depth = self.label(done);
         self.sink().br(depth);
         self.end();
-        self.step(located);
         let is_overwritten = matches!(holder, Holder::Register(register) if register == target);
-        if !is_method && !is_overwritten {
+        let taken = (!is_method && !is_overwritten).then_some(holder);
+        if let Holder::Register(register) = holder {
+            let other = self.depth();
+            self.block(Label::Other);
+            self.push_place(located);
+            self.push_address(register);
+            self.sink().call(Import::Field as u32);
+            self.load_found(target, taken, located, other, done);
+            self.end();
+        }
+        self.step(located);
+        if let Some(holder) = taken {
             self.take_table(holder, located);
         }
         self.reload(target);
@@ -208,6 +218,18 @@ impl Emitter<'_> {
             self.has_table(holder);
         }
         self.has_copies(target);
+    }
+
+    /// Takes the value whose address is on the stack, and goes to `done`; to `other` if the address is 0.
+    fn load_found(&mut self, target: usize, holder: Option<Holder>, located: Located, other: usize, done: usize) {
+        self.sink().local_tee(ADDRESS_2).i32_eqz();
+        self.leave_to(other);
+        self.load_from(target, ADDRESS_2, 0);
+        if let Some(holder) = holder {
+            self.take_table(holder, located);
+        }
+        let depth = self.label(done);
+        self.sink().br(depth);
     }
 
     /// Copies the object of a method call to the register after the method's.
@@ -249,6 +271,22 @@ impl Emitter<'_> {
         let depth = self.label(done);
         self.sink().br(depth);
         self.end();
+        if let Holder::Register(register) = holder {
+            let other = self.depth();
+            self.block(Label::Other);
+            self.push_place(located);
+            self.push_address(register);
+            match stored {
+                Stored::Register(register) => self.push_address(register),
+                Stored::Constant(index) => self.push_constant_address(index),
+            }
+            self.sink().call(Import::Assign as u32).i32_eqz();
+            self.leave_to(other);
+            self.take_table(holder, located);
+            let depth = self.label(done);
+            self.sink().br(depth);
+            self.end();
+        }
         self.step(located);
         self.take_table(holder, located);
         self.paths -= 1;
@@ -347,8 +385,18 @@ impl Emitter<'_> {
         let depth = self.label(done);
         self.sink().br(depth);
         self.end();
+        let taken = (target != object).then_some(holder);
+        if let Item::Register(register) = key {
+            let other = self.depth();
+            self.block(Label::Other);
+            self.push_address(object);
+            self.push_address(register);
+            self.sink().call(Import::Item as u32);
+            self.load_found(target, taken, located, other, done);
+            self.end();
+        }
         self.step(located);
-        if target != object {
+        if let Some(holder) = taken {
             self.take_table(holder, located);
         }
         self.reload(target);

@@ -8,7 +8,7 @@ use cu_compiler::compile;
 use cu_translator::{Constant, Layout, Source, Tags, translate};
 
 fn layout() -> Layout {
-    let tags = Tags { nil: 0, boolean: 1, integer: 2, float: 3, string: 4, table: 5, closure: 6 };
+    let tags = Tags { nil: 0, boolean: 1, integer: 2, float: 3, string: 4, table: 5, closure: 6, native: 7 };
     Layout { tags, object: 8, entry_bytes: 32, entry_value: 16, ..Layout::default() }
 }
 

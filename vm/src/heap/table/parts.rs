@@ -246,6 +246,15 @@ impl<'gc> Parts<'gc> {
         }
     }
 
+    /// Makes room for so many entries; there are none yet.
+    pub(super) fn reserve_entries(&mut self, capacity: usize) {
+        debug_assert!(self.entries.is_empty());
+        self.entries.reserve_exact(capacity);
+        if capacity > UNINDEXED_MAX {
+            self.index = vec![0; index_length(capacity as u64) as usize].into();
+        }
+    }
+
     /// Rebuilds entries and index with this capacity, without removed keys.
     pub(super) fn reindex(&mut self, capacity: usize) {
         let mut entries = Vec::new();
