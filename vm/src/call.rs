@@ -243,8 +243,16 @@ impl<'a, 'gc> Call<'a, 'gc> {
         state: u32,
     ) -> Result<Option<Action>, Error<'gc>> {
         let frames = self.machine.state().frames.len();
-        let action = self.call_unyieldable(at, function, args, want, state)?;
-        let outcome = match self.machine.act(action, self.function)? {
+        let flow = match function {
+            Value::Closure(called) if self.machine.try_call_back(called, self.function + at, args, want, state) => {
+                self.machine.pause()
+            }
+            _ => {
+                let action = self.call_unyieldable(at, function, args, want, state)?;
+                self.machine.act(action, self.function)?
+            }
+        };
+        let outcome = match flow {
             Flow::Stop => Outcome::Stopped,
             _ => self.machine.run_callee(frames),
         };

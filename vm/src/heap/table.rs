@@ -498,6 +498,18 @@ impl<'gc> Table<'gc> {
         self.set_hashed(context, Value::Integer(key), value).or(Err(OutOfMemory))
     }
 
+    /// Appends the items of a table constructor to the `start` ones before, if the array part has just these, and the room, and nothing
+    /// has to move.
+    #[inline]
+    pub(crate) fn append_items(self, start: usize, items: &[Value<'gc>]) -> bool {
+        let parts = self.parts_mut();
+        if parts.array.len() != start || parts.integer_keys > 0 || items.len() > parts.array.capacity() - start {
+            return false;
+        }
+        parts.array.extend_from_slice(items);
+        true
+    }
+
     /// Stores into the array part if `key` lies in it.
     #[inline(always)]
     pub(crate) fn replace_integer(self, key: i64, value: Value<'gc>) -> bool {

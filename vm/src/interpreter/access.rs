@@ -330,6 +330,9 @@ impl<'gc> Machine<'gc> {
         };
         self.fuel -= fuel::items(count) as i64;
         table.reserve_array(self.context, (start + count).saturating_sub(table.shape().0).min(count))?;
+        if table.append_items(start, &self.state().stack[first..first + count]) {
+            return Ok(());
+        }
         for index in 0..count {
             let value = self.slot(first + index);
             table.append_or_set(self.context, (start + index + 1) as i64, value)?;

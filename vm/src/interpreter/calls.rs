@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::fuel;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{
-    Callee, FLAG_NATIVE_CALL, FRAME_BYTES, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
+    Callee, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, FRAME_BYTES, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
 };
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
@@ -90,6 +90,40 @@ impl<'gc> Machine<'gc> {
         state.frames[index].flags |= FLAG_NATIVE_CALL;
         state.native_calls += 1;
         Ok(flow)
+    }
+
+    /// Has the native function of the top frame call `called` in slot `function`, and refuses yields meanwhile, if neither stack has to
+    /// grow and the slots are reserved; otherwise nothing is done.
+    #[inline]
+    pub(crate) fn try_call_back(
+        &mut self,
+        called: Closure<'gc>,
+        function: usize,
+        args: &[Value<'gc>],
+        want: i32,
+        state: u32,
+    ) -> bool {
+        if self.native_depth() + 1 >= NATIVE_CALLS_MAX || function + args.len() >= self.top_frame().top as usize {
+            return false;
+        }
+        self.set_slot(function, Value::Closure(called));
+        for (index, arg) in args.iter().enumerate() {
+            self.set_slot(function + 1 + index, *arg);
+        }
+        let Some(frame) = self.try_enter_lua(called, function, args.len(), want) else { return false };
+        // SAFETY: the frame just pushed.
+        unsafe { (*frame).flags = FLAG_NATIVE_CALL };
+        self.fuel -= fuel::CALLBACK;
+        let coroutine = self.state_mut();
+        coroutine.native_calls += 1;
+        let below = coroutine.frames.len() - 2;
+        let caller = &mut coroutine.frames[below];
+        caller.state = state;
+        if caller.flags & FLAG_UNYIELDABLE == 0 {
+            caller.flags |= FLAG_UNYIELDABLE;
+            coroutine.unyieldable += 1;
+        }
+        true
     }
 
     /// How deep calls made by native code are nested here.

@@ -250,6 +250,9 @@ impl<'gc> Machine<'gc> {
                 | Opcode::SetInteger
                 | Opcode::SetIntegerK),
             ) => self.write_instruction(instruction, opcode),
+            Some(opcode @ (Opcode::NewTable | Opcode::Concat | Opcode::SetList | Opcode::Closure)) => {
+                self.make_instruction(instruction, opcode)
+            }
             _ => self.run_instruction(instruction),
         };
         match self.settle(result) {

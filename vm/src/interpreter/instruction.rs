@@ -67,17 +67,6 @@ impl<'gc> Machine<'gc> {
             | Opcode::SetTableK
             | Opcode::SetInteger
             | Opcode::SetIntegerK => self.write_instruction(i, opcode),
-            Opcode::NewTable => {
-                let items = self.word() as usize;
-                self.fuel -= fuel::ALLOCATION;
-                let flow = if (i.bx() | items) == 0 {
-                    self.put(i, Value::Table(Table::new(self.context, 0, 0)))
-                } else {
-                    self.new_table(self.position(i.a()), items, i.bx())
-                };
-                self.after_word(flow)
-            }
-
             Opcode::Add => self.binary(i, Metamethod::Add, self.register(i.c())),
             Opcode::Sub => self.binary(i, Metamethod::Sub, self.register(i.c())),
             Opcode::Mul => self.binary(i, Metamethod::Mul, self.register(i.c())),
@@ -117,11 +106,6 @@ impl<'gc> Machine<'gc> {
                 }
                 value => self.length(self.position(i.a()), value),
             },
-            Opcode::Concat => {
-                self.fuel -= fuel::ALLOCATION;
-                self.concatenate(self.position(i.a()), i.b())
-            }
-
             Opcode::Close => self.close_block(self.position(i.a())),
             Opcode::ToBeClosed => self.mark_to_be_closed(self.position(i.a())).map(|()| Flow::Continue),
             Opcode::Jump => Ok(self.branch(true)),
@@ -183,22 +167,43 @@ impl<'gc> Machine<'gc> {
                 }
                 Ok(self.branch(!control.is_nil()))
             }
+            Opcode::NewTable | Opcode::Concat | Opcode::SetList | Opcode::Closure => self.make_instruction(i, opcode),
+            Opcode::VarArg => self.copy_varargs(self.position(i.a()), i.c() as i32 - 1).map(|()| Flow::Continue),
+            Opcode::VarArgPrep => self.prepare_varargs(i.a()).map(|()| Flow::Continue),
+        }
+    }
+
+    /// An instruction that makes a table, a string or a function, or fills a new table.
+    #[inline(never)]
+    pub(super) fn make_instruction(&mut self, i: Instruction, opcode: Opcode) -> Result<Flow, Error<'gc>> {
+        let flow = match opcode {
+            Opcode::NewTable => {
+                let items = self.word() as usize;
+                self.fuel -= fuel::ALLOCATION;
+                if (i.bx() | items) == 0 {
+                    self.put(i, Value::Table(Table::new(self.context, 0, 0)))
+                } else {
+                    self.new_table(self.position(i.a()), items, i.bx())
+                }
+            }
             Opcode::SetList => {
                 let first = self.position(i.a() + 1);
                 let count = if i.b() == 0 { self.top_frame().top as usize - first } else { i.b() };
                 let start = self.word() as usize;
-                let stored = self.set_list(self.register(i.a()), first, count, start);
-                self.after_word(stored.map(|()| Flow::Continue))
+                self.set_list(self.register(i.a()), first, count, start).map(|()| Flow::Continue)
             }
             Opcode::Closure => {
                 self.fuel -= fuel::ALLOCATION;
                 let child = self.word() as usize;
                 self.make_closure(self.running_closure(), child, self.position(i.a()));
-                self.after_word(Ok(Flow::Continue))
+                Ok(Flow::Continue)
             }
-            Opcode::VarArg => self.copy_varargs(self.position(i.a()), i.c() as i32 - 1).map(|()| Flow::Continue),
-            Opcode::VarArgPrep => self.prepare_varargs(i.a()).map(|()| Flow::Continue),
-        }
+            _ => {
+                self.fuel -= fuel::ALLOCATION;
+                return self.concatenate(self.position(i.a()), i.b());
+            }
+        };
+        self.after_word(flow)
     }
 
     /// A call of a Lua function enters it; one of a native function is made.
