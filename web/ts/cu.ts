@@ -8,90 +8,17 @@
 
 import { checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
 import { decode, encode, type LuaValue } from './codec.js';
-import type { Database, HomeInstance, Instance, StorageBindings } from './engine.js';
-import { EnhancedLuaError, StorageError, engineError, UsageError, type CallCode } from './errors.js';
+import type { Database, Instance } from './engine.js';
+import { EnhancedLuaError, engineError, UsageError, type CallCode } from './errors.js';
 import { EXPOSE, Exposed } from './expose.js';
-import { SavedFunctions } from './functions.js';
 import { takeFunctions, type HostFunctions } from './host.js';
-import { Home, HOME_TABLE, type HomeOptions } from './home.js';
-import { Neighbours, subscribe, type LiveChange, type SubscribeOptions, type Subscription } from './live.js';
-import { loadHomeVm, loadStorage, loadVm, type WasmSource } from './loader.js';
-import { NO_STORAGE } from './no-storage.js';
+import { HOME_TABLE, type Home } from './home.js';
+import { subscribe, type LiveChange, type SubscribeOptions, type Subscription } from './live.js';
+import { closingOnFailure, openParts, type Parts } from './opening.js';
+import type { CuOptions, StorageKind } from './options.js';
 import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Schema } from './definitions.js';
 import { checkField, conditions, encodeQuery, type Condition, type Entry, type Query, type QueryAnswer, type QueryPlan } from './query.js';
-import { Poison, utf8, Vm, type RunCodes, type RunOptions, type RunResult } from './vm.js';
-
-export interface CuOptions {
-  /** The database's name; instances of the same name share what is stored. Default `cu`. */
-  name?: string;
-  /**
-   * Where the database is. Default: IndexedDB, or memory where there is none (see {@link Cu.storage}). `none`: there is none, the
-   * storage engine is not even loaded, and calls that need it reject with `unavailable`.
-   */
-  storage?: StorageKind;
-  /**
-   * `strict` (the default): a resolved write survives a power cut. `relaxed`: it survives a killed process.
-   */
-  durability?: 'strict' | 'relaxed';
-  /** Bytes that Lua values may take. Default 512 KiB. */
-  heapLimit?: number;
-  /**
-   * Which functions become WebAssembly of their own: those that run often, none, or all that run at all (for tests). Results and
-   * fuel are the same. Where a page may not compile code at once, all are interpreted. `never` loads the smaller `cu.wasm` in place of
-   * `cu-compile.wasm`. Default: `hot`; `never` with a `wasm` of your own.
-   */
-  compile?: 'hot' | 'never' | 'eager' | undefined;
-  /** Fuel of each run that states none. Default: no limit. */
-  fuel?: number;
-  /** Seeds `math.random`. Default: a random seed. */
-  seed?: number | bigint;
-  /** Stops the clock that Lua sees, at milliseconds since 1970 or a date. Default: it goes. */
-  now?: number | Date;
-  /**
-   * Gives Lua code a file system in memory: `io`, the functions of `os` that concern files, `dofile`, `loadfile`, `require`. It
-   * starts with these files, paths with contents (text or bytes); directories are made as paths name them. It lives as long as
-   * the instance. There are no processes; standard input is empty, and standard errors go to the console. Default: no files,
-   * and those functions are absent.
-   */
-  files?: Contents;
-  /** Bytes that names and contents of all files may take. Default 64 MiB. */
-  filesLimit?: number;
-  /** What `os.getenv` knows, and where `require` finds its paths (`LUA_PATH`). Default: nothing. */
-  environment?: Readonly<Record<string, string>>;
-  /**
-   * The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: `cu-compile.wasm`, or
-   * `cu.wasm` with `compile: 'never'`, beside the package's code.
-   */
-  wasm?: WasmSource | PromiseLike<WasmSource>;
-  /** The storage engine's wasm, likewise. Default: `cu-storage.wasm` beside the package's code. */
-  storageWasm?: WasmSource | PromiseLike<WasmSource>;
-  /** The VM's address; another name of `wasm`. */
-  wasmPath?: string | URL;
-  /** Operations that one batch may have. Default 1000. */
-  maxBatchSize?: number;
-  /** Encoded bytes that one batch may have. Default: no limit. */
-  maxBatchBytes?: number;
-  /** Bytes that one saved function may take. Default 1 MiB. */
-  maxFunctionBytes?: number;
-  /**
-   * Keeps the Lua table `_home` (also `Memory`, if there is no such variable), and all it reaches, in the database: it is there again
-   * when the database is opened the next time. Only one instance at a time can have it; others are refused with code `blocked`.
-   * A state that was restored from an image has no such table. The VM is `cu-home.wasm` then, a larger module.
-   */
-  home?: boolean | HomeOptions;
-  /**
-   * Functions that Lua code may call, as global variables and, in groups, fields of global tables. They may return promises, which Lua code
-   * then waits for. In a state restored from an image they are known by these names, and its variables stay as they are.
-   */
-  functions?: HostFunctions;
-  /** Gives up opening. */
-  signal?: AbortSignal;
-}
-
-export type StorageKind = 'indexeddb' | 'memory' | 'none';
-
-/** Paths, with `/` between their parts, and what the files hold. */
-export type Contents = Readonly<Record<string, string | Uint8Array>> | ReadonlyMap<string, string | Uint8Array>;
+import { utf8, type RunCodes, type RunOptions, type RunResult } from './vm.js';
 
 export interface RunChunkOptions extends RunOptions {
   /** The chunk's varargs (`...`). */
@@ -119,22 +46,8 @@ export interface TableInfo {
   count: number;
 }
 
-/** What an open instance consists of. */
-interface Parts {
-  vm: Vm;
-  database: Database;
-  functions: SavedFunctions;
-  poison: Poison;
-  storage: StorageKind;
-  home: Home | null;
-  /** Those who have the same database open, where there can be any. */
-  neighbours: Neighbours | null;
-}
-
 const RUN_CODES: RunCodes = { syntax: 'EVAL_FAILED', runtime: 'LUA_EXECUTION_ERROR' };
-const HEAP_LIMIT = 512 * 1024;
 const BATCH_SIZE_MAX = 1000;
-const FUNCTION_BYTES_MAX = 1024 * 1024;
 
 export class Cu {
   private options: CuOptions = {};
@@ -473,46 +386,17 @@ export class Cu {
   }
 
   private async open(options: CuOptions): Promise<void> {
-    const { signal } = options;
-    signal?.throwIfAborted();
-    const poison = new Poison();
-    const onTrap = (trap: Error): void => poison.trap(trap);
-    const wasm = options.wasm ?? options.wasmPath;
-    const homeOptions = this.image === null ? (options.home ?? false) : false;
-    const [vmBindings, storageBindings] = await Promise.all([
-      homeOptions === false ? loadVm(wasm, compilation(options) !== 'never', onTrap) : loadHomeVm(wasm, onTrap),
-      options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
-    ]);
-    signal?.throwIfAborted();
-    const { database, storage } = await openDatabase(storageBindings, poison, options);
-    try {
-      signal?.throwIfAborted();
-      const { image } = this;
-      const instance = poison.call(() => {
-        const encoded = encode(instanceOptions(options));
-        return image === null ? new vmBindings.Instance(encoded) : vmBindings.Instance.restore(encoded, image);
-      });
-      this.image = null;
-      const vm = new Vm(instance, poison, options.fuel ?? Infinity);
-      const bytesMax = options.maxFunctionBytes ?? FUNCTION_BYTES_MAX;
-      const functions = new SavedFunctions(vm, database, poison, bytesMax);
-      let home: Home | null = null;
-      if (homeOptions !== false) {
-        const lock = storage === 'indexeddb' ? `cu-home:${options.name ?? 'cu'}` : null;
-        // The module that was loaded for it.
-        const homeVm = vm as Vm<HomeInstance>;
-        home = await Home.open(homeVm, database, poison, homeOptions === true ? {} : homeOptions, lock);
-        vm.home = home;
-      }
-      const neighbours = storage === 'indexeddb' ? Neighbours.meet(options.name ?? 'cu', database, poison) : null;
-      this.parts = { vm, database, functions, poison, storage, home, neighbours };
+    const { image } = this;
+    const parts = await openParts(options, image);
+    await closingOnFailure(parts, options.signal, async () => {
+      this.parts = parts;
       this.options = options;
       await this.addFunctions(options.functions ?? {}, image !== null);
-    } catch (error) {
+      this.image = null;
+    }).catch((error: unknown) => {
       this.parts = null;
-      await poison.wait(() => database.close()).catch(() => undefined);
-      throw signal?.aborted === true ? error : engineError(error, 'INIT_FAILED');
-    }
+      throw error;
+    });
   }
 
   private async addFunctions(functions: HostFunctions, isRestored: boolean): Promise<void> {
@@ -566,47 +450,6 @@ export class Cu {
       throw engineError(error, call);
     }
   }
-}
-
-/** Which functions are compiled: by default none with a VM that the caller gives, which is taken for the small one. */
-function compilation({ compile, wasm, wasmPath }: CuOptions): 'hot' | 'never' | 'eager' {
-  return compile ?? ((wasm ?? wasmPath) === undefined ? 'hot' : 'never');
-}
-
-async function openDatabase(
-  bindings: StorageBindings | null,
-  poison: Poison,
-  options: CuOptions,
-): Promise<{ database: Database; storage: StorageKind }> {
-  if (bindings === null) return { database: NO_STORAGE, storage: 'none' };
-  const { name = 'cu', durability = 'strict' } = options;
-  const open = async (storage: StorageKind): Promise<{ database: Database; storage: StorageKind }> => {
-    try {
-      const database = await poison.wait(() => bindings.Database.open(name, encode({ storage, durability })));
-      return { database, storage };
-    } catch (error) {
-      throw engineError(error, 'INIT_FAILED');
-    }
-  };
-  if (options.storage !== undefined) return open(options.storage);
-  if (typeof indexedDB === 'undefined') return open('memory');
-  try {
-    return await open('indexeddb');
-  } catch (error) {
-    if (error instanceof StorageError && error.code === 'unavailable') return open('memory');
-    throw error;
-  }
-}
-
-function instanceOptions(options: CuOptions): Record<string, unknown> {
-  const { heapLimit = HEAP_LIMIT, now, seed = randomSeed(), files, filesLimit, environment } = options;
-  const compile = compilation(options);
-  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment, compile };
-}
-
-function randomSeed(): bigint {
-  const [seed = 0n] = crypto.getRandomValues(new BigInt64Array(1));
-  return seed;
 }
 
 /** A call as the VM takes it. */

@@ -1,7 +1,8 @@
 /** The package `cu-wasm`: see {@link Cu}. */
 
 export { Cu, Cu as EnhancedCuWASM } from './cu.js';
-export type { Contents, CuOptions, EvalOptions, FunctionOptions, MemoryStats, RunChunkOptions, StorageKind, TableInfo } from './cu.js';
+export type { EvalOptions, FunctionOptions, MemoryStats, RunChunkOptions, TableInfo } from './cu.js';
+export type { Contents, CuOptions, StorageKind } from './options.js';
 export type { RunOptions, RunResult } from './vm.js';
 export type { BatchOperation, BatchOptions, Key } from './batch.js';
 export type { AggregateFunction, Condition, Entry, Operator, Query, QueryPlan, SortField, Where } from './query.js';

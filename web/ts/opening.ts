@@ -1,0 +1,118 @@
+/** Opens what an instance consists of: the VM, the database, and what joins them. */
+
+import { encode } from './codec.js';
+import type { Database, HomeInstance, StorageBindings } from './engine.js';
+import { engineError, StorageError } from './errors.js';
+import { SavedFunctions } from './functions.js';
+import { Home } from './home.js';
+import { Neighbours } from './live.js';
+import { loadHomeVm, loadStorage, loadVm } from './loader.js';
+import { NO_STORAGE } from './no-storage.js';
+import { compilation, instanceOptions, type CuOptions, type StorageKind } from './options.js';
+import { Poison, Vm } from './vm.js';
+
+/** A VM and a database. */
+export interface Core {
+  vm: Vm;
+  database: Database;
+  poison: Poison;
+  storage: StorageKind;
+}
+
+/** What an open instance consists of. */
+export interface Parts extends Core {
+  functions: SavedFunctions;
+  home: Home | null;
+  /** Those who have the same database open, where there can be any. */
+  neighbours: Neighbours | null;
+}
+
+const FUNCTION_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Opens the VM and the database. Whoever uses them closes the database when something else fails.
+ *
+ * @param image what the Lua state is made from, if not new
+ * @param hasHome whether the VM is to be the one that can have `_home`
+ */
+export async function openCore(options: CuOptions, image: Uint8Array | null, hasHome: boolean): Promise<Core> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const poison = new Poison();
+  const onTrap = (trap: Error): void => poison.trap(trap);
+  const wasm = options.wasm ?? options.wasmPath;
+  const [vmBindings, storageBindings] = await Promise.all([
+    hasHome ? loadHomeVm(wasm, onTrap) : loadVm(wasm, compilation(options) !== 'never', onTrap),
+    options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
+  ]);
+  signal?.throwIfAborted();
+  const { database, storage } = await openDatabase(storageBindings, poison, options);
+  return closingOnFailure({ database, poison }, signal, () => {
+    const instance = poison.call(() => {
+      const encoded = encode(instanceOptions(options));
+      return image === null ? new vmBindings.Instance(encoded) : vmBindings.Instance.restore(encoded, image);
+    });
+    return { vm: new Vm(instance, poison, options.fuel ?? Infinity), database, poison, storage };
+  });
+}
+
+/** Opens all that an instance consists of. */
+export async function openParts(options: CuOptions, image: Uint8Array | null): Promise<Parts> {
+  const homeOptions = image === null ? (options.home ?? false) : false;
+  const core = await openCore(options, image, homeOptions !== false);
+  return closingOnFailure(core, options.signal, async () => {
+    const { vm, database, poison, storage } = core;
+    const { name = 'cu', maxFunctionBytes = FUNCTION_BYTES_MAX } = options;
+    const functions = new SavedFunctions(vm, database, poison, maxFunctionBytes);
+    let home: Home | null = null;
+    if (homeOptions !== false) {
+      const lock = storage === 'indexeddb' ? `cu-home:${name}` : null;
+      // The module that was loaded for it.
+      const homeVm = vm as Vm<HomeInstance>;
+      home = await Home.open(homeVm, database, poison, homeOptions === true ? {} : homeOptions, lock);
+      vm.home = home;
+    }
+    const neighbours = storage === 'indexeddb' ? Neighbours.meet(name, database, poison) : null;
+    return { ...core, functions, home, neighbours };
+  });
+}
+
+/** Does something with what is open; when that fails, closes the database. */
+export async function closingOnFailure<T>(
+  { database, poison }: Pick<Core, 'database' | 'poison'>,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T> | T,
+): Promise<T> {
+  try {
+    signal?.throwIfAborted();
+    return await work();
+  } catch (error) {
+    await poison.wait(() => database.close()).catch(() => undefined);
+    throw signal?.aborted === true ? error : engineError(error, 'INIT_FAILED');
+  }
+}
+
+async function openDatabase(
+  bindings: StorageBindings | null,
+  poison: Poison,
+  options: CuOptions,
+): Promise<{ database: Database; storage: StorageKind }> {
+  if (bindings === null) return { database: NO_STORAGE, storage: 'none' };
+  const { name = 'cu', durability = 'strict' } = options;
+  const open = async (storage: StorageKind): Promise<{ database: Database; storage: StorageKind }> => {
+    try {
+      const database = await poison.wait(() => bindings.Database.open(name, encode({ storage, durability })));
+      return { database, storage };
+    } catch (error) {
+      throw engineError(error, 'INIT_FAILED');
+    }
+  };
+  if (options.storage !== undefined) return open(options.storage);
+  if (typeof indexedDB === 'undefined') return open('memory');
+  try {
+    return await open('indexeddb');
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'unavailable') return open('memory');
+    throw error;
+  }
+}

@@ -1,0 +1,96 @@
+/** What an instance may be opened with, and what the VM is told of it. */
+
+import type { HostFunctions } from './host.js';
+import type { HomeOptions } from './home.js';
+import type { WasmSource } from './loader.js';
+
+export interface CuOptions {
+  /** The database's name; instances of the same name share what is stored. Default `cu`. */
+  name?: string;
+  /**
+   * Where the database is. Default: IndexedDB, or memory where there is none (see {@link Cu.storage}). `none`: there is none, the
+   * storage engine is not even loaded, and calls that need it reject with `unavailable`.
+   */
+  storage?: StorageKind;
+  /**
+   * `strict` (the default): a resolved write survives a power cut. `relaxed`: it survives a killed process.
+   */
+  durability?: 'strict' | 'relaxed';
+  /** Bytes that Lua values may take. Default 512 KiB. */
+  heapLimit?: number;
+  /**
+   * Which functions become WebAssembly of their own: those that run often, none, or all that run at all (for tests). Results and
+   * fuel are the same. Where a page may not compile code at once, all are interpreted. `never` loads the smaller `cu.wasm` in place of
+   * `cu-compile.wasm`. Default: `hot`; `never` with a `wasm` of your own.
+   */
+  compile?: 'hot' | 'never' | 'eager' | undefined;
+  /** Fuel of each run that states none. Default: no limit. */
+  fuel?: number;
+  /** Seeds `math.random`. Default: a random seed. */
+  seed?: number | bigint;
+  /** Stops the clock that Lua sees, at milliseconds since 1970 or a date. Default: it goes. */
+  now?: number | Date;
+  /**
+   * Gives Lua code a file system in memory: `io`, the functions of `os` that concern files, `dofile`, `loadfile`, `require`. It
+   * starts with these files, paths with contents (text or bytes); directories are made as paths name them. It lives as long as
+   * the instance. There are no processes; standard input is empty, and standard errors go to the console. Default: no files,
+   * and those functions are absent.
+   */
+  files?: Contents;
+  /** Bytes that names and contents of all files may take. Default 64 MiB. */
+  filesLimit?: number;
+  /** What `os.getenv` knows, and where `require` finds its paths (`LUA_PATH`). Default: nothing. */
+  environment?: Readonly<Record<string, string>>;
+  /**
+   * The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: `cu-compile.wasm`, or
+   * `cu.wasm` with `compile: 'never'`, beside the package's code.
+   */
+  wasm?: WasmSource | PromiseLike<WasmSource>;
+  /** The storage engine's wasm, likewise. Default: `cu-storage.wasm` beside the package's code. */
+  storageWasm?: WasmSource | PromiseLike<WasmSource>;
+  /** The VM's address; another name of `wasm`. */
+  wasmPath?: string | URL;
+  /** Operations that one batch may have. Default 1000. */
+  maxBatchSize?: number;
+  /** Encoded bytes that one batch may have. Default: no limit. */
+  maxBatchBytes?: number;
+  /** Bytes that one saved function may take. Default 1 MiB. */
+  maxFunctionBytes?: number;
+  /**
+   * Keeps the Lua table `_home` (also `Memory`, if there is no such variable), and all it reaches, in the database: it is there again
+   * when the database is opened the next time. Only one instance at a time can have it; others are refused with code `blocked`.
+   * A state that was restored from an image has no such table. The VM is `cu-home.wasm` then, a larger module.
+   */
+  home?: boolean | HomeOptions;
+  /**
+   * Functions that Lua code may call, as global variables and, in groups, fields of global tables. They may return promises, which Lua code
+   * then waits for. In a state restored from an image they are known by these names, and its variables stay as they are.
+   */
+  functions?: HostFunctions;
+  /** Gives up opening. */
+  signal?: AbortSignal;
+}
+
+export type StorageKind = 'indexeddb' | 'memory' | 'none';
+
+/** Paths, with `/` between their parts, and what the files hold. */
+export type Contents = Readonly<Record<string, string | Uint8Array>> | ReadonlyMap<string, string | Uint8Array>;
+
+const HEAP_LIMIT = 512 * 1024;
+
+/** Which functions are compiled: by default none with a VM that the caller gives, which is taken for the small one. */
+export function compilation({ compile, wasm, wasmPath }: CuOptions): 'hot' | 'never' | 'eager' {
+  return compile ?? ((wasm ?? wasmPath) === undefined ? 'hot' : 'never');
+}
+
+/** The options as the VM takes them. */
+export function instanceOptions(options: CuOptions): Record<string, unknown> {
+  const { heapLimit = HEAP_LIMIT, now, seed = randomSeed(), files, filesLimit, environment } = options;
+  const compile = compilation(options);
+  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment, compile };
+}
+
+function randomSeed(): bigint {
+  const [seed = 0n] = crypto.getRandomValues(new BigInt64Array(1));
+  return seed;
+}
