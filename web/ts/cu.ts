@@ -14,6 +14,7 @@ import { EXPOSE, Exposed } from './expose.js';
 import { takeFunctions, type HostFunctions } from './host.js';
 import { HOME_TABLE, type Home } from './home.js';
 import { subscribe, type LiveChange, type SubscribeOptions, type Subscription } from './live.js';
+import { checkModules, PRELOAD } from './modules.js';
 import { closingOnFailure, openParts, type Parts } from './opening.js';
 import type { CuOptions, StorageKind } from './options.js';
 import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Schema } from './definitions.js';
@@ -392,6 +393,9 @@ export class Cu {
       this.parts = parts;
       this.options = options;
       await this.addFunctions(options.functions ?? {}, image !== null);
+      if (image === null && options.modules !== undefined) {
+        await this.run(PRELOAD, { args: [checkModules(options.modules)], chunkName: '=modules' });
+      }
       this.image = null;
     }).catch((error: unknown) => {
       this.parts = null;

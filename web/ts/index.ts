@@ -12,6 +12,7 @@ export { FunctionBlob, HomeRecord } from './codec.js';
 export type { HomeOptions } from './home.js';
 export { expose, Exposed } from './expose.js';
 export type { ExposeOptions } from './expose.js';
+export type { Modules } from './modules.js';
 export { Values } from './host.js';
 export type { HostFunction, HostFunctions } from './host.js';
 export type { LuaKey, LuaValue } from './codec.js';

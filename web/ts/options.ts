@@ -3,6 +3,7 @@
 import type { HostFunctions } from './host.js';
 import type { HomeOptions } from './home.js';
 import type { WasmSource } from './loader.js';
+import type { Modules } from './modules.js';
 
 export interface CuOptions {
   /** The database's name; instances of the same name share what is stored. Default `cu`. */
@@ -67,6 +68,11 @@ export interface CuOptions {
    * then waits for. In a state restored from an image they are known by these names, and its variables stay as they are.
    */
   functions?: HostFunctions;
+  /**
+   * Modules that `require` finds without files, as Lua source by name: `{ bigint }` with `import { bigint } from 'cu-wasm/bigint'`. In a
+   * state restored from an image the modules are those it was saved with.
+   */
+  modules?: Modules;
   /** Gives up opening. */
   signal?: AbortSignal;
 }
