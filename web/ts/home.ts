@@ -39,7 +39,7 @@ export class Home {
 
   /** @param lock names what only one instance may have; null when nobody else can come by the database */
   static async open(vm: Vm<HomeInstance>, database: Database, poison: Poison, options: HomeOptions, lock: string | null): Promise<Home> {
-    const release = lock === null ? (): void => undefined : await take(lock);
+    const release = lock === null ? (): void => undefined : await takeLock(lock);
     try {
       const answer = await poison.wait(() => database.query(encodeQuery(HOME_TABLE, {}, false)));
       const { rows } = decode(answer) as unknown as { rows: { key: LuaValue; value: LuaValue }[] };
@@ -105,7 +105,7 @@ export class Home {
 const EMPTY = encode([]);
 
 /** Takes a lock that nobody has, and gives the function that lets go of it. */
-async function take(name: string): Promise<() => void> {
+export async function takeLock(name: string): Promise<() => void> {
   const locks = (globalThis as { navigator?: { locks?: LockManager } }).navigator?.locks;
   if (locks === undefined) return () => undefined;
   return new Promise((resolve, reject) => {

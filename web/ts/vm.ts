@@ -161,7 +161,7 @@ export class Vm<State extends Instance = Instance> {
   async callGlobal(request: readonly unknown[], codes: RunCodes): Promise<LuaValue[]> {
     const goOn = async (): Promise<LuaValue[]> => (await this.run(() => undefined, codes, {})).values;
     if (this.home !== null) return this.exclusive(() => this.callAndCommit(request, codes, goOn));
-    if (this.queued > 0 || this.host.calling) return this.exclusive(() => this.begin(request, codes) ?? goOn());
+    if (this.isBusy) return this.exclusive(() => this.begin(request, codes) ?? goOn());
     return this.begin(request, codes) ?? this.exclusive(goOn);
   }
 
@@ -188,9 +188,22 @@ export class Vm<State extends Instance = Instance> {
    * stored with the next run.
    */
   callGlobalSync(request: readonly unknown[], codes: RunCodes): LuaValue[] {
-    if (this.queued > 0 || this.host.calling) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
-    const values = this.begin(request, codes);
-    if (values !== null) return values;
+    if (this.isBusy) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
+    return this.begin(request, codes) ?? this.finishSync(codes);
+  }
+
+  /** Whether a task is under way or waits. */
+  get isBusy(): boolean {
+    return this.queued > 0 || this.host.calling;
+  }
+
+  /** {@link callGlobalSync} for a live function. Only tasks call it, and others while nothing {@link isBusy}. */
+  callLiveSync(table: string, name: string, args: Uint8Array, codes: RunCodes): LuaValue[] {
+    this.call((instance) => instance.startCall(table, name, args));
+    return this.finishSync(codes);
+  }
+
+  private finishSync(codes: RunCodes): LuaValue[] {
     const output = new Output(() => undefined);
     try {
       for (let status; (status = this.slice(this.fuel, codes)) !== Status.Finished; ) {
