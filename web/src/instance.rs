@@ -20,6 +20,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{Error, Result};
 use crate::exchange::Exchange;
+use crate::files::files;
 use crate::functions::PageFunctions;
 use crate::host::{Output, PageHost, show_errors};
 use crate::memory::wasm_bytes;
@@ -37,9 +38,9 @@ pub(crate) mod status {
 #[wasm_bindgen]
 pub struct Instance {
     pub(crate) vm: Vm,
-    functions: Functions,
+    pub(crate) functions: Functions,
     output: Output,
-    files: Option<MemoryFiles>,
+    pub(crate) files: Option<MemoryFiles>,
     pub(crate) run: Run,
     pub(crate) exchange: Exchange,
     pub(crate) page: PageFunctions,
@@ -226,43 +227,6 @@ impl Instance {
         self.vm.fuel_used() as f64
     }
 
-    /// Whether the definition of a function compiles: nil, or the error as a map.
-    #[wasm_bindgen(js_name = checkFunction)]
-    pub fn check_function(&self, source: &[u8]) -> Result<Vec<u8>> {
-        let error = match compile_function(&self.vm, source, "=function") {
-            Ok(definition) => {
-                self.vm.enter(|context| context.release(definition));
-                Document::Nil
-            }
-            Err(error) => engine_error(&error, Document::text(&error.to_string())),
-        };
-        Ok(error.encode()?)
-    }
-
-    /// Whether a function of this name is live.
-    #[wasm_bindgen(js_name = hasFunction)]
-    pub fn has_function(&self, table: &str, name: &str) -> bool {
-        self.functions.get(table, name).is_some()
-    }
-
-    /// Makes a saved function live. After an error all is as it was.
-    #[wasm_bindgen(js_name = loadFunction)]
-    pub fn load_function(&mut self, table: &str, name: &str, blob: &[u8]) -> Result<()> {
-        Ok(self.functions.load(&mut self.vm, table, name, blob, &Limits::default())?)
-    }
-
-    /// A live function with its upvalues as a blob.
-    #[wasm_bindgen(js_name = saveFunction)]
-    pub fn save_function(&self, table: &str, name: &str) -> Result<Vec<u8>> {
-        Ok(self.functions.save(&self.vm, table, name, &Save::default())?)
-    }
-
-    /// Drops a live function, if there is one.
-    #[wasm_bindgen(js_name = forgetFunction)]
-    pub fn forget_function(&mut self, table: &str, name: &str) {
-        self.functions.forget(&self.vm, table, name);
-    }
-
     /// Sets a global variable to a document.
     #[wasm_bindgen(js_name = setGlobal)]
     pub fn set_global(&mut self, name: &str, value: &[u8]) -> Result<()> {
@@ -282,25 +246,6 @@ impl Instance {
             to_document(context, name, value, &functions()).map_err(value_error)
         })?;
         Ok(document.encode()?)
-    }
-
-    /// The contents of a file, if there is one.
-    #[wasm_bindgen(js_name = readFile)]
-    pub fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.files()?.get(path.as_bytes()))
-    }
-
-    /// Puts a file there, and the directories it lies in.
-    #[wasm_bindgen(js_name = writeFile)]
-    pub fn write_file(&self, path: &str, contents: &[u8]) -> Result<()> {
-        insert(self.files()?, path.as_bytes(), contents)
-    }
-
-    /// The paths of all files, an array of strings, sorted.
-    #[wasm_bindgen(js_name = listFiles)]
-    pub fn list_files(&self) -> Result<Vec<u8>> {
-        let paths = self.files()?.paths().into_iter().map(Document::String);
-        Ok(Document::Array(paths.collect()).encode()?)
     }
 
     /// A map: `used` and `limit`, bytes of Lua values; `wasm`, bytes of this module's memory.
@@ -359,10 +304,6 @@ impl Instance {
             #[cfg(feature = "home")]
             home: None,
         })
-    }
-
-    fn files(&self) -> Result<&MemoryFiles> {
-        self.files.as_ref().ok_or_else(|| Error::invalid("files", "must be given when the instance is opened"))
     }
 
     pub(crate) fn start_run(
@@ -440,25 +381,6 @@ impl Instance {
     }
 }
 
-/// The files that options ask for.
-fn files(options: &Options) -> Result<Option<MemoryFiles>> {
-    let Some(contents) = options.strings("files")? else {
-        return Ok(None);
-    };
-    let files = options.size("filesLimit")?.map_or_else(MemoryFiles::new, MemoryFiles::with_limit);
-    for (path, bytes) in contents {
-        insert(&files, path, bytes)?;
-    }
-    Ok(Some(files))
-}
-
-fn insert(files: &MemoryFiles, path: &[u8], contents: &[u8]) -> Result<()> {
-    files.insert(path, contents).map_err(|error| {
-        let path = String::from_utf8_lossy(path);
-        Error::invalid("files", &format!("{path}: {}", error.reason))
-    })
-}
-
 /// A program without its first line if that begins with `#`, as the `lua` program reads files. The line end stays, so that
 /// lines keep their numbers.
 fn without_first_comment(source: &[u8]) -> &[u8] {
@@ -516,7 +438,7 @@ fn documents_of<'gc>(context: Context<'gc>, results: &[Value<'gc>]) -> Result<Ve
 const OUT_OF_MEMORY: &str = "not enough memory";
 
 /// A run's error as the map that `EngineError` describes.
-fn engine_error(error: &RunError, value: Document) -> Document {
+pub(crate) fn engine_error(error: &RunError, value: Document) -> Document {
     match error {
         RunError::Syntax { message, line, .. } => {
             // The message begins with the chunk's name as Lua shows it.

@@ -27,6 +27,8 @@ mod error;
 #[cfg(feature = "vm")]
 mod exchange;
 #[cfg(feature = "vm")]
+mod files;
+#[cfg(feature = "vm")]
 mod functions;
 #[cfg(feature = "home")]
 mod home;
@@ -40,6 +42,8 @@ mod instance;
 mod live;
 mod memory;
 mod options;
+#[cfg(feature = "vm")]
+mod saved_functions;
 
 #[cfg(feature = "storage")]
 pub use database::Database;
