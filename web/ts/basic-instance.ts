@@ -7,7 +7,7 @@ import { SavedState } from './basic-state.js';
 import { bigint } from './bigint.js';
 import { decode, encode, type LuaKey, type LuaValue } from './codec.js';
 import { EnhancedLuaError, LimitError, LuaError, UsageError } from './errors.js';
-import { checkModules, PRELOAD, type Modules } from './modules.js';
+import { checkModules, PRELOAD, type LuaModules } from './lua-modules.js';
 import { closingOnFailure, openCore, type Core } from './opening.js';
 import type { CuOptions } from './options.js';
 import { utf8, type RunCodes } from './vm.js';
@@ -24,7 +24,7 @@ export interface LoadOptions extends Pick<CuOptions, 'storage' | 'storageWasm' |
   /** The database's name. Default `cu-basic`. */
   name?: string;
   /** Modules for `require`, beside `bigint`. */
-  modules?: Modules;
+  modules?: LuaModules;
 }
 
 export interface BasicTable {
@@ -185,7 +185,7 @@ export class BasicInstance {
     });
   }
 
-  private async start(isRestored: boolean, modules: Modules): Promise<void> {
+  private async start(isRestored: boolean, modules: LuaModules): Promise<void> {
     const { vm } = this.core;
     this.state.attachEmpty();
     await vm.exclusive(async () => {

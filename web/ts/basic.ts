@@ -24,7 +24,7 @@ export type { ComputeResult } from './basic-buffer.js';
 export type { ImportReport, SkippedValue } from './basic-import.js';
 export type { BasicTable, BasicTableInfo, LoadOptions } from './basic-instance.js';
 export type { LuaKey, LuaValue } from './codec.js';
-export type { Modules } from './modules.js';
+export type { LuaModules } from './lua-modules.js';
 export { EnhancedLuaError, LimitError, LuaError, StorageError, UsageError } from './errors.js';
 
 let loaded: BasicInstance | null = null;

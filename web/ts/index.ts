@@ -1,7 +1,8 @@
 /** The package `cu-wasm`: see {@link Cu}. */
 
 export { Cu, Cu as EnhancedCuWASM } from './cu.js';
-export type { EvalOptions, FunctionOptions, MemoryStats, RunChunkOptions, TableInfo } from './cu.js';
+export type { EvalOptions, FunctionOptions, MemoryStats, RunChunkOptions } from './cu.js';
+export type { TableInfo } from './tables.js';
 export type { Contents, CuOptions, StorageKind } from './options.js';
 export type { RunOptions, RunResult } from './vm.js';
 export type { BatchOperation, BatchOptions, Key } from './batch.js';
@@ -12,7 +13,7 @@ export { FunctionBlob, HomeRecord } from './codec.js';
 export type { HomeOptions } from './home.js';
 export { expose, Exposed } from './expose.js';
 export type { ExposeOptions } from './expose.js';
-export type { Modules } from './modules.js';
+export type { LuaModules } from './lua-modules.js';
 export { Values } from './host.js';
 export type { HostFunction, HostFunctions } from './host.js';
 export type { LuaKey, LuaValue } from './codec.js';

@@ -3,7 +3,7 @@
 import type { HostFunctions } from './host.js';
 import type { HomeOptions } from './home.js';
 import type { WasmSource } from './loader.js';
-import type { Modules } from './modules.js';
+import type { LuaModules } from './lua-modules.js';
 
 export interface CuOptions {
   /** The database's name; instances of the same name share what is stored. Default `cu`. */
@@ -72,7 +72,7 @@ export interface CuOptions {
    * Modules that `require` finds without files, as Lua source by name: `{ bigint }` with `import { bigint } from 'cu-wasm/bigint'`. In a
    * state restored from an image the modules are those it was saved with.
    */
-  modules?: Modules;
+  modules?: LuaModules;
   /** Gives up opening. */
   signal?: AbortSignal;
 }
