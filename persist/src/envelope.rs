@@ -13,6 +13,7 @@
 
 use std::cell::RefCell;
 
+use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
 };
@@ -38,21 +39,27 @@ const FLAG_DEFLATED: u8 = 1;
 const HEADER_BYTES: usize = 10;
 const CHECKSUM_BYTES: usize = 8;
 
-/// Payloads up to this size are never deflated.
-const UNCOMPRESSED_MAX: usize = 1024;
+/// Payloads up to this size are not deflated unless the caller says so.
+pub(crate) const UNCOMPRESSED_MAX: usize = 1024;
 
 /// 1 is miniz_oxide's fastest level that still finds matches: a function is saved often and read rarely.
 const COMPRESSION_LEVEL: i32 = 1;
 
-/// Wraps a payload; deflates it if it is over 1 KiB and that saves at least a tenth.
-pub(crate) fn seal(magic: [u8; 4], version: u8, payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+/// Wraps a payload; deflates it if it is over `uncompressed_max` bytes and that saves at least a tenth.
+pub(crate) fn seal(
+    magic: [u8; 4],
+    version: u8,
+    payload: &[u8],
+    limits: &Limits,
+    uncompressed_max: usize,
+) -> Result<Vec<u8>> {
     let length = match u32::try_from(payload.len()) {
         Ok(length) if payload.len() <= limits.payload_bytes => length,
         _ => {
             return Err(Error::Limit { what: "payload size" });
         }
     };
-    let deflated = if payload.len() > UNCOMPRESSED_MAX { deflate(payload, payload.len() / 10 * 9) } else { None };
+    let deflated = if payload.len() > uncompressed_max { deflate(payload, payload.len() / 10 * 9) } else { None };
     let (flags, body) = match &deflated {
         Some(deflated) => (FLAG_DEFLATED, &deflated[..]),
         None => (0, payload),
@@ -85,6 +92,16 @@ fn deflate(payload: &[u8], length_max: usize) -> Option<Vec<u8>> {
         out.truncate(length);
         (status == TDEFLStatus::Done).then_some(out)
     })
+}
+
+/// Bytes in the format of deflate (RFC 1951).
+pub fn compress_bytes(bytes: &[u8]) -> Vec<u8> {
+    compress_to_vec(bytes, COMPRESSION_LEVEL as u8)
+}
+
+/// What [`compress_bytes`] was given; `None` when the bytes are damaged or there is more than `length_max`.
+pub fn decompress_bytes(bytes: &[u8], length_max: usize) -> Option<Vec<u8>> {
+    decompress_to_vec_with_limit(bytes, length_max).ok()
 }
 
 /// Checks an envelope, whose version may be up to `version_max`, and returns its version and payload.
@@ -126,10 +143,33 @@ pub(crate) fn open(magic: [u8; 4], version_max: u8, bytes: &[u8], limits: &Limit
 
 #[cfg(test)]
 mod tests {
-    use miniz_oxide::deflate::compress_to_vec;
-
     use super::*;
     use crate::blob::MAGIC;
+
+    #[test]
+    fn bytes_of_any_kind_are_compressed_and_come_back() {
+        let noise: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        for bytes in [&b""[..], b"a", &[7; 300_000], &noise] {
+            let compressed = compress_bytes(bytes);
+            assert!(compressed.len() <= bytes.len() + bytes.len() / 1000 + 16);
+            assert_eq!(decompress_bytes(&compressed, bytes.len()).as_deref(), Some(bytes));
+            if !bytes.is_empty() {
+                assert_eq!(decompress_bytes(&compressed, bytes.len() - 1), None);
+                assert_eq!(decompress_bytes(&compressed[..compressed.len() - 1], bytes.len()), None);
+            }
+        }
+    }
+
+    #[test]
+    fn payloads_are_deflated_over_the_size_that_is_asked_for() {
+        let payload = [7; 500];
+        let lengths = [0, 499, 500, usize::MAX].map(|max| {
+            let sealed = seal(MAGIC, 1, &payload, &Limits::default(), max).unwrap();
+            assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()).unwrap().1, payload);
+            sealed.len()
+        });
+        assert!(lengths[0] < 100 && lengths[1] < 100 && lengths[2] > 500 && lengths[3] > 500, "{lengths:?}");
+    }
 
     #[test]
     fn what_was_deflated_before_makes_no_difference() {
@@ -145,7 +185,7 @@ mod tests {
 
     #[test]
     fn short_payloads_stay_as_they_are() {
-        let sealed = seal(MAGIC, 1, b"payload", &Limits::default()).unwrap();
+        let sealed = seal(MAGIC, 1, b"payload", &Limits::default(), UNCOMPRESSED_MAX).unwrap();
         assert_eq!(sealed.len(), HEADER_BYTES + 7 + CHECKSUM_BYTES);
         assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()).unwrap().1, b"payload");
     }
@@ -153,7 +193,7 @@ mod tests {
     #[test]
     fn long_payloads_are_deflated_when_that_pays() {
         let repetitive = vec![7; 100_000];
-        let sealed = seal(MAGIC, 1, &repetitive, &Limits::default()).unwrap();
+        let sealed = seal(MAGIC, 1, &repetitive, &Limits::default(), UNCOMPRESSED_MAX).unwrap();
         assert!(sealed.len() < 1_000);
         assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()).unwrap().1, repetitive);
         let mut state = 1u64;
@@ -163,7 +203,10 @@ mod tests {
                 (state >> 56) as u8
             })
             .collect();
-        assert_eq!(seal(MAGIC, 1, &noise, &Limits::default()).unwrap().len(), HEADER_BYTES + 5_000 + CHECKSUM_BYTES);
+        assert_eq!(
+            seal(MAGIC, 1, &noise, &Limits::default(), UNCOMPRESSED_MAX).unwrap().len(),
+            HEADER_BYTES + 5_000 + CHECKSUM_BYTES
+        );
     }
 
     /// A stream that inflates to more than it declares stops at the declared length.
@@ -185,7 +228,7 @@ mod tests {
 
     #[test]
     fn versions_and_flags_of_the_future_are_refused() {
-        let mut sealed = seal(MAGIC, 1, b"payload", &Limits::default()).unwrap();
+        let mut sealed = seal(MAGIC, 1, b"payload", &Limits::default(), UNCOMPRESSED_MAX).unwrap();
         sealed[4] = 2;
         assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()), Err(Error::Version { found: 2 }));
         sealed[4] = 1;

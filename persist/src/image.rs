@@ -34,7 +34,7 @@ const MAGIC: [u8; 4] = *b"\x1bCuI";
 /// [`Error::NotPersistable`] with the path to what cannot be saved; [`Error::Limit`].
 pub fn save_image(vm: &Vm, userdata: &dyn UserdataCodec, attachment: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let payload = vm.describe(userdata, |image| write::payload(&image?, attachment, limits))?;
-    envelope::seal(MAGIC, FORMAT_VERSION, &payload, limits)
+    envelope::seal(MAGIC, FORMAT_VERSION, &payload, limits, envelope::UNCOMPRESSED_MAX)
 }
 
 /// An image whose envelope was checked.

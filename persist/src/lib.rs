@@ -52,7 +52,7 @@ mod value;
 mod wire;
 
 pub use blob::{Blob, load_function, load_functions, save_function, save_functions};
-pub use envelope::FORMAT_VERSION;
+pub use envelope::{FORMAT_VERSION, compress_bytes, decompress_bytes};
 pub use error::{CorruptKind, Error, Result};
 pub use external::{
     Access, AccessFilter, Answer, External, ExternalOptions, NAME_BYTES_MAX, Request, StoredTables, Tables,

@@ -15,7 +15,7 @@ use cu_vm::{Closure, Context, Coroutine, Native, Table, Upvalue, Value};
 
 use crate::blob::MAGIC;
 use crate::coroutine::{Head, put_frame};
-use crate::envelope::{self, COROUTINES_VERSION, FORMAT_VERSION, HAS_COROUTINES};
+use crate::envelope::{self, COROUTINES_VERSION, FORMAT_VERSION, HAS_COROUTINES, UNCOMPRESSED_MAX};
 use crate::error::{Error, Result};
 
 use crate::identity::{ByAddress, address};
@@ -25,12 +25,20 @@ use crate::stateful::{self, Summary};
 use crate::wire::{self, Counts, NativeHead, TableHead, Writer};
 
 /// How to save.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Save {
     /// Leave out names of variables, line numbers and chunk names.
     pub strip_debug: bool,
     /// What may be written.
     pub limits: Limits,
+    /// Bytes up to which a blob is not compressed. Larger ones are if that saves at least a tenth.
+    pub uncompressed_max: usize,
+}
+
+impl Default for Save {
+    fn default() -> Self {
+        Save { strip_debug: false, limits: Limits::default(), uncompressed_max: UNCOMPRESSED_MAX }
+    }
 }
 
 /// Saves values, which share what they share, as a sealed blob. Each comes with a name that paths in errors begin with.
@@ -40,7 +48,7 @@ pub struct Save {
 /// [`Error::NotPersistable`] with the path to what cannot be saved; [`Error::Limit`].
 pub fn save_values<'gc>(context: Context<'gc>, values: &[(&str, Value<'gc>)], save: &Save) -> Result<Vec<u8>> {
     let (version, payload) = write(context, values, save, true)?;
-    envelope::seal(MAGIC, version, &payload, &save.limits)
+    envelope::seal(MAGIC, version, &payload, &save.limits, save.uncompressed_max)
 }
 
 /// What cannot be saved among the things that a value leads to in memory, if there is anything. Tables of `_home` that were not
