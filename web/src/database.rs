@@ -7,8 +7,8 @@
 use std::rc::Rc;
 
 use cu_storage::{
-    Backend, BatchOptions, Direction, Document, IndexDefinition, MemoryBackend, Operation, Outcome, Query, QueryResult,
-    encode_outcomes, encode_query_result, parse_batch, parse_query,
+    Backend, BatchOptions, Document, IndexDefinition, MemoryBackend, Operation, Outcome, QueryResult, encode_outcomes,
+    encode_query_result, parse_batch, parse_query,
 };
 use js_sys::{Array, Function, Reflect, RegExp};
 use wasm_bindgen::JsCast;
@@ -19,6 +19,7 @@ use crate::indexeddb::{Durability, IndexedDb};
 use crate::live::LiveQuery;
 use crate::memory::wasm_bytes;
 use crate::options::Options;
+use crate::transaction::Transaction;
 
 /// One open database. Calls may overlap.
 #[wasm_bindgen]
@@ -51,19 +52,19 @@ impl Database {
         if operations.iter().all(only_reads) {
             self.refresh().await?;
         }
-        let mut outcomes =
-            self.database.batch(&operations, &BatchOptions { atomic, ..BatchOptions::default() }).await?;
-        for (operation, outcome) in operations.iter().zip(&mut outcomes) {
-            if let (Operation::Update { .. }, Outcome::Value(_)) = (operation, &outcome) {
-                *outcome = Outcome::Done;
-            }
-        }
-        Ok(encode_outcomes(&outcomes, &operations)?)
+        let outcomes = self.database.batch(&operations, &BatchOptions { atomic, ..BatchOptions::default() }).await?;
+        answer(outcomes, &operations)
+    }
+
+    /// Begins a transaction that stays open between calls.
+    pub async fn begin(&self) -> Result<Transaction> {
+        self.refresh().await?;
+        Ok(Transaction::new(self.database.begin().await?))
     }
 
     /// Runs a query. Resolves to a map `{rows, cursor, plan}`; with `explain` no row is looked at.
     pub async fn query(&self, query: Vec<u8>) -> Result<Vec<u8>> {
-        let query = read_query(&query)?;
+        let query = parse_query(&query)?;
         self.refresh().await?;
         let result = if query.explain {
             QueryResult { plan: self.database.explain(&query).await?, ..QueryResult::default() }
@@ -75,7 +76,7 @@ impl Database {
 
     /// Begins to watch a query.
     pub fn subscribe(&self, query: Vec<u8>) -> Result<LiveQuery> {
-        Ok(LiveQuery::new(self.database.subscribe(read_query(&query)?)?))
+        Ok(LiveQuery::new(self.database.subscribe(parse_query(&query)?)?))
     }
 
     /// Takes in what other tabs have committed, which live queries report then.
@@ -140,13 +141,23 @@ impl Database {
     }
 }
 
+/// Results of operations for TypeScript, where an update gives true.
+pub fn answer(mut outcomes: Vec<Outcome>, operations: &[Operation]) -> Result<Vec<u8>> {
+    for (operation, outcome) in operations.iter().zip(&mut outcomes) {
+        if let (Operation::Update { .. }, Outcome::Value(_)) = (operation, &outcome) {
+            *outcome = Outcome::Done;
+        }
+    }
+    Ok(encode_outcomes(&outcomes, operations)?)
+}
+
 /// Whether an operation cannot change anything, so that its batch commits nothing.
 fn only_reads(operation: &Operation) -> bool {
     matches!(operation, Operation::Get { .. } | Operation::Query(_))
 }
 
 /// Reads a batch. TypeScript calls an increment's amount `by`.
-fn read_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
+pub fn read_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
     let mut operations = parse_batch(bytes)?;
     if operations.iter().any(|operation| matches!(operation, Operation::Increment { .. })) {
         let Document::Array(requests) = Document::decode(bytes)? else {
@@ -159,19 +170,6 @@ fn read_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
         }
     }
     Ok(operations)
-}
-
-/// Reads a query. TypeScript writes the order of sorting as `descending`; and to explain is not to read.
-fn read_query(bytes: &[u8]) -> Result<Query> {
-    let mut query = parse_query(bytes)?;
-    if let Some(Document::Array(sort)) = Document::decode(bytes)?.get("sort") {
-        for (sort, request) in query.sort.iter_mut().zip(sort) {
-            if request.get("descending") == Some(&Document::Boolean(true)) {
-                sort.direction = Direction::Backward;
-            }
-        }
-    }
-    Ok(query)
 }
 
 /// Whether a text matches a pattern of a schema, by the page's own regular expressions.

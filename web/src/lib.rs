@@ -21,6 +21,8 @@
 mod call;
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
 mod code;
+#[cfg(feature = "vm")]
+mod compress;
 #[cfg(feature = "storage")]
 mod database;
 mod error;
@@ -44,6 +46,8 @@ mod memory;
 mod options;
 #[cfg(feature = "vm")]
 mod saved_functions;
+#[cfg(feature = "storage")]
+mod transaction;
 
 #[cfg(feature = "storage")]
 pub use database::Database;
@@ -52,6 +56,8 @@ pub use error::{Error, Result};
 pub use instance::Instance;
 #[cfg(feature = "storage")]
 pub use live::LiveQuery;
+#[cfg(feature = "storage")]
+pub use transaction::Transaction;
 
 #[global_allocator]
 static ALLOCATOR: cu_allocator::SizeClassAllocator = cu_allocator::SizeClassAllocator;

@@ -34,10 +34,11 @@ impl Instance {
         Ok(self.functions.load(&mut self.vm, table, name, blob, &Limits::default())?)
     }
 
-    /// A live function with its upvalues as a blob.
+    /// A live function with its upvalues as a blob, which is compressed over so many bytes.
     #[wasm_bindgen(js_name = saveFunction)]
-    pub fn save_function(&self, table: &str, name: &str) -> Result<Vec<u8>> {
-        Ok(self.functions.save(&self.vm, table, name, &Save::default())?)
+    pub fn save_function(&self, table: &str, name: &str, uncompressed_max: u32) -> Result<Vec<u8>> {
+        let save = Save { uncompressed_max: uncompressed_max as usize, ..Save::default() };
+        Ok(self.functions.save(&self.vm, table, name, &save)?)
     }
 
     /// Drops a live function, if there is one.

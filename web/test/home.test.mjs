@@ -125,3 +125,28 @@ test('over the real database', async () => {
   await assert.rejects(without.commitHome(), { code: 'INVALID_INPUT' });
   await without.close();
 });
+
+test('without autoRestore it begins empty; what is stored stays until a commit, or comes back', async () => {
+  const store = new Store();
+  let cu = await open(store);
+  await cu.eval('_home.old = {1, 2, 3}');
+  await cu.close();
+  const stored = new Map(store.records);
+  cu = await open(store, { commit: 'manual', autoRestore: false });
+  assert.equal(await cu.eval('_home.new = 1 return _home.old'), null);
+  assert.deepEqual(store.records, stored);
+  await cu.loadState();
+  assert.deepEqual((await cu.run('return #_home.old, _home.new, Memory == _home')).values, [3, null, true]);
+  await cu.close();
+  cu = await open(store, { commit: 'manual', autoRestore: false });
+  await cu.eval('_home.new = {1}');
+  await cu.saveState();
+  await cu.eval('_home.new[1] = 2');
+  await cu.loadState();
+  assert.equal(await cu.eval('return _home.new[1]'), 1);
+  await cu.close();
+  cu = await open(store);
+  assert.equal(await cu.eval('return _home.old'), null);
+  assert.equal(await cu.eval('return _home.new[1]'), 1);
+  await cu.close();
+});

@@ -1,6 +1,7 @@
 /** Batches as callers write them, checked and encoded for the database. An error names the operation's position. */
 
-import { encode, type LuaKey } from './codec.js';
+import { encode, type LuaKey, type LuaValue } from './codec.js';
+import { queryRequest, type Entry, type Query } from './query.js';
 import { LimitError, UsageError, type UsageCode } from './errors.js';
 
 /** A key inside a table. NaN is none. */
@@ -16,7 +17,9 @@ export type BatchOperation =
   /** Sets the named fields of a stored object and leaves the others. Resolves to true. */
   | { type: 'update'; table: string; key: Key; value: Readonly<Record<string, unknown>> }
   /** Adds to a stored number, or to one field of a stored object. Resolves to the new number. */
-  | { type: 'increment'; table: string; key: Key; field?: string; by?: number | bigint };
+  | { type: 'increment'; table: string; key: Key; field?: string; by?: number | bigint }
+  /** Resolves to the documents that match, after what the operations before it have changed. The query may also be written beside `table`. */
+  | ({ type: 'query'; table: string; query?: Query } & Query);
 
 export interface BatchLimits {
   /** Operations. */
@@ -25,7 +28,19 @@ export interface BatchLimits {
   maxBatchBytes: number;
 }
 
-export interface BatchOptions {
+/** How far something has come. */
+export interface Progress {
+  done: number;
+  total: number;
+}
+
+export interface Reporting {
+  /** Told of each step that is done. */
+  onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** A batch goes to the database as a whole: its progress is told once, at its end. */
+export interface BatchOptions extends Reporting {
   /**
    * `true` (the default): one failing operation undoes all. `false`: the others stand, and the failing one's result is
    * `{error: {code, message}}`.
@@ -47,6 +62,14 @@ export function encodeBatch(operations: readonly BatchOperation[], limits: Batch
   return bytes;
 }
 
+/** Results as callers get them: of a query its documents. */
+export function batchResults(operations: readonly BatchOperation[], results: readonly LuaValue[]): LuaValue[] {
+  return results.map((result, position) => {
+    if (operations[position]?.type !== 'query' || !Array.isArray(result)) return result;
+    return (result as unknown as Entry[]).map(({ value }) => value);
+  });
+}
+
 /** @throws UsageError `INVALID_TABLE_NAME` */
 export function checkTable(table: unknown, position?: number): asserts table is string {
   if (typeof table !== 'string' || table === '') {
@@ -66,8 +89,13 @@ export function checkKey(key: unknown, position?: number): asserts key is Key {
 function checkOperation(operation: BatchOperation, position: number): Record<string, unknown> {
   const type: unknown = (operation as Partial<BatchOperation> | null)?.type;
   if (typeof type !== 'string') throw invalid('INVALID_OPERATION_TYPE', 'an operation has a type', position);
-  const { table, key } = operation;
+  const { table } = operation;
   checkTable(table, position);
+  if (operation.type === 'query') {
+    const { query, ...inline } = operation;
+    return { type, ...queryRequest(table, query ?? inline, false) };
+  }
+  const { key } = operation;
   checkKey(key, position);
   switch (operation.type) {
     case 'get':

@@ -6,7 +6,9 @@
  * call rejects with its signal's reason.
  */
 
+import type { Reporting } from './batch.js';
 import { decode, encode, type LuaValue } from './codec.js';
+import { compressData, decompressData } from './compression.js';
 import type { Instance } from './engine.js';
 import { EnhancedLuaError, engineError, UsageError } from './errors.js';
 import { EXPOSE, Exposed } from './expose.js';
@@ -28,6 +30,13 @@ export interface RunChunkOptions extends RunOptions {
 export type EvalOptions = RunChunkOptions;
 export type FunctionOptions = Pick<RunOptions, 'fuel' | 'signal'>;
 
+export interface PersistOptions extends FunctionOptions {
+  /** Whether the saved function is compressed. Default: when it is over `compressionThreshold`. */
+  compress?: boolean;
+}
+
+export interface BatchRunOptions extends RunOptions, Reporting {}
+
 export interface MemoryStats {
   /** Bytes that Lua values may take: the heap limit. */
   total: number;
@@ -38,6 +47,8 @@ export interface MemoryStats {
   wasm: number;
 }
 
+/** The number of `_home`, as in the basic API. */
+const HOME_TABLE_ID = 1;
 const RUN_CODES: RunCodes = { syntax: 'EVAL_FAILED', runtime: 'LUA_EXECUTION_ERROR' };
 
 export class Cu extends Tables {
@@ -46,6 +57,7 @@ export class Cu extends Tables {
   private parts: Parts | null = null;
   private opening: Promise<void> | null = null;
   private closed = false;
+  private hasAlias = true;
 
   /** Opens an instance. */
   static open(options: CuOptions = {}): Promise<Cu> {
@@ -129,6 +141,19 @@ export class Cu extends Tables {
     return values[0] ?? null;
   }
 
+  /** Runs programs one after another: their first values. One that fails ends it; its position is in the chunk's name, `batch[2]`. */
+  async computeBatch(sources: readonly (string | Uint8Array)[], options: BatchRunOptions = {}): Promise<LuaValue[]> {
+    this.ready();
+    if (!Array.isArray(sources)) throw new UsageError('INVALID_INPUT', 'sources: an array of programs was expected');
+    const { onProgress, ...run } = options;
+    const values: LuaValue[] = [];
+    for (const [position, source] of sources.entries()) {
+      values.push(await this.eval(source, { ...run, chunkName: `batch[${position}]` }));
+      onProgress?.({ done: position + 1, total: sources.length });
+    }
+    return values;
+  }
+
   /**
    * Calls a global function with copies of the arguments and gives the first value it returns, null when there is none.
    * What it prints is dropped.
@@ -157,6 +182,55 @@ export class Cu extends Tables {
   async rollBackHome(): Promise<void> {
     const { vm } = this.ready();
     await vm.exclusive(() => this.home().rollBack());
+  }
+
+  /** {@link commitHome}, where there is a `_home`; what is in tables is durable anyway. */
+  async saveState(): Promise<true> {
+    if (this.ready().home !== null) await this.commitHome();
+    return true;
+  }
+
+  /** Makes `_home`, where there is one, what was stored last. Tables and saved functions are always as they are stored. */
+  async loadState(): Promise<true> {
+    const { vm, home } = this.ready();
+    if (home === null) return true;
+    await vm.exclusive(async () => {
+      // Attaching takes the name again where it is free.
+      if (this.hasAlias) vm.call((instance) => instance.setGlobal('Memory', encode(null)));
+      await home.restore();
+    });
+    await this.setMemoryAliasEnabled(this.hasAlias);
+    return true;
+  }
+
+  /** The number by which the older system knew `_home`; null without the option `home`. */
+  getHomeTableId(): number | null {
+    return this.ready().home === null ? null : HOME_TABLE_ID;
+  }
+
+  /** Another name of {@link getHomeTableId}: `Memory` is `_home`. */
+  getMemoryTableId(): number | null {
+    return this.getHomeTableId();
+  }
+
+  /** Whether the global variable `Memory` is `_home`. It is from the start, unless there is one of that name. */
+  async setMemoryAliasEnabled(enabled: boolean): Promise<void> {
+    if (typeof enabled !== 'boolean') throw new UsageError('INVALID_INPUT', 'enabled: true or false was expected');
+    const { vm } = this.ready();
+    this.home();
+    const source = utf8(enabled ? 'Memory = _home' : 'if Memory == _home then Memory = nil end');
+    await vm.exclusive(() => vm.run((instance) => instance.start(source, '=alias', encode([])), RUN_CODES, {}));
+    this.hasAlias = enabled;
+  }
+
+  /** Text (as UTF-8) or bytes, in the format of deflate (RFC 1951). */
+  async compressData(data: string | Uint8Array): Promise<Uint8Array> {
+    return compressData(this.ready().vm, data);
+  }
+
+  /** What {@link compressData} was given, as bytes: at most `limit` of them, by default 64 MiB. */
+  async decompressData(bytes: Uint8Array, limit?: number): Promise<Uint8Array> {
+    return decompressData(this.ready().vm, bytes, limit);
   }
 
   /**
@@ -204,8 +278,9 @@ export class Cu extends Tables {
    * @param source an expression that gives a function (`function(x) return x end`), or a program that returns one, for
    * a function with upvalues: `local n = 0; return function() n = n + 1; return n end`
    */
-  async persistFunction(table: string, name: string, source: string, options: FunctionOptions = {}): Promise<true> {
-    await this.ready().functions.persist(table, name, source, options);
+  async persistFunction(table: string, name: string, source: string, options: PersistOptions = {}): Promise<true> {
+    const { compress, ...run } = options;
+    await this.ready().functions.persist(table, name, source, run, compress);
     return true;
   }
 
@@ -277,8 +352,10 @@ export class Cu extends Tables {
         await this.run(PRELOAD, { args: [checkModules(options.modules)], chunkName: '=modules' });
       }
       this.image = null;
+      parts.vm.home = parts.home;
     }).catch((error: unknown) => {
       this.parts = null;
+      parts.home?.close();
       throw error;
     });
   }

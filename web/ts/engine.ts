@@ -105,8 +105,10 @@ export interface Instance {
   /**
    * The live function with its upvalues as a blob; equal state gives equal bytes. Throws with code
    * `PERSIST_FUNCTION_FAILED` and the path of what cannot be saved.
+   *
+   * @param uncompressedMax bytes up to which the blob is not compressed; 32 bits
    */
-  saveFunction(table: string, name: string): Uint8Array;
+  saveFunction(table: string, name: string, uncompressedMax: number): Uint8Array;
   /** Drops a live function; nothing happens when there is none. */
   forgetFunction(table: string, name: string): void;
 
@@ -134,6 +136,11 @@ export interface Instance {
   setFunction(path: Uint8Array, name: string): void;
   /** After `Waiting`: an array of results, or of one error. */
   answer(answer: Uint8Array, isError: boolean): void;
+
+  /** Bytes in the format of deflate. */
+  compress(bytes: Uint8Array): Uint8Array;
+  /** What was compressed; undefined when the bytes are damaged or there is more than `lengthMax` (32 bits). */
+  decompress(bytes: Uint8Array, lengthMax: number): Uint8Array | undefined;
 
   /** A map: `used`, `limit` (bytes of Lua values), `wasm` (bytes of this module's memory). */
   memoryStats(): Uint8Array;
@@ -203,18 +210,20 @@ export interface Database {
    * One atomic transaction, or each operation for itself. Resolves when it is durable.
    *
    * @param operations an array of maps `{type, table, key}` with, by type: `set` and `update` `value`, `increment` `field`
-   * (nil: the document itself) and `by`; see `BatchOperation` in `batch.ts`
+   * (nil: the document itself) and `by`; `{type: 'query'}` is what {@link query} takes and gives its rows; see `BatchOperation` in `batch.ts`
    * @returns an array with one result per operation: `set`, `update` true; `get` the value or nil; `delete` whether
    * there was something; `increment` the new number; without `atomic`, `{error: {code, message}}` where one failed
    */
   batch(operations: Uint8Array, atomic: boolean): Promise<Uint8Array>;
   /**
-   * @param query a map `{table, where: [{field, operator, value}], sort: [{field, descending}], limit?, offset?, after?, fields?,
+   * @param query a map `{table, where: [{field, operator, value}], sort: [{field, order}], limit?, offset?, after?, fields?,
    * groupBy?, aggregates?, using?, explain?}`. `field` is a path such as `address.city`; an empty `where` gives all; instead
    * of a condition there may be `{and: […]}`, `{or: […]}`, `{not: …}`. Order: filter, sort, offset, limit; without `sort`, by key.
    * @returns a map `{rows: [{key, value}], cursor, plan}`; with `explain`, `rows` is empty
    */
   query(query: Uint8Array): Promise<Uint8Array>;
+  /** Begins a transaction that stays open between calls. Whoever writes meanwhile, other than through it, waits. */
+  begin(): Promise<Transaction>;
   /** @param query as {@link query} takes it. What others commit is reported when it is taken in: by any call that reads, or writes. */
   subscribe(query: Uint8Array): LiveQuery;
   /** Takes in what other tabs have committed. */
@@ -231,6 +240,16 @@ export interface Database {
   wasmBytes(): number;
   /** Later calls reject with `closed`. */
   close(): Promise<void>;
+}
+
+/** An open transaction. One call at a time. */
+export interface Transaction {
+  /** As {@link Database.batch}, but nothing is durable yet. When an operation of an atomic batch fails, those of this batch are undone. */
+  batch(operations: Uint8Array, atomic: boolean): Promise<Uint8Array>;
+  /** Rejects with `conflict` when another tab has committed meanwhile; nothing is stored then. */
+  commit(): Promise<void>;
+  /** Drops what was not committed. */
+  free(): void;
 }
 
 /** A query whose changes are reported. */

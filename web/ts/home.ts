@@ -19,17 +19,22 @@ export interface HomeOptions {
   atomic?: boolean;
 }
 
+/** What `_home` needs of the database. */
+type Store = Pick<Database, 'query' | 'batch'>;
+
 /** The table of the database that holds the records. */
 export const HOME_TABLE = '_home';
 
 export class Home {
   private readonly vm: Vm<HomeInstance>;
-  private readonly database: Database;
+  private readonly database: Store;
   private readonly poison: Poison;
   private readonly options: HomeOptions;
   private readonly release: () => void;
+  /** Numbers of stored records that are none of this `_home`: the next commit removes them. */
+  private foreign: readonly LuaValue[] = [];
 
-  private constructor(vm: Vm<HomeInstance>, database: Database, poison: Poison, options: HomeOptions, release: () => void) {
+  private constructor(vm: Vm<HomeInstance>, database: Store, poison: Poison, options: HomeOptions, release: () => void) {
     this.vm = vm;
     this.database = database;
     this.poison = poison;
@@ -37,15 +42,22 @@ export class Home {
     this.release = release;
   }
 
-  /** @param lock names what only one instance may have; null when nobody else can come by the database */
-  static async open(vm: Vm<HomeInstance>, database: Database, poison: Poison, options: HomeOptions, lock: string | null): Promise<Home> {
+  /**
+   * @param options also whether `_home` is what is stored, or empty
+   * @param lock names what only one instance may have; null when nobody else can come by the database
+   */
+  static async open(
+    vm: Vm<HomeInstance>,
+    database: Store,
+    poison: Poison,
+    options: HomeOptions & { autoRestore?: boolean },
+    lock: string | null,
+  ): Promise<Home> {
     const release = lock === null ? (): void => undefined : await takeLock(lock);
     try {
-      const answer = await poison.wait(() => database.query(encodeQuery(HOME_TABLE, {}, false)));
-      const { rows } = decode(answer) as unknown as { rows: { key: LuaValue; value: LuaValue }[] };
-      const records = encode(rows.flatMap(({ key, value }) => [key, value]));
-      vm.call((instance) => instance.attachHome(records));
-      return new Home(vm, database, poison, options, release);
+      const home = new Home(vm, database, poison, options, release);
+      await home.attach(options.autoRestore ?? true);
+      return home;
     } catch (error) {
       release();
       throw error;
@@ -85,6 +97,20 @@ export class Home {
     this.vm.call((instance) => instance.rollBackHome());
   }
 
+  /** Makes `_home` what is stored, also when it began empty: then it is another table. */
+  async restore(): Promise<void> {
+    if (this.foreign.length > 0) await this.attach(true);
+    else this.rollBack();
+  }
+
+  private async attach(isRestored: boolean): Promise<void> {
+    const answer = await this.poison.wait(() => this.database.query(encodeQuery(HOME_TABLE, {}, false)));
+    const { rows } = decode(answer) as unknown as { rows: { key: LuaValue; value: LuaValue }[] };
+    const records = encode(isRestored ? rows.flatMap(({ key, value }) => [key, value]) : []);
+    this.vm.call((instance) => instance.attachHome(records));
+    this.foreign = isRestored ? [] : rows.map(({ key }) => key);
+  }
+
   close(): void {
     this.release();
   }
@@ -92,13 +118,17 @@ export class Home {
   private async store(changes: Uint8Array): Promise<void> {
     if (changes.length <= EMPTY.length) return;
     const parts = decode(changes) as LuaValue[];
+    const kept = new Set<LuaValue>();
     const operations: Record<string, LuaValue>[] = [];
     for (let at = 0; at + 1 < parts.length; at += 2) {
       const [key = null, value = null] = parts.slice(at, at + 2);
       const target = { table: HOME_TABLE, key };
       operations.push(value === null ? { type: 'delete', ...target } : { type: 'set', ...target, value });
+      kept.add(key);
     }
+    for (const key of this.foreign) if (!kept.has(key)) operations.push({ type: 'delete', table: HOME_TABLE, key });
     await this.poison.wait(() => this.database.batch(encode(operations), true));
+    this.foreign = [];
   }
 }
 

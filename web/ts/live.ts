@@ -96,7 +96,7 @@ export class Neighbours {
     const batch = database.batch.bind(database);
     database.batch = async (...request) => {
       const results = await batch(...request);
-      if (!this.closed) channel.postMessage(null);
+      this.tell();
       return results;
     };
     channel.onmessage = () => {
@@ -117,6 +117,11 @@ export class Neighbours {
     ended.then(end, end);
     // What was committed before anybody listened.
     void this.takeIn();
+  }
+
+  /** There may be something new. */
+  tell(): void {
+    if (!this.closed) this.channel.postMessage(null);
   }
 
   close(): void {

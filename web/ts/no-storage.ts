@@ -6,6 +6,7 @@ import { StorageError } from './errors.js';
 export const NO_STORAGE: Database = {
   batch: refuse,
   query: refuse,
+  begin: refuse,
   subscribe: () => {
     throw refusal();
   },

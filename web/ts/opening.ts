@@ -9,12 +9,13 @@ import { Neighbours } from './live.js';
 import { loadHomeVm, loadStorage, loadVm } from './loader.js';
 import { NO_STORAGE } from './no-storage.js';
 import { compilation, instanceOptions, type CuOptions, type StorageKind } from './options.js';
+import { TransactingDatabase } from './transactions.js';
 import { Poison, Vm } from './vm.js';
 
 /** A VM and a database. */
 export interface Core {
   vm: Vm;
-  database: Database;
+  database: TransactingDatabase;
   poison: Poison;
   storage: StorageKind;
 }
@@ -26,8 +27,6 @@ export interface Parts extends Core {
   /** Those who have the same database open, where there can be any. */
   neighbours: Neighbours | null;
 }
-
-const FUNCTION_BYTES_MAX = 1024 * 1024;
 
 /**
  * Opens the VM and the database. Whoever uses them closes the database when something else fails.
@@ -46,7 +45,8 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
     options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
   ]);
   signal?.throwIfAborted();
-  const { database, storage } = await openDatabase(storageBindings, poison, options);
+  const { database: opened, storage } = await openDatabase(storageBindings, poison, options);
+  const database = new TransactingDatabase(opened);
   return closingOnFailure({ database, poison }, signal, () => {
     const instance = poison.call(() => {
       const encoded = encode(instanceOptions(options));
@@ -56,21 +56,22 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
   });
 }
 
-/** Opens all that an instance consists of. */
+/** Opens all that an instance consists of. Runs are not followed by commits of `_home` before it is given to the VM. */
 export async function openParts(options: CuOptions, image: Uint8Array | null): Promise<Parts> {
   const homeOptions = image === null ? (options.home ?? false) : false;
   const core = await openCore(options, image, homeOptions !== false);
   return closingOnFailure(core, options.signal, async () => {
     const { vm, database, poison, storage } = core;
-    const { name = 'cu', maxFunctionBytes = FUNCTION_BYTES_MAX } = options;
-    const functions = new SavedFunctions(vm, database, poison, maxFunctionBytes);
+    const { name = 'cu' } = options;
+    const functions = new SavedFunctions(vm, database, poison, options);
     let home: Home | null = null;
     if (homeOptions !== false) {
       const lock = storage === 'indexeddb' ? `cu-home:${name}` : null;
       // The module that was loaded for it.
       const homeVm = vm as Vm<HomeInstance>;
-      home = await Home.open(homeVm, database, poison, homeOptions === true ? {} : homeOptions, lock);
-      vm.home = home;
+      const outside = { query: database.query.bind(database), batch: database.batchOutside.bind(database) };
+      const { autoRestore = true } = options;
+      home = await Home.open(homeVm, outside, poison, { autoRestore, ...(homeOptions === true ? {} : homeOptions) }, lock);
     }
     const neighbours = storage === 'indexeddb' ? Neighbours.meet(name, database, poison) : null;
     return { ...core, functions, home, neighbours };

@@ -1,11 +1,12 @@
 /** What an instance may be opened with, and what the VM is told of it. */
 
+import type { FunctionLimits } from './functions.js';
 import type { HostFunctions } from './host.js';
 import type { HomeOptions } from './home.js';
 import type { WasmSource } from './loader.js';
 import type { LuaModules } from './lua-modules.js';
 
-export interface CuOptions {
+export interface CuOptions extends FunctionLimits {
   /** The database's name; instances of the same name share what is stored. Default `cu`. */
   name?: string;
   /**
@@ -55,8 +56,13 @@ export interface CuOptions {
   maxBatchSize?: number;
   /** Encoded bytes that one batch may have. Default: no limit. */
   maxBatchBytes?: number;
-  /** Bytes that one saved function may take. Default 1 MiB. */
-  maxFunctionBytes?: number;
+  /** Milliseconds that a query may wait for the database; over them it fails with `QUERY_FAILED`. Default 10,000. */
+  queryTimeout?: number;
+  /**
+   * Whether `_home` is what was stored. Otherwise it begins empty, and what is stored stays until the first commit replaces it, or `loadState`
+   * brings it back. Tables of the database are there in any case. Default true.
+   */
+  autoRestore?: boolean;
   /**
    * Keeps the Lua table `_home` (also `Memory`, if there is no such variable), and all it reaches, in the database: it is there again
    * when the database is opened the next time. Only one instance at a time can have it; others are refused with code `blocked`.

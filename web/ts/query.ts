@@ -92,10 +92,15 @@ function isList(where: Where | readonly Where[]): where is readonly Where[] {
 }
 
 export function encodeQuery(table: string, query: Query, explain: boolean): Uint8Array {
+  return encode(queryRequest(table, query, explain));
+}
+
+/** The query in the form that the database takes. */
+export function queryRequest(table: string, query: Query, explain: boolean): Record<string, unknown> {
   checkTable(table);
   if (typeof query !== 'object' || query === null) throw new UsageError('INVALID_INPUT', 'a query is an object');
   const { limit, offset, after, fields, groupBy, aggregates, using } = query;
-  return encode({
+  return {
     table,
     where: conditions(query).map((where) => checkWhere(where, 0)),
     after,
@@ -107,7 +112,7 @@ export function encodeQuery(table: string, query: Query, explain: boolean): Uint
     limit: checkCount('limit', limit),
     offset: checkCount('offset', offset),
     explain,
-  });
+  };
 }
 
 /** @throws UsageError `INVALID_QUERY_FIELD` */
@@ -152,7 +157,7 @@ function checkCondition({ field, operator, value }: { field?: unknown; operator?
   return { field, operator, value: value ?? null };
 }
 
-function checkSort(sort: Query['sort']): { field: string; descending: boolean }[] {
+function checkSort(sort: Query['sort']): { field: string; order: 'asc' | 'desc' }[] {
   if (sort === undefined || sort === null) return [];
   const fields = (Array.isArray(sort) ? sort : [sort]) as readonly (string | SortField)[];
   return fields.map((entry) => {
@@ -161,7 +166,7 @@ function checkSort(sort: Query['sort']): { field: string; descending: boolean }[
     if (order !== 'asc' && order !== 'desc') {
       throw new UsageError('INVALID_INPUT', "sort order is 'asc' or 'desc'", { details: { field } });
     }
-    return { field, descending: order === 'desc' };
+    return { field, order };
   });
 }
 

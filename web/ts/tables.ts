@@ -1,15 +1,16 @@
 /** The half of the API that is about the database: tables, batches, indexes, queries, schemas. */
 
-import { checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
+import { advise, type QueryAdvice } from './advice.js';
+import { batchResults, checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
 import { decode, type LuaValue } from './codec.js';
 import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Schema } from './definitions.js';
-import type { Database } from './engine.js';
-import { engineError, type CallCode } from './errors.js';
+import { EnhancedLuaError, engineError, UsageError, type CallCode } from './errors.js';
 import { HOME_TABLE } from './home.js';
 import { subscribe, type LiveChange, type SubscribeOptions, type Subscription } from './live.js';
 import type { Parts } from './opening.js';
 import type { CuOptions } from './options.js';
 import { checkField, conditions, encodeQuery, type Condition, type Entry, type Query, type QueryAnswer, type QueryPlan } from './query.js';
+import type { TransactingDatabase } from './transactions.js';
 
 export interface TableInfo {
   name: string;
@@ -17,10 +18,18 @@ export interface TableInfo {
   count: number;
 }
 
+export interface ProcessOptions extends BatchOptions {
+  /** Operations in one batch. Default `maxBatchSize`, which it cannot exceed. */
+  batchSize?: number;
+}
+
 const BATCH_SIZE_MAX = 1000;
+/** Milliseconds. */
+const QUERY_TIMEOUT = 10_000;
 
 export abstract class Tables {
   protected options: CuOptions = {};
+  private namesGiven = 0;
 
   /** What is open. */
   protected abstract ready(): Parts;
@@ -31,8 +40,86 @@ export abstract class Tables {
     this.ready();
     const bytes = encodeBatch(operations, { maxBatchSize, maxBatchBytes });
     options.signal?.throwIfAborted();
-    const results = await this.ask('BATCH_OPERATION_FAILED', (database) => database.batch(bytes, options.atomic ?? true));
-    return decode(results) as LuaValue[];
+    const answer = await this.ask('BATCH_OPERATION_FAILED', (database) => database.batch(bytes, options.atomic ?? true));
+    const results = batchResults(operations, decode(answer) as LuaValue[]);
+    options.onProgress?.({ done: results.length, total: results.length });
+    return results;
+  }
+
+  /**
+   * Runs any number of operations, in batches of `maxBatchSize` or fewer, each a transaction of its own unless one is open. One that
+   * fails ends it: what the batches before it did stays. The signal is looked at between them.
+   */
+  async processBatch(operations: readonly BatchOperation[], options: ProcessOptions = {}): Promise<LuaValue[]> {
+    if (!Array.isArray(operations)) throw new UsageError('INVALID_INPUT', 'operations: an array was expected');
+    const { maxBatchSize = BATCH_SIZE_MAX } = this.options;
+    const { onProgress, batchSize = maxBatchSize, ...batch } = options;
+    if (!Number.isInteger(batchSize) || batchSize < 1) throw new UsageError('INVALID_INPUT', 'batchSize: a whole number from 1 on was expected');
+    const size = Math.min(batchSize, maxBatchSize);
+    const results: LuaValue[] = [];
+    while (results.length < operations.length) {
+      const start = results.length;
+      const piece = operations.slice(start, start + size);
+      results.push(...(await this.batchTableOperations(piece, batch).catch((error: unknown) => {
+        throw laterBy(start, error);
+      })));
+      onProgress?.({ done: results.length, total: operations.length });
+    }
+    return results;
+  }
+
+  /**
+   * Begins a transaction: until it is committed or rolled back, the batches, values, queries and saved functions of this instance are part of
+   * it. Other instances and tabs go on and do not see it. Indexes, schemas and `_home` cannot be changed meanwhile (`busy`).
+   */
+  async beginTransaction(): Promise<true> {
+    await this.ask('BATCH_OPERATION_FAILED', (database) => database.begin());
+    return true;
+  }
+
+  /**
+   * Makes what the transaction has changed durable. Rejects with `conflict` when another tab has committed meanwhile: then nothing of it is
+   * stored, and it can be begun again.
+   */
+  async commitTransaction(): Promise<true> {
+    await this.ask('BATCH_OPERATION_FAILED', (database) => database.commit());
+    this.ready().neighbours?.tell();
+    return true;
+  }
+
+  /** Drops what the transaction has changed. */
+  async rollbackTransaction(): Promise<true> {
+    await this.ask('BATCH_OPERATION_FAILED', (database) => database.rollBack());
+    return true;
+  }
+
+  /** Does work inside a transaction, which is committed when it resolves and rolled back when it rejects. */
+  async transaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.beginTransaction();
+    let result: T;
+    try {
+      result = await work();
+    } catch (error) {
+      await this.rollbackTransaction();
+      throw error;
+    }
+    await this.commitTransaction();
+    return result;
+  }
+
+  /**
+   * Puts entries into a table, which comes to be with its first one, and gives its name: a free one, `external_1` or so, when none is given.
+   */
+  async createExternalTable(
+    name?: string,
+    entries: Readonly<Record<string, unknown>> | ReadonlyMap<Key, unknown> = {},
+  ): Promise<string> {
+    if (typeof entries !== 'object' || entries === null) throw new UsageError('INVALID_INPUT', 'entries: an object or a Map was expected');
+    const table = name ?? (await this.freeName());
+    checkTable(table);
+    const pairs: Iterable<[Key, unknown]> = entries instanceof Map ? (entries as ReadonlyMap<Key, unknown>) : Object.entries(entries);
+    await this.processBatch([...pairs].map(([key, value]) => ({ type: 'set', table, key, value })));
+    return table;
   }
 
   async setValue(table: string, key: Key, value: unknown): Promise<true> {
@@ -109,6 +196,11 @@ export abstract class Tables {
     return this.ask('QUERY_FAILED', (database) => database.dropIndex(table, field));
   }
 
+  /** How a query is answered, and what indexes would make it faster. It changes nothing. */
+  async optimizeQuery(table: string, query: Query = {}): Promise<QueryAdvice> {
+    return advise(query, await this.getQueryPlan(table, query));
+  }
+
   /** The documents whose field is not below `low` and not above `high`. */
   async rangeQuery(table: string, field: string, low: unknown, high: unknown, query: Query = {}): Promise<LuaValue[]> {
     const range: Condition = { field, operator: 'between', value: [low, high] };
@@ -134,7 +226,7 @@ export abstract class Tables {
     return (decode(tables) as unknown as TableInfo[]).filter(({ name }) => name !== HOME_TABLE);
   }
 
-  private async single(operation: BatchOperation): Promise<LuaValue> {
+  private async single(operation: Exclude<BatchOperation, { type: 'query' }>): Promise<LuaValue> {
     checkTable(operation.table);
     checkKey(operation.key);
     const [result = null] = await this.batchTableOperations([operation]);
@@ -143,16 +235,52 @@ export abstract class Tables {
 
   private async query(table: string, query: Query, explain: boolean): Promise<QueryAnswer> {
     const bytes = encodeQuery(table, query, explain);
-    const result = await this.ask('QUERY_FAILED', (database) => database.query(bytes));
+    const { queryTimeout = QUERY_TIMEOUT } = this.options;
+    const result = await this.ask('QUERY_FAILED', (database) => within(queryTimeout, database.query(bytes)));
     return decode(result) as unknown as QueryAnswer;
   }
 
-  private async ask<T>(call: CallCode, ask: (database: Database) => Promise<T>): Promise<T> {
+  private async freeName(): Promise<string> {
+    const names = new Set((await this.listTables()).map(({ name }) => name));
+    this.namesGiven++;
+    while (names.has(`external_${this.namesGiven}`)) this.namesGiven++;
+    return `external_${this.namesGiven}`;
+  }
+
+  private async ask<T>(call: CallCode, ask: (database: TransactingDatabase) => Promise<T>): Promise<T> {
     const { database, poison } = this.ready();
     try {
       return await poison.wait(() => ask(database));
     } catch (error) {
       throw engineError(error, call);
     }
+  }
+}
+
+/** An error of a batch whose first operation has another position among all. */
+function laterBy(start: number, error: unknown): unknown {
+  if (!(error instanceof EnhancedLuaError) || typeof error.details['position'] !== 'number') return error;
+  const position = error.details['position'] + start;
+  const Kind = error.constructor as new (...parameters: ConstructorParameters<typeof EnhancedLuaError>) => EnhancedLuaError;
+  const message = error.message.replace(/^operation \d+/, `operation ${position}`);
+  return new Kind(error.code, message, { originalError: error, details: { ...error.details, position } });
+}
+
+/** Rejects when the answer takes longer than so many milliseconds. */
+async function within<T>(milliseconds: number, answer: Promise<T>): Promise<T> {
+  if (typeof milliseconds !== 'number' || !(milliseconds >= 0)) {
+    throw new UsageError('INVALID_INPUT', 'queryTimeout: a number of milliseconds was expected');
+  }
+  // Timers count in 31 bits.
+  if (milliseconds >= 2 ** 31) return answer;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new EnhancedLuaError('QUERY_FAILED', `the query took longer than the queryTimeout of ${milliseconds} ms`);
+    timer = setTimeout(() => reject(error), milliseconds);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
