@@ -284,3 +284,15 @@ opened('getMemoryTableId, getHomeTableId and setMemoryAliasEnabled', async (cu) 
   assert.equal(await cu.eval('return Memory == _home'), true);
   await assert.rejects(cu.setMemoryAliasEnabled(1), { message: /^enabled:/ });
 }, { home: true });
+
+opened('restoreFunction loads a function ahead of its first call', async (cu) => {
+  await cu.persistFunction('f', 'a', 'local n = 0; return function() n = n + 1; return n end');
+  assert.equal(await cu.restoreFunction('f', 'a'), true);
+  assert.equal(await cu.callFunction('f', 'a'), 1);
+  await assert.rejects(cu.restoreFunction('f', 'b'), { code: 'UNKNOWN_FUNCTION', details: { table: 'f', name: 'b' } });
+});
+
+opened('maxBatchBytes limits a batch', async (cu) => {
+  await assert.rejects(cu.batchTableOperations([set('a', 'x'.repeat(1000))]), { code: 'BATCH_SIZE_EXCEEDED', message: /over the limit of 500/ });
+  await cu.setValue('t', 'a', 'x'.repeat(300));
+}, { maxBatchBytes: 500 });
