@@ -1,14 +1,16 @@
 // Makes what `cargo xtask bench storage` serves: one file of JavaScript per database, minified, with its wasm beside it; and
 // `versions.json`.
 //
-//   node bench/bundle-storage.mjs FOLDER
+//   node bench/bundle-storage.mjs FOLDER [DIST]
+//
+// DIST is the folder of an earlier build of the package, which becomes the database `cu-before`.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const web = fileURLToPath(new URL('..', import.meta.url));
-const folder = process.argv[2];
+const [folder, before] = process.argv.slice(2);
 const SIDES = ['cu', 'indexeddb', 'dexie', 'sqlite', 'wa-sqlite', 'loki'];
 const PACKAGES = { dexie: 'dexie', sqlite: '@sqlite.org/sqlite-wasm', 'wa-sqlite': 'wa-sqlite', loki: 'lokijs' };
 const WASM = [
@@ -37,6 +39,19 @@ for (const name of ['storage', 'storage-worker']) {
 }
 copyFileSync(join(here, 'storage.html'), join(folder, 'storage.html'));
 for (const file of WASM) copyFileSync(join(web, file), join(folder, 'databases', basename(file)));
+
+if (before !== undefined) {
+  // Beside its own wasm, and under names of its own.
+  const here = join(folder, 'databases', 'before');
+  const earlier = {
+    name: 'earlier',
+    setup: ({ onResolve }) => onResolve({ filter: /dist\/index\.js$/ }, () => ({ path: join(before, 'index.js') })),
+  };
+  const entry = join(web, 'bench/databases/cu.mjs');
+  await build({ ...OPTIONS, entryPoints: [{ in: entry, out: 'cu-before' }], outdir: here, plugins: [earlier] });
+  for (const file of ['cu.wasm', 'cu-storage.wasm']) copyFileSync(join(before, file), join(here, file));
+  writeFileSync(join(folder, 'databases', 'cu-before.js'), "export * from './before/cu-before.js';\n");
+}
 
 const version = (name) => JSON.parse(readFileSync(join(web, 'node_modules', name, 'package.json'), 'utf8')).version;
 const versions = Object.fromEntries(Object.entries(PACKAGES).map(([side, name]) => [side, version(name)]));

@@ -87,7 +87,8 @@ const COMMANDS = {
   /** A new database with all records, written in atomic batches. */
   async load(command) {
     await opened?.close();
-    ({ name, size } = command);
+    ({ size } = command);
+    name = `${command.side} ${command.name}`;
     const all = records(size);
     opened = await open(name);
     await opened.prepare();
@@ -98,7 +99,8 @@ const COMMANDS = {
   },
   /** From the module's import to the first answer. */
   async reopen(command) {
-    ({ name, size } = command);
+    ({ size } = command);
+    name = `${command.side} ${command.name}`;
     let check;
     const ms = await timed(async () => {
       await import_(command.side);

@@ -49,6 +49,10 @@ cargo xtask COMMAND
   bench persist                    measure saving and restoring natively, in Node beside v8.serialize, and in Chromium, against the goals
   bench storage [--quick] [--rounds N]
                                    compare the database with IndexedDB, Dexie, SQLite and LokiJS in Chromium
+    --peers NAME,...               only these databases, such as cu,sqlite
+    --programs ROW,...             only these rows
+    --against DIST                 with an earlier build of the package, its folder web/dist
+    --built                        measure what was built last
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   determinism                      run fixtures and 1000 generated programs natively and in Node, interpreted and compiled, and compare
@@ -149,6 +153,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             Long("seconds") => given.seconds = Some(arguments.value()?.parse()?),
             Long("shard") => given.shard = Some(arguments.value()?.string()?),
             Long("quick") => given.quick = true,
+            Long("built") => given.built = true,
             Long("seed") => given.seed = Some(arguments.value()?.parse()?),
             Long("browser") => given.browser = true,
             Long("heavy") => given.heavy = true,
@@ -183,6 +188,10 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["bench", "storage"] => Command::BenchStorage(bench::storage::Options {
             rounds: given.rounds.take(),
             quick: std::mem::take(&mut given.quick),
+            peers: given.peers.take().map(names).unwrap_or_default(),
+            rows: given.programs.take().map(names).unwrap_or_default(),
+            against: given.against.take(),
+            built: std::mem::take(&mut given.built),
         }),
         ["kills"] => Command::Kills { rounds: given.rounds.take().unwrap_or(100) },
         ["programs"] => Command::Programs,
@@ -219,6 +228,7 @@ struct Given {
     peers: Option<String>,
     rounds: Option<usize>,
     quick: bool,
+    built: bool,
     seed: Option<u64>,
     seconds: Option<u64>,
     shard: Option<String>,
@@ -232,17 +242,18 @@ impl Given {
     fn check_taken(&self) -> Result<()> {
         let left = [
             (self.port.is_some(), "--port belongs to serve"),
-            (self.programs.is_some(), "--programs belongs to differential and bench vm"),
+            (self.programs.is_some(), "--programs belongs to differential and, as names, to bench"),
+            (self.built, "--built belongs to bench storage"),
             (self.seed.is_some(), "--seed belongs to differential and model"),
             (self.seconds.is_some(), "--seconds belongs to fuzz"),
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
-                "--peers, --rounds and --quick belong to bench vm, the last two to bench storage, --rounds to kills and model",
+                "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to kills and model",
             ),
             (
                 self.browser || self.heavy || self.against.is_some(),
-                "--browser, --heavy and --against belong to conformance",
+                "--browser, --heavy and --against belong to conformance, the last to bench storage",
             ),
         ];
         match left.iter().find(|(given, _)| *given) {

@@ -103,11 +103,13 @@ impl Record {
 impl Size {
     fn table(&self) -> String {
         let mut head = vec!["row"];
-        head.extend(DATABASES.iter().map(|(_, title)| *title));
+        let took_part = |side: &str| self.rows.values().any(|figures| figures.contains_key(side));
+        let databases: Vec<(&str, &str)> = DATABASES.into_iter().filter(|(side, _)| took_part(side)).collect();
+        head.extend(databases.iter().map(|(_, title)| *title));
         head.push("goals: × of the other's time");
         let rows = LINES.iter().map(|line| {
             let mut cells = vec![line.title.to_owned()];
-            cells.extend(DATABASES.iter().map(|(side, _)| self.median(line.row, side).map_or("–".into(), figure)));
+            cells.extend(databases.iter().map(|(side, _)| self.median(line.row, side).map_or("–".into(), figure)));
             let goals = line.goals.iter().map(|(against, most)| self.goal(line.row, *against, *most));
             cells.push(goals.collect::<Vec<_>>().join("; "));
             cells
