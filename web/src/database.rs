@@ -2,7 +2,7 @@
 //!
 //! Other tabs may have the same database open. What changes something is checked against their commits when it commits
 //! itself. What only reads asks the store first whether anybody has committed, so that a call sees everything that
-//! was durable anywhere when it was made.
+//! was durable anywhere when it was made; unless TypeScript knows that nobody can have (`web/ts/presence.ts`).
 
 use std::rc::Rc;
 
@@ -11,8 +11,8 @@ use cu_storage::{
     encode_query_result, parse_batch, parse_query,
 };
 use js_sys::{Array, Function, Reflect, RegExp};
-use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::Result;
 use crate::indexeddb::{Durability, IndexedDb};
@@ -25,22 +25,38 @@ use crate::transaction::Transaction;
 #[wasm_bindgen]
 pub struct Database {
     database: cu_storage::Database,
-    /// Whether others can write to the same store.
-    shared: bool,
+    /// The store, when others can write to it too.
+    shared: Option<Shared>,
+}
+
+struct Shared {
+    store: Rc<IndexedDb>,
+    /// Whether no other connection can have committed anything that is not in memory.
+    is_alone: Function,
 }
 
 #[wasm_bindgen]
 impl Database {
     /// Opens a database. `options` is a map: `storage` (`indexeddb` or `memory`), `durability` (`strict` or `relaxed`).
-    pub async fn open(name: String, options: Vec<u8>) -> Result<Database> {
+    /// `is_alone` tells whether a read that begins now need not look for what others have committed.
+    pub async fn open(
+        name: String,
+        options: Vec<u8>,
+        #[wasm_bindgen(unchecked_param_type = "() => boolean")] is_alone: Function,
+    ) -> Result<Database> {
         let options = Options::decode(&options)?;
         let durability = match options.choice("durability", &["strict", "relaxed"])? {
             "relaxed" => Durability::Relaxed,
             _ => Durability::Strict,
         };
-        let shared = options.choice("storage", &["indexeddb", "memory"])? == "indexeddb";
-        let backend: Rc<dyn Backend> =
-            if shared { Rc::new(IndexedDb::open(&name, durability).await?) } else { Rc::new(MemoryBackend::new()) };
+        let shared = match options.choice("storage", &["indexeddb", "memory"])? {
+            "indexeddb" => Some(Shared { store: Rc::new(IndexedDb::open(&name, durability).await?), is_alone }),
+            _ => None,
+        };
+        let backend: Rc<dyn Backend> = match &shared {
+            Some(shared) => shared.store.clone(),
+            None => Rc::new(MemoryBackend::new()),
+        };
         let options = cu_storage::Options { matcher: Rc::new(matches), ..cu_storage::Options::default() };
         let database = cu_storage::Database::open_shared(backend, options).await?;
         Ok(Database { database, shared })
@@ -82,7 +98,10 @@ impl Database {
     /// Takes in what other tabs have committed, which live queries report then.
     #[wasm_bindgen(js_name = refresh)]
     pub async fn take_in(&self) -> Result<()> {
-        self.refresh().await
+        if self.shared.is_some() {
+            self.database.refresh().await?;
+        }
+        Ok(())
     }
 
     /// Builds an index, in place of one of the same name. `definition` is a map `{name, fields, kind, unique, multi, sparse}`.
@@ -132,9 +151,11 @@ impl Database {
 }
 
 impl Database {
-    /// Takes in what other tabs have committed.
+    /// Takes in what other tabs have committed, if they can have. A store whose connection was lost may have been deleted.
     async fn refresh(&self) -> Result<()> {
-        if self.shared {
+        if let Some(Shared { store, is_alone }) = &self.shared
+            && (store.is_lost() || !is_alone.call0(&JsValue::UNDEFINED).is_ok_and(|alone| alone.is_truthy()))
+        {
             self.database.refresh().await?;
         }
         Ok(())

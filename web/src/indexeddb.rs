@@ -72,6 +72,11 @@ impl IndexedDb {
         Ok(IndexedDb { name, durability, connection: RefCell::new(State::Open(connection)) })
     }
 
+    /// Whether the connection has ended without having been closed, and no new one was opened.
+    pub fn is_lost(&self) -> bool {
+        matches!(&*self.connection.borrow(), State::Open(connection) if connection.is_lost())
+    }
+
     fn connection(&self) -> cu_storage::Result<Rc<Connection>> {
         match &*self.connection.borrow() {
             State::Open(connection) => Ok(connection.clone()),

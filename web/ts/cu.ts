@@ -328,12 +328,15 @@ export class Cu extends Tables {
     await this.opening?.catch(() => undefined);
     if (this.parts === null) return;
     const { vm, database, poison, home, neighbours } = this.parts;
-    neighbours?.close();
     await vm.close();
-    await poison.wait(() => database.close()).catch((error: unknown) => {
+    try {
+      await poison.wait(() => database.close());
+    } catch (error) {
       const thrown = engineError(error, 'SAVE_STATE_FAILED');
       if (thrown.code !== 'poisoned') throw thrown;
-    });
+    } finally {
+      neighbours?.leave();
+    }
     home?.close();
   }
 

@@ -200,8 +200,9 @@ export interface DatabaseConstructor {
   /**
    * @param options a map: `storage` (`indexeddb` or `memory`), `durability` (`strict` or `relaxed`). Rejects with
    * `unavailable` where IndexedDB is missing or refused.
+   * @param isAlone whether a read that begins now need not look for what others have committed
    */
-  open(name: string, options: Uint8Array): Promise<Database>;
+  open(name: string, options: Uint8Array, isAlone: () => boolean): Promise<Database>;
 }
 
 /** One open database. Calls may overlap; each sees what earlier calls committed. */

@@ -5,8 +5,8 @@ import type { Database, HomeInstance, StorageBindings } from './engine.js';
 import { engineError, StorageError } from './errors.js';
 import { SavedFunctions } from './functions.js';
 import { Home } from './home.js';
-import { Neighbours } from './live.js';
 import { loadHomeVm, loadStorage, loadVm } from './loader.js';
+import { Neighbours } from './neighbours.js';
 import { NO_STORAGE } from './no-storage.js';
 import { compilation, instanceOptions, type CuOptions, type StorageKind } from './options.js';
 import { TransactingDatabase } from './transactions.js';
@@ -18,14 +18,14 @@ export interface Core {
   database: TransactingDatabase;
   poison: Poison;
   storage: StorageKind;
+  /** Those who have the same database open, where there can be any. */
+  neighbours: Neighbours | null;
 }
 
 /** What an open instance consists of. */
 export interface Parts extends Core {
   functions: SavedFunctions;
   home: Home | null;
-  /** Those who have the same database open, where there can be any. */
-  neighbours: Neighbours | null;
 }
 
 /**
@@ -40,19 +40,26 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
   const poison = new Poison();
   const onTrap = (trap: Error): void => poison.trap(trap);
   const wasm = options.wasm ?? options.wasmPath;
-  const [vmBindings, storageBindings] = await Promise.all([
-    hasHome ? loadHomeVm(wasm, onTrap) : loadVm(wasm, compilation(options) !== 'never', onTrap),
-    options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
-  ]);
-  signal?.throwIfAborted();
-  const { database: opened, storage } = await openDatabase(storageBindings, poison, options);
-  const database = new TransactingDatabase(opened);
-  return closingOnFailure({ database, poison }, signal, () => {
+  const neighbours = canBeShared(options) ? Neighbours.meet(options.name ?? 'cu') : null;
+  const opened = (async () => {
+    const [vmBindings, storageBindings] = await Promise.all([
+      hasHome ? loadHomeVm(wasm, onTrap) : loadVm(wasm, compilation(options) !== 'never', onTrap),
+      options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
+    ]);
+    signal?.throwIfAborted();
+    return { vmBindings, ...(await openDatabase(storageBindings, poison, options, neighbours)) };
+  })();
+  const { vmBindings, database: shared, storage } = await opened.catch((error: unknown) => {
+    neighbours?.leave();
+    throw error;
+  });
+  const database = new TransactingDatabase(shared);
+  return closingOnFailure({ database, poison, neighbours }, signal, () => {
     const instance = poison.call(() => {
       const encoded = encode(instanceOptions(options));
       return image === null ? new vmBindings.Instance(encoded) : vmBindings.Instance.restore(encoded, image);
     });
-    return { vm: new Vm(instance, poison, options.fuel ?? Infinity), database, poison, storage };
+    return { vm: new Vm(instance, poison, options.fuel ?? Infinity), database, poison, storage, neighbours };
   });
 }
 
@@ -73,14 +80,13 @@ export async function openParts(options: CuOptions, image: Uint8Array | null): P
       const { autoRestore = true } = options;
       home = await Home.open(homeVm, outside, poison, { autoRestore, ...(homeOptions === true ? {} : homeOptions) }, lock);
     }
-    const neighbours = storage === 'indexeddb' ? Neighbours.meet(name, database, poison) : null;
-    return { ...core, functions, home, neighbours };
+    return { ...core, functions, home };
   });
 }
 
 /** Does something with what is open; when that fails, closes the database. */
 export async function closingOnFailure<T>(
-  { database, poison }: Pick<Core, 'database' | 'poison'>,
+  { database, poison, neighbours }: Pick<Core, 'database' | 'poison' | 'neighbours'>,
   signal: AbortSignal | undefined,
   work: () => Promise<T> | T,
 ): Promise<T> {
@@ -89,20 +95,32 @@ export async function closingOnFailure<T>(
     return await work();
   } catch (error) {
     await poison.wait(() => database.close()).catch(() => undefined);
+    neighbours?.leave();
     throw signal?.aborted === true ? error : engineError(error, 'INIT_FAILED');
   }
+}
+
+/** Whether other tabs may have the same database open. */
+function canBeShared({ storage }: CuOptions): boolean {
+  return typeof indexedDB !== 'undefined' && (storage === undefined || storage === 'indexeddb');
 }
 
 async function openDatabase(
   bindings: StorageBindings | null,
   poison: Poison,
   options: CuOptions,
+  neighbours: Neighbours | null,
 ): Promise<{ database: Database; storage: StorageKind }> {
   if (bindings === null) return { database: NO_STORAGE, storage: 'none' };
   const { name = 'cu', durability = 'strict' } = options;
   const open = async (storage: StorageKind): Promise<{ database: Database; storage: StorageKind }> => {
+    const isShared = storage === 'indexeddb';
     try {
-      const database = await poison.wait(() => bindings.Database.open(name, encode({ storage, durability })));
+      if (isShared) await neighbours?.arrived;
+      const isAlone = (): boolean => neighbours?.isAlone() ?? false;
+      const database = await poison.wait(() => bindings.Database.open(name, encode({ storage, durability }), isAlone));
+      if (isShared) neighbours?.attend(database, poison);
+      else neighbours?.leave();
       return { database, storage };
     } catch (error) {
       throw engineError(error, 'INIT_FAILED');

@@ -64,6 +64,94 @@ test('a tab that ends while it writes leaves whole batches and an open way', TIM
   assert.equal(found.shared, found['of staying'] + found['of ending'], JSON.stringify(found));
 }));
 
+/** In a page: opens the database, counts the transactions of IndexedDB from there on, and reads whenever a message says what to find. */
+async function follow() {
+  const { Cu } = await import('cu-wasm');
+  const begin = IDBDatabase.prototype.transaction;
+  window.transactions = 0;
+  IDBDatabase.prototype.transaction = function (...request) {
+    window.transactions += 1;
+    return begin.apply(this, request);
+  };
+  window.cu = await Cu.open({ name: 'seen', storage: 'indexeddb' });
+  window.read = async () => {
+    const before = window.transactions;
+    const value = await window.cu.getValue('t', 'number');
+    return { value, transactions: window.transactions - before };
+  };
+  window.missed = [];
+  window.heard = 0;
+  const channel = new BroadcastChannel('test');
+  channel.onmessage = async ({ data }) => {
+    const { value } = await window.read();
+    if (value < data) window.missed.push([value, data]);
+    window.heard += 1;
+    channel.postMessage('read');
+  };
+}
+
+/** In a page: opens the database, commits and tells so often, and closes it. */
+async function lead([first, rounds]) {
+  const { Cu } = await import('cu-wasm');
+  const cu = await Cu.open({ name: 'seen', storage: 'indexeddb' });
+  const channel = new BroadcastChannel('test');
+  for (let number = first; number < first + rounds; number += 1) {
+    await cu.setValue('t', 'number', number);
+    const read = new Promise((resolve) => (channel.onmessage = resolve));
+    channel.postMessage(number);
+    await read;
+  }
+  channel.close();
+  await cu.close();
+}
+
+test('a read looks into the store while others have it open, and sees what it was told of', TIMEOUT, withProfile(async (start) => {
+  const browser = await start();
+  const [following, leading] = [await browser.open(), await browser.open()];
+  await following.evaluate(follow);
+  const isAlone = async () => {
+    for (let turn = 0; turn < 20; turn += 1) if ((await window.read()).transactions > 0) return false;
+    return true;
+  };
+  const VISITS = 8;
+  for (let visit = 0; visit < VISITS; visit += 1) {
+    await following.waitForFunction(isAlone);
+    await leading.evaluate(lead, [1 + visit * 10, 10]);
+  }
+  assert.deepEqual(await following.evaluate(() => window.missed), []);
+  assert.equal(await following.evaluate(() => window.heard), VISITS * 10);
+  await following.waitForFunction(isAlone);
+  assert.equal((await following.evaluate(() => window.read())).value, VISITS * 10);
+  // Opened elsewhere, it is not alone, until that tab ends without a word.
+  await leading.evaluate(async () => {
+    const { Cu } = await import('cu-wasm');
+    window.cu = await Cu.open({ name: 'seen', storage: 'indexeddb' });
+  });
+  assert.equal(await following.evaluate(isAlone), false);
+  await leading.close();
+  await following.waitForFunction(isAlone);
+}));
+
+test('a database that was deleted is not read from memory', TIMEOUT, withProfile(async (start) => {
+  const browser = await start();
+  const page = await browser.open();
+  const found = await page.evaluate(async () => {
+    const { Cu } = await import('cu-wasm');
+    const cu = await Cu.open({ name: 'gone', storage: 'indexeddb' });
+    await cu.setValue('t', 'key', 1);
+    const before = await cu.getValue('t', 'key');
+    await new Promise((resolve, reject) => {
+      const request = indexedDB.deleteDatabase('cu:gone');
+      request.onsuccess = resolve;
+      request.onerror = request.onblocked = reject;
+    });
+    const after = await cu.getValue('t', 'key');
+    await cu.close();
+    return [before, after];
+  });
+  assert.deepEqual(found, [1, null]);
+}));
+
 test('an open database does not block a tab that deletes it', TIMEOUT, withProfile(async (start) => {
   const browser = await start();
   const [open, deleting] = [await browser.open(), await browser.open()];
