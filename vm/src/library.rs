@@ -14,6 +14,7 @@ mod math;
 mod os;
 mod package;
 mod protected;
+mod sandbox;
 mod steps;
 mod string;
 mod table;
@@ -71,7 +72,7 @@ const LISTS: &[Functions] = &[
 /// The native function with this name: of the library, whatever the host has, or one of the VM's own that only frames
 /// refer to.
 pub(crate) fn find(name: &str) -> Option<Special> {
-    let special = [base::SPECIAL, protected::SPECIAL, SPECIAL, crate::interpreter::SPECIAL];
+    let special = [base::SPECIAL, protected::SPECIAL, SPECIAL, sandbox::SPECIAL, crate::interpreter::SPECIAL];
     if let Some(found) = special.into_iter().flatten().find(|(definition, _)| definition.name == name) {
         return Some(*found);
     }
@@ -81,11 +82,15 @@ pub(crate) fn find(name: &str) -> Option<Special> {
 
 /// Of the functions with values of their own, the one with this name that scripts come by in calling others.
 pub(crate) fn find_carrier(name: &[u8]) -> Option<Special> {
-    SPECIAL.iter().find(|(definition, role)| *role == Role::Plain && definition.name.as_bytes() == name).copied()
+    [SPECIAL, sandbox::SPECIAL]
+        .into_iter()
+        .flatten()
+        .find(|(definition, role)| *role == Role::Plain && definition.name.as_bytes() == name)
+        .copied()
 }
 
-/// Puts the standard library into the global table.
-pub(crate) fn open(context: Context<'_>, seed: u64, has_debug: bool) {
+/// Puts the standard library into the global table, or what the sandbox profile has of it.
+pub(crate) fn open(context: Context<'_>, seed: u64, has_debug: bool, sandboxed: bool) {
     let globals = context.globals();
     set_field(context, globals, "_G", Value::Table(globals));
     set_field(context, globals, "_VERSION", Value::String(context.string(b"Lua 5.4")));
@@ -118,6 +123,9 @@ pub(crate) fn open(context: Context<'_>, seed: u64, has_debug: bool) {
         fill(context, os, os::FILES);
         let io = library(context, "io", io::FUNCTIONS);
         io::open(context, io);
+    }
+    if sandboxed {
+        sandbox::take_over(context);
     }
 }
 

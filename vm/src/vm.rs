@@ -2,7 +2,7 @@
 
 use gc_arena::Arena;
 
-use crate::chunk::read_chunk;
+use crate::chunk::{is_binary, read_chunk};
 use crate::collect::{Heap, collect};
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
 use crate::compiled::{CodeHost, Compiler, Eagerness};
@@ -36,11 +36,19 @@ pub struct Options {
     pub host: Box<dyn Host>,
     /// Whether scripts have the `debug` library, with which code sees and changes other functions' variables.
     pub has_debug: bool,
+    /// Whether the global variables are those of the sandbox profile ([`Context::sandbox`]) instead of the whole library.
+    pub sandboxed: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { heap_limit: DEFAULT_HEAP_LIMIT, seed: 0, host: Box::new(SilentHost), has_debug: true }
+        Options {
+            heap_limit: DEFAULT_HEAP_LIMIT,
+            seed: 0,
+            host: Box::new(SilentHost),
+            has_debug: true,
+            sandboxed: false,
+        }
     }
 }
 
@@ -79,7 +87,7 @@ pub struct Vm {
 impl Vm {
     /// A VM with the standard library.
     pub fn new(options: Options) -> Vm {
-        let Options { heap_limit, seed, host, has_debug } = options;
+        let Options { heap_limit, seed, host, has_debug, sandboxed } = options;
         let arena = Arena::new(|_| Root::new(heap_limit, seed, host));
         arena.mutate(|mutation, root| {
             let context = Context::new(mutation, root);
@@ -99,7 +107,7 @@ impl Vm {
             }));
             // The library comes first, whatever the limit is; too low a one is told to the first run.
             context.accounting().set_limit(usize::MAX);
-            library::open(context, seed, has_debug);
+            library::open(context, seed, has_debug, sandboxed);
             context.accounting().set_limit(heap_limit);
             // The library does not count as growth.
             context.accounting().finish_cycle(0);
@@ -156,6 +164,27 @@ impl Vm {
             let environment = Value::Table(context.globals());
             context.stash(Value::Closure(Closure::of_chunk(context, proto, environment)))
         }))
+    }
+
+    /// As [`Self::load`] for source text, with the sandbox of this name as its `_ENV`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Syntax`], also for a binary chunk; [`RunError::Usage`] if there is no room for a new sandbox.
+    pub fn load_in(&self, sandbox: &str, chunk: &[u8], chunk_name: &str) -> Result<Handle, RunError> {
+        if is_binary(chunk) {
+            let message = "attempt to load a binary chunk in a sandbox".to_owned();
+            return Err(RunError::Syntax { message, chunk: chunk_name.to_owned(), line: 0 });
+        }
+        let handle = self.load(chunk, chunk_name)?;
+        self.enter(|context| {
+            let globals =
+                context.sandbox(sandbox).map_err(|_| RunError::Usage("the sandbox does not fit into the heap"))?;
+            if let Value::Closure(closure) = context.fetch(&handle) {
+                closure.upvalue(0).set(Value::Table(globals));
+            }
+            Ok(handle)
+        })
     }
 
     /// Prepares a call; [`Self::step`] runs it. `values` gives the function and its arguments.

@@ -45,7 +45,7 @@ pub(super) fn rebuild(
     image: &Image<'_>,
     parts: &HostParts<'_>,
 ) -> Result<(Vm, Vec<Handle>), ImageError> {
-    let Options { heap_limit, seed, host, has_debug } = options;
+    let Options { heap_limit, seed, host, has_debug, sandboxed: _ } = options;
     let limit = heap_limit.min(usize::try_from(image.heap.limit).unwrap_or(usize::MAX));
     let arena = Arena::new(|_| Root::new(limit, seed, host));
     let handles = arena.mutate(|mutation, root| {

@@ -329,6 +329,10 @@ impl<'gc> Machine<'gc> {
             return Err(self.index_error(table, Value::Nil));
         };
         self.fuel -= fuel::items(count) as i64;
+        // Only a binary chunk has others than new tables here.
+        if self.context.is_read_only(table) {
+            return Err(self.runtime_error(b"attempt to change a read-only table"));
+        }
         table.reserve_array(self.context, (start + count).saturating_sub(table.shape().0).min(count))?;
         if table.append_items(start, &self.state().stack[first..first + count]) {
             return Ok(());

@@ -210,7 +210,7 @@ fn select<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     call.return_args_from(first as usize + 1)
 }
 
-fn get_metatable<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+pub(super) fn get_metatable<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let value = call.check_any(1)?;
     let context = call.context();
     let result = match context.metatable(value) {
@@ -223,7 +223,7 @@ fn get_metatable<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     call.return_value(result)
 }
 
-fn set_metatable<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
+pub(super) fn set_metatable<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let table = call.check_table(1)?;
     let metatable = match call.arg(2) {
         Value::Nil if call.arg_count() >= 2 => None,
@@ -254,6 +254,9 @@ fn raw_set<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let table = call.check_table(1)?;
     let (key, value) = (call.check_any(2)?, call.check_any(3)?);
     call.machine.fill(table)?;
+    if call.context().is_read_only(table) {
+        return Err(call.error("attempt to change a read-only table"));
+    }
     call.set_raw(table, key, value)?;
     call.return_value(Value::Table(table))
 }

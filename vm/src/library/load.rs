@@ -131,7 +131,12 @@ fn join<'gc>(call: &Call<'_, 'gc>) -> Result<Vec<u8>, Error<'gc>> {
 
 fn load_whole<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let name = call.opt_string(2)?.map(|name| c_string(name.as_bytes()));
-    let environment = (call.arg_count() >= 4).then(|| call.arg(4));
+    let environment = match call.upvalue(0) {
+        _ if call.arg_count() >= 4 => Some(call.arg(4)),
+        // The globals of a sandbox, whose `load` this is.
+        globals @ Value::Table(_) => Some(globals),
+        _ => None,
+    };
     let mode = mode(call, 3)?;
     let loaded = if let Value::Table(_) | Value::Closure(_) | Value::Native(_) = call.arg(1) {
         let chunk = join(call)?;
@@ -145,7 +150,13 @@ fn load_whole<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 /// The kinds of chunks that an argument allows.
 fn mode<'gc>(call: &Call<'_, 'gc>, index: usize) -> Result<&'gc [u8], Error<'gc>> {
-    Ok(call.opt_string(index)?.map_or(&b"bt"[..], |mode| c_string(mode.as_bytes())))
+    let mode = call.opt_string(index)?.map_or(&b"bt"[..], |mode| c_string(mode.as_bytes()));
+    // In a sandbox, text is all there is.
+    Ok(match call.upvalue(0) {
+        Value::Table(_) if mode.contains(&b't') => b"t",
+        Value::Table(_) => b"",
+        _ => mode,
+    })
 }
 
 /// A function, or the message of why there is none.

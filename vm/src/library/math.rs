@@ -38,11 +38,15 @@ pub(super) const FUNCTIONS: Functions = &[
 ];
 
 pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>, seed: u64) {
+    set_constants(context, library);
+    context.root().random.set(seeded(seed, 0));
+}
+
+pub(super) fn set_constants<'gc>(context: Context<'gc>, library: Table<'gc>) {
     set_field(context, library, "pi", Value::Float(std::f64::consts::PI));
     set_field(context, library, "huge", Value::Float(f64::INFINITY));
     set_field(context, library, "maxinteger", Value::Integer(i64::MAX));
     set_field(context, library, "mininteger", Value::Integer(i64::MIN));
-    context.root().random.set(seeded(seed, 0));
 }
 
 /// Returns a function of the first argument, a float.

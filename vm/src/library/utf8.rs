@@ -23,8 +23,7 @@ pub(super) const STEPS: [NativeDefinition; 2] = [
 pub(super) const CODES: NativeDefinition = NativeDefinition { name: "utf8.codes", code: codes };
 
 pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
-    let pattern = context.string(b"[\0-\x7F\xC2-\xFD][\x80-\xBF]*");
-    set_field(context, library, "charpattern", Value::String(pattern));
+    set_pattern(context, library);
     let steps = STEPS.map(|step| {
         let step = Value::Native(Native::new(context, step, &[]));
         if let Value::Native(native) = step {
@@ -35,6 +34,11 @@ pub(super) fn open<'gc>(context: Context<'gc>, library: Table<'gc>) {
     let codes = Native::new(context, CODES, &steps);
     set_field(context, library, "codes", Value::Native(codes));
     super::name_permanent(context, "utf8.codes", Value::Native(codes));
+}
+
+pub(super) fn set_pattern<'gc>(context: Context<'gc>, library: Table<'gc>) {
+    let pattern = context.string(b"[\0-\x7F\xC2-\xFD][\x80-\xBF]*");
+    set_field(context, library, "charpattern", Value::String(pattern));
 }
 
 /// A position as an offset from 1 up, 0 or less if it lies before the start.
