@@ -19,6 +19,7 @@ Available options are:
   --fuel N         stop after N units of work
   --heap SIZE      limit the heap (bytes, or with K, M or G); by default 16G
   --deterministic  same seed every time; no clock, no files, no environment
+  --sandbox        give the script no more than the sandbox profile
   --db FILE        keep the table '_home' in the database in FILE
   --atomic         undo what a run that failed has done to '_home'
   --help           show this text
@@ -69,6 +70,8 @@ pub struct Arguments {
     /// In nominal bytes.
     pub heap_limit: usize,
     pub deterministic: bool,
+    /// Whether the script gets the sandbox profile instead of the whole library.
+    pub sandboxed: bool,
     pub database: Option<PathBuf>,
     /// Whether a failed run leaves `_home` as it was.
     pub atomic: bool,
@@ -112,6 +115,7 @@ impl Arguments {
             fuel: None,
             heap_limit: HEAP_LIMIT,
             deterministic: false,
+            sandboxed: false,
             database: None,
             atomic: false,
             program: Program::None,
@@ -178,6 +182,7 @@ impl Arguments {
             _ if has_value => return Err(unrecognized(word)),
             b"--atomic" => self.atomic = true,
             b"--deterministic" => self.deterministic = true,
+            b"--sandbox" => self.sandboxed = true,
             b"--version" => self.version = true,
             b"--help" => self.help = true,
             _ => return Err(unrecognized(word)),

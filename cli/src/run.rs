@@ -43,7 +43,8 @@ impl Runner {
             Box::new(Terminal::new(output.clone(), arguments.ignores_environment))
         };
         let seed = if arguments.deterministic { 0 } else { random_seed() };
-        let vm = Vm::new(Options { heap_limit: arguments.heap_limit, seed, host, ..Options::default() });
+        let (heap_limit, sandboxed) = (arguments.heap_limit, arguments.sandboxed);
+        let vm = Vm::new(Options { heap_limit, seed, host, sandboxed, ..Options::default() });
         // As `lua` does; a deterministic run is as in a page.
         vm.set_generational(!arguments.deterministic);
         let (to_string, warn) = vm.enter(|context| {

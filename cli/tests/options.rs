@@ -57,6 +57,16 @@ fn modules() {
 }
 
 #[test]
+fn sandbox() {
+    let show = "print(io, require, debug.getinfo, os.execute, string.dump, collectgarbage, os.time and arg[1])";
+    let folder = folder(&[("show.lua", show), ("change.lua", "string.rep = print")]);
+    let run = |arguments: &[&str]| cu(folder.path()).arg("--sandbox").args(arguments).output().expect("cu starts");
+    check(&run(&["show.lua", "x"]), "nil\tnil\tnil\tnil\tnil\tnil\tx\n", "");
+    check(&run(&["change.lua"]), "", "cu: change.lua:1: attempt to change field 'rep' of a read-only table");
+    check(&run(&["-l", "show"]), "", "cu: attempt to call a nil value");
+}
+
+#[test]
 fn initial_code() {
     let folder = folder(&[("init.lua", "print('file', ...) x = (x or 0) + 1")]);
     let show = ["-e", "print(x, arg[1], arg[2])"];
