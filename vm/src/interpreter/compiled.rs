@@ -256,7 +256,7 @@ impl<'gc> Machine<'gc> {
             _ => self.run_instruction(instruction),
         };
         match self.settle(result) {
-            Flow::Continue => self.after(instruction, pc),
+            Flow::Continue => self.after_native(instruction, pc),
             Flow::Enter if self.state().frames.len() == frames + 1 => self.finish_by_call(instruction, pc),
             Flow::Enter => outcome::FRAME,
             Flow::Stop => outcome::STOP,
@@ -335,12 +335,17 @@ impl<'gc> Machine<'gc> {
     ) -> i32 {
         let result = self.call_native(native, function, args, instruction.c() as i32 - 1);
         match self.settle(result) {
-            Flow::Continue if self.context.root().locals_changed.take() => {
-                if self.safe_point(instruction) == Flow::Stop { outcome::STOP } else { outcome::FRAME }
-            }
-            Flow::Continue => self.after(instruction, pc),
+            Flow::Continue => self.after_native(instruction, pc),
             Flow::Enter => outcome::FRAME,
             Flow::Stop => outcome::STOP,
+        }
+    }
+
+    /// After an instruction that is over, and may have called a native function, which may have changed variables of the frame.
+    fn after_native(&mut self, instruction: Instruction, pc: *const Cell<u32>) -> i32 {
+        match self.after(instruction, pc) {
+            outcome::CONTINUE | outcome::TAKEN if self.context.root().locals_changed.take() => outcome::FRAME,
+            other => other,
         }
     }
 

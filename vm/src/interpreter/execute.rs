@@ -779,7 +779,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>, floor: Floor<'gc>) -> Outcome {
                             *first.add(4) = *first;
                             *first.add(5) = *first.add(1);
                             *first.add(6) = *first.add(2);
-                            slow!(machine.call(position!(i.a() + 4), 2, i.c() as i32));
+                            slow!(machine.call_iterator(position!(i.a() + 4), i.c() as i32));
                         }
                         Opcode::TForLoop => {
                             let control = register!(i.a() + 4);
@@ -1009,6 +1009,15 @@ impl<'gc> Machine<'gc> {
     pub(super) fn enter_generic_loop(&mut self, closing: usize) -> Result<Flow, Error<'gc>> {
         self.mark_to_be_closed(closing)?;
         Ok(self.branch(true))
+    }
+
+    /// Calls the iterator in slot `function` with the loop's state and control value, which follow it.
+    #[inline(never)]
+    pub(super) fn call_iterator(&mut self, function: usize, want: i32) -> Result<Flow, Error<'gc>> {
+        match self.slot(function) {
+            Value::Native(native) if !self.state().is_traced => self.call_native(native, function, 2, want),
+            _ => self.call(function, 2, want),
+        }
     }
 
     /// Replaces the top frame by a call of the value in slot `function`.

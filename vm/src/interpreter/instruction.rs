@@ -392,7 +392,7 @@ impl<'gc> Machine<'gc> {
         for (offset, value) in [iterator, state, control].into_iter().enumerate() {
             self.set_register(i.a() + 4 + offset, value);
         }
-        self.call(self.position(i.a() + 4), 2, i.c() as i32)
+        self.call_iterator(self.position(i.a() + 4), i.c() as i32)
     }
 
     /// The closure of the top frame, a Lua function's.
