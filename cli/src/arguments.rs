@@ -21,6 +21,9 @@ Available options are:
   --deterministic  same seed every time; no clock, no files, no environment
   --sandbox        give the script no more than the sandbox profile
   --db FILE        keep the table '_home' in the database in FILE
+  --read TABLES    tables of the database that the script may read, and
+  --write TABLES   read and change; names with commas, '_home' is one;
+                   without both, all
   --atomic         undo what a run that failed has done to '_home'
   --help           show this text
   --               stop handling options
@@ -56,6 +59,24 @@ pub enum Program {
     File(PathBuf),
 }
 
+/// Names of tables that a script may use.
+#[derive(Debug, Default, Clone)]
+pub struct Tables {
+    pub read: Vec<String>,
+    /// These may be read too.
+    pub write: Vec<String>,
+}
+
+impl Tables {
+    pub fn may_change(&self, name: &str) -> bool {
+        self.write.iter().any(|listed| listed == name)
+    }
+
+    pub fn may_read(&self, name: &str) -> bool {
+        self.may_change(name) || self.read.iter().any(|listed| listed == name)
+    }
+}
+
 /// A command line, read.
 #[derive(Debug)]
 pub struct Arguments {
@@ -73,6 +94,8 @@ pub struct Arguments {
     /// Whether the script gets the sandbox profile instead of the whole library.
     pub sandboxed: bool,
     pub database: Option<PathBuf>,
+    /// Which tables of the database the script may use; all, without.
+    pub tables: Option<Tables>,
     /// Whether a failed run leaves `_home` as it was.
     pub atomic: bool,
     pub program: Program,
@@ -117,6 +140,7 @@ impl Arguments {
             deterministic: false,
             sandboxed: false,
             database: None,
+            tables: None,
             atomic: false,
             program: Program::None,
             all,
@@ -179,6 +203,8 @@ impl Arguments {
             b"--fuel" => self.fuel = Some(fuel(&value()?)?),
             b"--heap" => self.heap_limit = heap_size(&value()?)?,
             b"--db" => self.database = Some(path(&value()?)),
+            b"--read" => self.tables.get_or_insert_default().read.extend(names(&value()?)),
+            b"--write" => self.tables.get_or_insert_default().write.extend(names(&value()?)),
             _ if has_value => return Err(unrecognized(word)),
             b"--atomic" => self.atomic = true,
             b"--deterministic" => self.deterministic = true,
@@ -199,6 +225,10 @@ fn library(value: &[u8]) -> Task {
         (None, Some(end)) => Task::Require { global: value[..end].to_vec(), module: value.to_vec() },
         (None, None) => Task::Require { global: value.to_vec(), module: value.to_vec() },
     }
+}
+
+fn names(list: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(list).split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn needs_value(option: &[u8]) -> Error {

@@ -4,11 +4,14 @@ use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
-use cu_persist::{External, ExternalOptions, FunctionPolicy, HomeOptions, Save, StoredHome, StoredTables};
+use cu_persist::{
+    Access, AccessFilter, External, ExternalOptions, FunctionPolicy, HOME_COLLECTION, HomeOptions, Save, StoredHome,
+    StoredTables,
+};
 use cu_storage::Database;
 use cu_vm::{Context, Handle, Host, Options, RunError, Step, Table, Value, Vm, chunk_of_file};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Tables};
 use crate::error::{Error, system_reason};
 use crate::host::{Deterministic, Output, Terminal};
 use crate::interrupt::Interrupts;
@@ -30,6 +33,8 @@ pub struct Runner {
     home: Option<StoredHome>,
     /// The tables of that database, as `ext` has them.
     external: Option<External>,
+    /// Which tables of the database scripts may use.
+    tables: Option<Tables>,
     /// Whether a failed run leaves `_home` as it was.
     atomic: bool,
 }
@@ -65,6 +70,7 @@ impl Runner {
             fuel_left,
             home: None,
             external: None,
+            tables: arguments.tables.clone(),
             atomic: arguments.atomic,
         }
     }
@@ -84,6 +90,7 @@ impl Runner {
             fuel_left,
             home: None,
             external: None,
+            tables: None,
             atomic: false,
         }
     }
@@ -91,12 +98,25 @@ impl Runner {
     /// Gives the VM what the database holds: its tables in `ext`, and the table `_home`.
     pub fn keep_in(&mut self, database: Rc<Database>) -> Result<(), Error> {
         let functions = FunctionPolicy::Allow(Save::default());
-        let options = ExternalOptions { functions, ..ExternalOptions::default() };
+        let tables = self.tables.clone();
+        let access = tables.clone().map(|tables| -> AccessFilter {
+            Box::new(move |name, access| match access {
+                Access::Read => tables.may_read(name),
+                Access::Write => tables.may_change(name),
+            })
+        });
+        let options = ExternalOptions { functions, access };
         let external = External::new(StoredTables::new(database.clone()), options);
         external.open(&self.vm).map_err(Error::Home)?;
         let options = HomeOptions { userdata: external.codec(), ..HomeOptions::default() };
         self.external = Some(external);
-        self.home = Some(StoredHome::attach(&self.vm, database, options).map_err(Error::Home)?);
+        let home = StoredHome::attach(&self.vm, database, options).map_err(Error::Home)?;
+        if tables.is_some_and(|tables| !tables.may_read(HOME_COLLECTION)) {
+            // What is in memory is to be read by nobody either.
+            home.commit(&self.vm).map_err(Error::Home)?;
+            home.close(&self.vm, true);
+        }
+        self.home = Some(home);
         Ok(())
     }
 
@@ -107,6 +127,11 @@ impl Runner {
             external.end_run();
         }
         let Some(home) = &self.home else { return result };
+        if let Some(tables) = self.tables.as_ref().filter(|tables| !tables.may_change(HOME_COLLECTION)) {
+            let refused = home.refuse_changes(&self.vm).map_err(Error::Home);
+            home.close(&self.vm, !tables.may_read(HOME_COLLECTION));
+            return result.and(refused);
+        }
         match result {
             Ok(()) | Err(Error::Exit { code: 0, .. }) => {
                 let committed = home.commit(&self.vm);

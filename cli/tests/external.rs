@@ -41,3 +41,40 @@ fn without_a_database_there_is_no_ext() {
     let folder = tempfile::tempdir().expect("a folder");
     check(folder.path(), &["-e", "print(ext)"], 0, "nil\n");
 }
+
+#[test]
+fn tables_can_be_withheld() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str], code: &str| {
+        let output = cu(folder.path(), &[&["--db", "a.cudb"], arguments, &["-e", code]].concat());
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        String::from_utf8_lossy(&text)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .replace(concat!(env!("CARGO_BIN_EXE_cu"), ": "), "")
+    };
+    assert_eq!(run(&[], "_home.n = 1 ext.table('users').a = 1 ext.table('orders').b = 2 print(_home.n)"), "1");
+    // Read, and not change.
+    let read = ["--read", "users,_home"];
+    assert_eq!(run(&read, "print(_home.n, ext.table('users').a)"), "1\t1");
+    assert_eq!(
+        run(&read, "ext.table('users').a = 2"),
+        "(command line):1: external table 'users' may not be changed here"
+    );
+    assert_eq!(
+        run(&read, "print(ext.table('orders').b)"),
+        "(command line):1: external table 'orders' may not be used here"
+    );
+    assert_eq!(run(&read, "_home.n = 2 print(_home.n)"), "permission denied: table '_home' may not be changed");
+    assert_eq!(run(&read, "_home = {}"), "permission denied: table '_home' may not be changed");
+    // Neither; and more than that for one.
+    for code in
+        ["print(_home.n)", "_home.n = 2", "for k in pairs(_home) do end", "rawset(_home, 'n', 2)", "_home.m = {}"]
+    {
+        let refused = run(&["--write=orders"], code);
+        assert!(refused.ends_with("permission denied: table '_home'"), "{code}: {refused}");
+    }
+    assert_eq!(run(&["--write=orders", "--read=users"], "ext.table('orders').b = 3 print(ext.table('users').a)"), "1");
+    assert_eq!(run(&[], "print(_home.n, _home.m, ext.table('users').a, ext.table('orders').b)"), "1\tnil\t1\t3");
+}

@@ -99,6 +99,12 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+    /// Code has changed what it was only allowed to read; that is undone.
+    #[error("permission denied: table '{table}' may not be changed")]
+    Denied {
+        /// Which table.
+        table: String,
+    },
 }
 
 /// In what way bytes are corrupt.
@@ -173,6 +179,7 @@ impl Error {
             Error::Storage { .. } => "storage",
             Error::HomeConflict => "conflict",
             Error::UnknownFunction { .. } => "unknownFunction",
+            Error::Denied { .. } => "denied",
         }
     }
 

@@ -125,6 +125,16 @@ pub struct Home {
 }
 
 impl Home {
+    /// Whether code of the VM is kept from what is stored: touching it is an error then. Tables that were touched since the last commit or
+    /// roll-back are in memory already, and not kept from it.
+    pub fn close(&self, vm: &Vm, is_closed: bool) {
+        vm.enter(|context| {
+            if let Some(home) = context.home() {
+                home.close(is_closed);
+            }
+        });
+    }
+
     /// Gives a VM the table `_home`, also as `Memory` if there is no such variable: what the records hold, or an empty one.
     ///
     /// # Errors

@@ -113,6 +113,8 @@ pub(crate) struct HomeRecords<'gc> {
     touched: Vec<Table<'gc>>,
     /// Why a ghost could not be filled where no error could be raised.
     failure: Option<String>,
+    /// No ghost may be filled: the code that runs must not see what is stored.
+    is_closed: bool,
 }
 
 // SAFETY: all strong references are traced; `entries` and `numbers` are purged in each cycle.
@@ -161,6 +163,7 @@ impl<'gc> Context<'gc> {
             numbers: HashMap::default(),
             touched: Vec::new(),
             failure: None,
+            is_closed: false,
         };
         // SAFETY: the only reference to it.
         unsafe { *self.root().home.get() = Some(Box::new(records)) };
@@ -189,6 +192,9 @@ impl<'gc> Context<'gc> {
         let Some(home) = self.home() else {
             return Err(FillError::Other("there is no _home".into()));
         };
+        if home.is_closed() {
+            return Err(FillError::Other("permission denied: table '_home'".into()));
+        }
         home.with(|records| records.touched.push(table));
         if table.end_ghost() {
             return Ok(());
@@ -218,7 +224,7 @@ impl<'gc> Context<'gc> {
                     FillError::OutOfMemory => "not enough memory".to_owned(),
                     FillError::Other(message) => message,
                 };
-                if let Some(home) = self.home() {
+                if let Some(home) = self.home().filter(|home| !home.is_closed()) {
                     home.with(|records| records.failure.get_or_insert(message).truncate(1000));
                 }
                 false
@@ -247,6 +253,15 @@ impl<'gc> Home<'gc> {
         // SAFETY: `work` calls nothing that comes here, so it is the only reference.
         let records = unsafe { &mut *self.context.root().home.get() };
         work(records.as_mut().expect("there are records while there is a Home"))
+    }
+
+    fn is_closed(self) -> bool {
+        self.with(|records| records.is_closed)
+    }
+
+    /// Whether code is kept from what is stored, but for tables that were touched since they were last set aside.
+    pub fn close(self, is_closed: bool) {
+        self.with(|records| records.is_closed = is_closed);
     }
 
     /// The number of an object.

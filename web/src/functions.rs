@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{Error, Result};
-use crate::instance::{Instance, decode_args, functions, value_error};
+use crate::instance::{Instance, decode_args, functions, globals, value_error};
 
 const BUFFER_BYTES: usize = 2048;
 
@@ -152,10 +152,11 @@ impl Instance {
     #[wasm_bindgen(js_name = setFunction)]
     pub fn set_function(&mut self, path: &[u8], name: &str) -> Result<()> {
         let path = decode_args(path)?;
+        let sandbox = self.sandbox.take();
         self.with_memory(|context| {
             let path = values(context, &path)?;
             let Some((last, tables)) = path.split_last() else { return Ok(()) };
-            let mut table = context.globals();
+            let mut table = globals(context, &sandbox)?;
             for key in tables {
                 let Value::Table(next) = table.get(*key) else {
                     return Err(Error::invalid("name", "leads through a value that is no table"));

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use cu_persist::{Changes, HOME_BLOB, Home, HomeOptions, Records};
 use cu_storage::Document;
-use cu_vm::Vm;
+use cu_vm::{Value, Vm};
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -33,6 +33,24 @@ impl Instance {
     #[wasm_bindgen(js_name = confirmHome)]
     pub fn confirm_home(&mut self) -> Result<Vec<u8>> {
         self.home.as_mut().map_or(Ok(Vec::new()), |home| home.confirm(&self.vm))
+    }
+
+    /// Whether Lua code is kept from what is stored. Everything has to be stored before.
+    #[wasm_bindgen(js_name = closeHome)]
+    pub fn close_home(&self, is_closed: bool) {
+        if let Some(home) = &self.home {
+            home.home.close(&self.vm, is_closed);
+        }
+    }
+
+    /// Makes `_home` a global variable of a sandbox too.
+    #[wasm_bindgen(js_name = shareHome)]
+    pub fn share_home(&mut self, sandbox: &str) -> Result<()> {
+        self.with_memory(|context| {
+            let name = Value::String(context.string(b"_home"));
+            let globals = context.sandbox(sandbox).map_err(|_| Error::OutOfMemory)?;
+            globals.set(context, name, context.globals().get(name)).map_err(|_| Error::OutOfMemory)
+        })
     }
 
     /// Makes `_home` what is stored.

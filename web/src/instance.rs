@@ -15,7 +15,7 @@ use cu_persist::{
 };
 use cu_storage::Document;
 use cu_vm::image::{HostParts, NoUserdata};
-use cu_vm::{Context, Handle, MemoryFiles, RunError, Step, Value, Vm};
+use cu_vm::{Context, Handle, MemoryFiles, RunError, Step, Table, Value, Vm};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{Error, Result};
@@ -44,6 +44,8 @@ pub struct Instance {
     pub(crate) run: Run,
     pub(crate) exchange: Exchange,
     pub(crate) page: PageFunctions,
+    /// What [`Self::use_sandbox`] has named.
+    pub(crate) sandbox: Option<String>,
     #[cfg(feature = "home")]
     pub(crate) home: Option<crate::home::PageHome>,
 }
@@ -69,7 +71,7 @@ pub(crate) struct FunctionName {
 impl Instance {
     /// Makes a state with the standard library. `options` is a map: `heapLimit` (bytes), `seed`, `now` (milliseconds since
     /// 1970 at which the clock stands), `files` (paths with contents) `filesLimit` (bytes that they may take),
-    /// `environment` (variables with values).
+    /// `environment` (variables with values), `profile` (`whole` or `sandbox`: what there is of the library).
     #[wasm_bindgen(constructor)]
     pub fn new(options: &[u8]) -> Result<Instance> {
         Self::open(options, |options, heap_limit| {
@@ -107,7 +109,12 @@ impl Instance {
     /// Compiles a chunk and prepares to run it; `args` is an array. A syntax error shows at the first step.
     pub fn start(&mut self, source: &[u8], chunk_name: &str, args: &[u8]) -> Result<()> {
         let args = decode_args(args)?;
-        match self.vm.load(without_first_comment(source), chunk_name) {
+        let source = without_first_comment(source);
+        let loaded = match self.sandbox.take() {
+            Some(sandbox) => self.vm.load_in(&sandbox, source, chunk_name),
+            None => self.vm.load(source, chunk_name),
+        };
+        match loaded {
             Ok(chunk) => {
                 let started = self.start_run(&chunk, &args, None);
                 self.vm.enter(|context| context.release(chunk));
@@ -227,22 +234,31 @@ impl Instance {
         self.vm.fuel_used() as f64
     }
 
+    /// The next `start`, `setGlobal`, `getGlobal` or `setFunction` is about the global variables of the sandbox with this name.
+    #[wasm_bindgen(js_name = useSandbox)]
+    pub fn use_sandbox(&mut self, name: &str) -> Result<()> {
+        self.sandbox = Some(name.to_owned());
+        self.with_memory(|context| context.sandbox(name).map(|_| ()).map_err(|_| Error::OutOfMemory))
+    }
+
     /// Sets a global variable to a document.
     #[wasm_bindgen(js_name = setGlobal)]
     pub fn set_global(&mut self, name: &str, value: &[u8]) -> Result<()> {
         let value = Document::decode(value)?;
+        let sandbox = self.sandbox.take();
         self.with_memory(|context| {
             let value = from_document(context, &value, &functions()).map_err(value_error)?;
             let name = Value::String(context.string(name.as_bytes()));
-            context.globals().set(context, name, value).map_err(|_| Error::OutOfMemory)
+            globals(context, &sandbox)?.set(context, name, value).map_err(|_| Error::OutOfMemory)
         })
     }
 
     /// A global variable as a document.
     #[wasm_bindgen(js_name = getGlobal)]
-    pub fn get_global(&self, name: &str) -> Result<Vec<u8>> {
+    pub fn get_global(&mut self, name: &str) -> Result<Vec<u8>> {
+        let sandbox = self.sandbox.take();
         let document = self.vm.enter(|context| {
-            let value = context.globals().get_string(context.string(name.as_bytes()));
+            let value = globals(context, &sandbox)?.get_string(context.string(name.as_bytes()));
             to_document(context, name, value, &functions()).map_err(value_error)
         })?;
         Ok(document.encode()?)
@@ -281,8 +297,9 @@ impl Instance {
         let host = Box::new(PageHost::new(output.clone(), now, environment, files.clone(), page.clone()));
         let seed = options.integer("seed")?.unwrap_or(0) as u64;
         let compile = options.choice("compile", &["hot", "never", "eager"])?;
+        let sandboxed = options.choice("profile", &["whole", "sandbox"])? == "sandbox";
         #[allow(unused_mut, reason = "code is made at run time only in WebAssembly")]
-        let (mut vm, run) = make(cu_vm::Options { seed, host, ..cu_vm::Options::default() }, heap_limit)?;
+        let (mut vm, run) = make(cu_vm::Options { seed, host, sandboxed, ..cu_vm::Options::default() }, heap_limit)?;
         #[cfg(all(target_arch = "wasm32", feature = "compile"))]
         if compile != "never" {
             let eagerness = match compile {
@@ -301,6 +318,7 @@ impl Instance {
             run,
             exchange: Exchange::default(),
             page,
+            sandbox: None,
             #[cfg(feature = "home")]
             home: None,
         })
@@ -432,6 +450,14 @@ fn documents_of<'gc>(context: Context<'gc>, results: &[Value<'gc>]) -> Result<Ve
         }
     };
     results.iter().enumerate().map(document).collect()
+}
+
+/// The global variables of a sandbox, or the VM's.
+pub(crate) fn globals<'gc>(context: Context<'gc>, sandbox: &Option<String>) -> Result<Table<'gc>> {
+    match sandbox {
+        Some(name) => context.sandbox(name).map_err(|_| Error::OutOfMemory),
+        None => Ok(context.globals()),
+    }
 }
 
 /// What Lua code sees when an allocation goes over the heap limit (`luaD_throw` with `LUA_ERRMEM` in PUC Lua).

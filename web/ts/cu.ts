@@ -27,6 +27,11 @@ export interface RunChunkOptions extends RunOptions {
   chunkName?: string;
 }
 
+/** Whose global variables are meant: those of the sandbox of this name. Default: the instance's own. */
+export interface GlobalOptions {
+  sandbox?: string | undefined;
+}
+
 export type EvalOptions = RunChunkOptions;
 export type FunctionOptions = Pick<RunOptions, 'fuel' | 'signal'>;
 
@@ -101,11 +106,12 @@ export class Cu extends Tables {
   /** Runs a program. All values it returns and what it prints. */
   async run(source: string | Uint8Array, options: RunChunkOptions = {}): Promise<RunResult> {
     const { vm } = this.ready();
-    const { args = [], chunkName = 'script' } = options;
+    const { args = [], chunkName = 'script', sandbox } = options;
     const bytes = typeof source === 'string' ? utf8(source) : source;
     if (!(bytes instanceof Uint8Array)) throw new UsageError('INVALID_INPUT', 'a program is a string or bytes');
     const encoded = encode([...args]);
-    return vm.exclusive(() => vm.run((instance) => instance.start(bytes, `@${chunkName}`, encoded), RUN_CODES, options));
+    const start = (instance: Instance): void => within(instance, sandbox).start(bytes, `@${chunkName}`, encoded);
+    return vm.exclusive(() => vm.run(start, RUN_CODES, options));
   }
 
   /**
@@ -237,23 +243,23 @@ export class Cu extends Tables {
    * Sets a global variable to a copy of the value. Functions, also as properties of plain objects, are called from Lua by their names and
    * keys (`api.fetch`), which is how saved state refers to them: see {@link CuOptions.functions}.
    */
-  async set(name: string, value: unknown): Promise<void> {
+  async set(name: string, value: unknown, { sandbox }: GlobalOptions = {}): Promise<void> {
     const { vm } = this.ready();
     const { rest, found } = takeFunctions(name, value);
     const bytes = encode(rest);
     await this.withInstance((instance) => {
-      if (rest !== undefined || found.length === 0) instance.setGlobal(name, bytes);
+      if (rest !== undefined || found.length === 0) within(instance, sandbox).setGlobal(name, bytes);
       for (const { path, call } of found) {
-        vm.host.add(path.join('.'), call);
-        instance.setFunction(encode(path), path.join('.'));
+        const known = vm.host.add(path.join('.'), call, sandbox);
+        within(instance, sandbox).setFunction(encode(path), known);
       }
     });
-    if (value instanceof Exposed) await this.run(EXPOSE, { args: [name], chunkName: '=expose' });
+    if (value instanceof Exposed) await this.run(EXPOSE, { args: [name], chunkName: '=expose', sandbox });
   }
 
   /** A copy of a global variable's value. */
-  async get(name: string): Promise<LuaValue> {
-    return this.withInstance((instance) => decode(instance.getGlobal(name)));
+  async get(name: string, { sandbox }: GlobalOptions = {}): Promise<LuaValue> {
+    return this.withInstance((instance) => decode(within(instance, sandbox).getGlobal(name)));
   }
 
   /** The bytes of a file of {@link CuOptions.files}, null when there is none. */
@@ -392,6 +398,12 @@ export class Cu extends Tables {
     if (home === null) throw new UsageError('INVALID_INPUT', 'this instance was opened without `home`');
     return home;
   }
+}
+
+/** The instance, whose next call is about the globals of a sandbox if one is named. */
+function within(instance: Instance, sandbox: string | undefined): Instance {
+  if (sandbox !== undefined) instance.useSandbox(sandbox);
+  return instance;
 }
 
 /** A call as the VM takes it. */

@@ -32,6 +32,7 @@ export interface InstanceConstructor<Made = Instance> {
    * - `files`: a map from paths to strings; when given, Lua code has these files, and the functions that need files
    * - `filesLimit`: integer, bytes that names and contents of all files may take
    * - `environment`: a map from names of variables to strings
+   * - `profile`: `whole` or `sandbox`: what there is of the library
    */
   new (options: Uint8Array): Made;
   /**
@@ -112,6 +113,8 @@ export interface Instance {
   /** Drops a live function; nothing happens when there is none. */
   forgetFunction(table: string, name: string): void;
 
+  /** The next `start`, `setGlobal`, `getGlobal` or `setFunction` is about the globals of this sandbox. */
+  useSandbox(name: string): void;
   /** Sets a global variable to a document. */
   setGlobal(name: string, value: Uint8Array): void;
   /** A global variable as a document. Throws with code `INVALID_INPUT` naming the path of what is none (a coroutine). */
@@ -192,6 +195,10 @@ export interface HomeInstance extends Instance {
   homeChanges(): Uint8Array;
   /** That is stored. What else is to be stored then, likewise. */
   confirmHome(): Uint8Array;
+  /** Whether Lua code is kept from what is stored; everything has to be stored before. */
+  closeHome(isClosed: boolean): void;
+  /** Makes `_home` a global variable of a sandbox too. */
+  shareHome(sandbox: string): void;
   /** Makes `_home` what is stored. */
   rollBackHome(): void;
 }

@@ -57,9 +57,9 @@ export type LimitCode = 'heap' | 'fuel' | 'FUNCTION_TOO_LARGE' | 'BATCH_SIZE_EXC
 
 /**
  * `poisoned`: wasm trapped, this instance is lost. `closed`: it was closed. `promise`: a call that cannot wait met a promise. `UNKNOWN_FUNCTION`:
- * nothing saved under that name.
+ * nothing saved under that name. `denied`: the permissions do not allow it.
  */
-export type UsageCode = CallCode | 'poisoned' | 'closed' | 'busy' | 'promise' | 'UNKNOWN_FUNCTION';
+export type UsageCode = CallCode | 'poisoned' | 'closed' | 'busy' | 'promise' | 'denied' | 'UNKNOWN_FUNCTION';
 
 export type ErrorCode = CallCode | StorageCode | LimitCode | UsageCode;
 

@@ -9,8 +9,9 @@
 import { decode, encode, type LuaValue } from './codec.js';
 import type { Database, HomeInstance } from './engine.js';
 import { engineError, StorageError } from './errors.js';
+import { denied, type TableAccess } from './permissions.js';
 import { encodeQuery } from './query.js';
-import type { Poison, Vm } from './vm.js';
+import type { Poison, RunHome, Vm } from './vm.js';
 
 export interface HomeOptions {
   /** `run` (the default): every run that ends well is followed by a commit. `manual`: `commitHome` commits. */
@@ -25,7 +26,7 @@ type Store = Pick<Database, 'query' | 'batch'>;
 /** The table of the database that holds the records. */
 export const HOME_TABLE = '_home';
 
-export class Home {
+export class Home implements RunHome {
   private readonly vm: Vm<HomeInstance>;
   private readonly database: Store;
   private readonly poison: Poison;
@@ -33,6 +34,8 @@ export class Home {
   private readonly release: () => void;
   /** Numbers of stored records that are none of this `_home`: the next commit removes them. */
   private foreign: readonly LuaValue[] = [];
+  /** What the run may do that is under way or comes next. */
+  private access: TableAccess = 'write';
 
   private constructor(vm: Vm<HomeInstance>, database: Store, poison: Poison, options: HomeOptions, release: () => void) {
     this.vm = vm;
@@ -64,8 +67,37 @@ export class Home {
     }
   }
 
+  /** Called before a run. One that may not change `_home` starts from what is stored, so that what it has changed can be told. */
+  async beforeRun(access: TableAccess, sandbox: string | undefined): Promise<void> {
+    if (access !== 'write' && this.access === 'write') {
+      if (this.options.commit === 'manual') this.refuse('has changes: commit or roll back before a run that may not change it');
+      else await this.commit();
+    }
+    this.access = access;
+    this.vm.call((instance) => {
+      instance.closeHome(access === 'none');
+      if (sandbox !== undefined && access !== 'none') instance.shareHome(sandbox);
+    });
+  }
+
+  /** Undoes what a run has changed that may not, and throws if that was anything. */
+  private refuse(what: string, undo = false): void {
+    const changes = this.vm.call((instance) => instance.homeChanges());
+    if (changes.length <= EMPTY.length) {
+      this.vm.call((instance) => instance.confirmHome());
+      return;
+    }
+    if (undo) {
+      this.rollBack();
+      // Rolled back tables are in memory: the next run that may not read them starts from a commit.
+      this.access = 'write';
+    }
+    throw denied('table', HOME_TABLE, what);
+  }
+
   /** Called when a run has ended well. */
   async afterRun(): Promise<void> {
+    if (this.access !== 'write') return this.afterReading();
     if (this.options.commit === 'manual') return;
     try {
       await this.commit();
@@ -77,7 +109,16 @@ export class Home {
 
   /** Called when a run has failed. */
   afterFailure(): void {
-    if (this.options.atomic === true) this.rollBack();
+    if (this.access !== 'write') {
+      this.vm.call((instance) => instance.closeHome(false));
+      this.rollBack();
+      this.access = 'write';
+    } else if (this.options.atomic === true) this.rollBack();
+  }
+
+  private afterReading(): void {
+    this.vm.call((instance) => instance.closeHome(false));
+    this.refuse('may not be changed', true);
   }
 
   /** Stores what has changed. */

@@ -10,6 +10,7 @@ import { decode, encode, encodeInto, type LuaValue } from './codec.js';
 import type { Instance } from './engine.js';
 import { LuaError, UsageError } from './errors.js';
 import { Exposed } from './expose.js';
+import { Permission } from './permissions.js';
 import type { Poison } from './vm.js';
 
 /** A function that Lua code calls with copies of its arguments. It gives one value, several as {@link Values}, or a promise of either. */
@@ -40,12 +41,14 @@ const ERROR_TEXT_MAX = 500;
 /** The functions of one instance. */
 export class Host {
   private readonly instance: Instance;
-  private readonly functions: { name: string; call: HostFunction }[] = [];
+  private readonly functions: { path: string; call: HostFunction }[] = [];
   private memory: WebAssembly.Memory | null = null;
   private place: readonly [address: number, length: number] = [0, 0];
   private view = new Uint8Array();
   /** What the run waits for, and whose promise it is. */
   private pending: { name: string; promise: PromiseLike<unknown> } | null = null;
+  /** What the run may call. */
+  permission = new Permission();
   /** Whether one of the functions runs. */
   calling = false;
   private stopWaiting: ((error: UsageError) => void) | null = null;
@@ -56,15 +59,20 @@ export class Host {
     this.instance = instance;
   }
 
-  /** Makes a function known by a name. A name that is known gets the new function. */
-  add(name: string, call: HostFunction): void {
+  /**
+   * Makes a function known by its path, and gives the name by which Lua code refers to it. One that is known gets the new function; each
+   * sandbox has functions of its own.
+   */
+  add(path: string, call: HostFunction, sandbox?: string): string {
+    const name = sandbox === undefined ? path : `${sandbox}:${path}`;
     if (this.memory === null) {
       this.memory = this.instance.memory();
       const [address = 0, length = 0] = this.instance.connectFunctions((at, bytes) => this.dispatch(at, bytes));
       this.place = [address, length];
     }
-    this.functions.push({ name, call });
+    this.functions.push({ path, call });
     this.instance.addFunction(name, this.functions.length - 1);
+    return name;
   }
 
   /** Whose promise the run waits for. */
@@ -126,10 +134,11 @@ export class Host {
     try {
       const request = address === 0 ? this.buffer() : new Uint8Array(this.memory!.buffer, address, length);
       const values = decode(request, length) as LuaValue[];
-      const { name, call } = this.functions[values[0] as number]!;
+      const { path, call } = this.functions[values[0] as number]!;
+      this.permission.checkCall(path);
       const result = apply(call, values);
       if (isThenable(result)) {
-        this.pending = { name, promise: result };
+        this.pending = { name: path, promise: result };
         return WAIT;
       }
       return this.leave(results(result));

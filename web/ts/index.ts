@@ -1,12 +1,13 @@
 /** The package `cu-wasm`: see {@link Cu}. */
 
 export { Cu, Cu as EnhancedCuWASM } from './cu.js';
-export type { BatchRunOptions, EvalOptions, FunctionOptions, MemoryStats, PersistOptions, RunChunkOptions } from './cu.js';
+export type { BatchRunOptions, EvalOptions, FunctionOptions, GlobalOptions, MemoryStats, PersistOptions, RunChunkOptions } from './cu.js';
 export type { ProcessOptions, TableInfo } from './tables.js';
 export type { IndexAdvice, QueryAdvice } from './advice.js';
 export type { FunctionLimits } from './functions.js';
 export type { Contents, CuOptions, StorageKind } from './options.js';
 export type { RunOptions, RunResult } from './vm.js';
+export type { Permissions, TableAccess } from './permissions.js';
 export type { BatchOperation, BatchOptions, Key, Progress, Reporting } from './batch.js';
 export type { AggregateFunction, Condition, Entry, Operator, Query, QueryPlan, SortField, Where } from './query.js';
 export type { LiveChange, SubscribeOptions, Subscription } from './live.js';

@@ -59,7 +59,7 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
       const encoded = encode(instanceOptions(options));
       return image === null ? new vmBindings.Instance(encoded) : vmBindings.Instance.restore(encoded, image);
     });
-    return { vm: new Vm(instance, poison, options.fuel ?? Infinity), database, poison, storage, neighbours };
+    return { vm: new Vm(instance, poison, options.fuel ?? Infinity, options.permissions), database, poison, storage, neighbours };
   });
 }
 

@@ -5,6 +5,7 @@ import type { HostFunctions } from './host.js';
 import type { HomeOptions } from './home.js';
 import type { WasmSource } from './loader.js';
 import type { LuaModules } from './lua-modules.js';
+import type { Permissions } from './permissions.js';
 
 export interface CuOptions extends FunctionLimits {
   /** The database's name; instances of the same name share what is stored. Default `cu`. */
@@ -70,6 +71,13 @@ export interface CuOptions extends FunctionLimits {
    */
   home?: boolean | HomeOptions;
   /**
+   * Lua code has the sandbox profile instead of the whole library, and cannot change the libraries (docs/SANDBOX.md). Sandboxes beside
+   * each other are made by the option `sandbox` of {@link Cu.run}. In a state restored from an image the library is as it was saved.
+   */
+  sandbox?: boolean;
+  /** What Lua code may use of the `functions` and of `_home`; the options of a run narrow it. Default: all. */
+  permissions?: Permissions;
+  /**
    * Functions that Lua code may call, as global variables and, in groups, fields of global tables. They may return promises, which Lua code
    * then waits for. In a state restored from an image they are known by these names, and its variables stay as they are.
    */
@@ -99,7 +107,8 @@ export function compilation({ compile, wasm, wasmPath }: CuOptions): 'hot' | 'ne
 export function instanceOptions(options: CuOptions): Record<string, unknown> {
   const { heapLimit = HEAP_LIMIT, now, seed = randomSeed(), files, filesLimit, environment } = options;
   const compile = compilation(options);
-  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment, compile };
+  const profile = options.sandbox === true ? 'sandbox' : 'whole';
+  return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment, compile, profile };
 }
 
 function randomSeed(): bigint {

@@ -10,6 +10,7 @@ import { decode, type LuaValue } from './codec.js';
 import { Exchange } from './exchange.js';
 import { Status, type EngineError, type Instance } from './engine.js';
 import { Host } from './host.js';
+import { Permission, type Permissions, type TableAccess } from './permissions.js';
 import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode } from './errors.js';
 
 export interface RunOptions {
@@ -19,6 +20,17 @@ export interface RunOptions {
   signal?: AbortSignal | undefined;
   /** Takes what is printed, as it is printed: as text, and as the bytes behind it. `output` is then empty. */
   onOutput?: ((text: string, bytes: Uint8Array) => void) | undefined;
+  /** What the run may use, of what the instance allows. */
+  permissions?: Permissions | undefined;
+  /** Runs it with the global variables of the sandbox of this name, which are there from its first use on. */
+  sandbox?: string | undefined;
+}
+
+/** What has to be done about `_home` around runs. */
+export interface RunHome {
+  beforeRun(access: TableAccess, sandbox: string | undefined): Promise<void>;
+  afterRun(): Promise<void>;
+  afterFailure(): void;
 }
 
 export interface RunResult {
@@ -98,13 +110,18 @@ export class Vm<State extends Instance = Instance> {
   /** The functions that Lua code calls. */
   readonly host: Host;
   /** Told when a run has ended. */
-  home: { afterRun(): Promise<void>; afterFailure(): void } | null = null;
+  home: RunHome | null = null;
+
+  /** What any run may use. */
+  private readonly permission: Permission;
 
   /** @param fuel of each run that states none */
-  constructor(instance: State, poison: Poison, fuel: number) {
+  constructor(instance: State, poison: Poison, fuel: number, permissions?: Permissions) {
+    this.permission = new Permission(permissions);
     this.instance = instance;
     this.exchange = new Exchange(instance);
     this.host = new Host(instance);
+    this.host.permission = this.permission;
     this.poison = poison;
     this.fuel = fuel;
   }
@@ -129,9 +146,12 @@ export class Vm<State extends Instance = Instance> {
   }
 
   async run(start: (instance: Instance) => void, codes: RunCodes, options: RunOptions): Promise<RunResult> {
-    const { signal, fuel = this.fuel } = options;
+    const { signal, fuel = this.fuel, permissions, sandbox } = options;
     signal?.throwIfAborted();
     const output = new Output(options.onOutput);
+    const permission = this.permission.narrowed(permissions, sandbox);
+    await this.home?.beforeRun(permission.table('_home'), sandbox);
+    this.host.permission = permission;
     let committing = false;
     try {
       this.call(start);
@@ -150,6 +170,8 @@ export class Vm<State extends Instance = Instance> {
       this.end(output);
       // What the caller's own code threw (`onOutput`, the signal's reason) goes through as it is.
       throw isEngineError(error) ? engineError(error, codes.runtime) : error;
+    } finally {
+      this.host.permission = this.permission;
     }
   }
 
@@ -172,6 +194,7 @@ export class Vm<State extends Instance = Instance> {
     goOn: () => Promise<LuaValue[]>,
   ): Promise<LuaValue[]> {
     let values: LuaValue[] | null;
+    await this.home?.beforeRun(this.permission.table('_home'), undefined);
     try {
       values = this.begin(request, codes);
     } catch (error) {
@@ -189,6 +212,9 @@ export class Vm<State extends Instance = Instance> {
    */
   callGlobalSync(request: readonly unknown[], codes: RunCodes): LuaValue[] {
     if (this.isBusy) throw new UsageError('busy', 'something is under way: wait for it, or use call()');
+    if (this.home !== null && this.permission.table('_home') !== 'write') {
+      throw new UsageError('denied', "callSync cannot keep '_home' from being changed: use call()");
+    }
     return this.begin(request, codes) ?? this.finishSync(codes);
   }
 

@@ -58,6 +58,27 @@ impl StoredHome {
         Ok(changes.puts.len())
     }
 
+    /// See [`Home::close`].
+    pub fn close(&self, vm: &Vm, is_closed: bool) {
+        self.home.close(vm, is_closed);
+    }
+
+    /// In place of [`Self::commit`], after a run that may not change what is stored: undoes what it has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] if there was something to undo; else as [`Self::roll_back`].
+    pub fn refuse_changes(&self, vm: &Vm) -> Result<()> {
+        self.home.close(vm, false);
+        let changes = self.home.changes(vm)?;
+        if changes.puts.is_empty() {
+            self.home.confirm(vm, &changes);
+            return Ok(());
+        }
+        self.home.roll_back(vm)?;
+        Err(Error::Denied { table: HOME_COLLECTION.to_owned() })
+    }
+
     /// See [`Home::roll_back`].
     ///
     /// # Errors
