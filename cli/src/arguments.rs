@@ -24,6 +24,7 @@ Available options are:
   --read TABLES    tables of the database that the script may read, and
   --write TABLES   read and change; names with commas, '_home' is one;
                    without both, all
+  --audit WHO      note the run and its end in the database's audit log
   --atomic         undo what a run that failed has done to '_home'
   --help           show this text
   --               stop handling options
@@ -94,6 +95,8 @@ pub struct Arguments {
     /// Whether the script gets the sandbox profile instead of the whole library.
     pub sandboxed: bool,
     pub database: Option<PathBuf>,
+    /// On whose behalf the run is noted in the audit log; it is not, without.
+    pub audit: Option<String>,
     /// Which tables of the database the script may use; all, without.
     pub tables: Option<Tables>,
     /// Whether a failed run leaves `_home` as it was.
@@ -140,6 +143,7 @@ impl Arguments {
             deterministic: false,
             sandboxed: false,
             database: None,
+            audit: None,
             tables: None,
             atomic: false,
             program: Program::None,
@@ -203,6 +207,7 @@ impl Arguments {
             b"--fuel" => self.fuel = Some(fuel(&value()?)?),
             b"--heap" => self.heap_limit = heap_size(&value()?)?,
             b"--db" => self.database = Some(path(&value()?)),
+            b"--audit" => self.audit = Some(String::from_utf8_lossy(&value()?).into_owned()),
             b"--read" => self.tables.get_or_insert_default().read.extend(names(&value()?)),
             b"--write" => self.tables.get_or_insert_default().write.extend(names(&value()?)),
             _ if has_value => return Err(unrecognized(word)),

@@ -15,9 +15,9 @@ use cu_storage::{
     parse_query, to_json,
 };
 
-use crate::database;
 use crate::error::Error;
 use crate::host::Output;
+use crate::{audit, database};
 
 /// What `cu db` shows when it is called wrongly.
 pub const USAGE: &str = "\
@@ -34,6 +34,8 @@ usage: cu db FILE command
   index COLLECTION --drop NAME             remove an index
   changes [NUMBER]                         what transactions after NUMBER have changed
   changes --on [--values] | --off          keep that from now on, or no longer
+  audit list                               the audit log: who has done what, when, and how it ended
+  audit verify [NUMBER:HASH]               whether it holds, and has a head that was noted earlier
   export [--binary] [TO]                   write everything as JSON Lines or as frames
   import [FROM]                            take an export in
   bench [RECORDS]                          time loads and queries on a new collection
@@ -144,6 +146,9 @@ impl Call<'_> {
                 Ok(number) => self.changes(database, number),
                 Err(_) => Err(usage("NUMBER is a number")),
             },
+            ("audit", ["list"]) => audit::list(database, self.output),
+            ("audit", ["verify"]) => audit::verify(database, None, self.output),
+            ("audit", ["verify", noted]) => audit::verify(database, Some(noted), self.output),
             ("export", [] | [_]) => self.export(database, rest.first().copied()),
             ("import", [] | [_]) => self.import(database, rest.first().copied()),
             ("bench", []) => self.bench(database, 10_000),

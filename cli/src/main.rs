@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod audit;
 mod database;
 mod database_command;
 mod error;
@@ -64,6 +65,10 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Error> {
     }
     let result = run_chunks(arguments, &mut runner, output);
     let result = runner.end_run(result);
+    let result = match &database {
+        Some(database) => audit::record(arguments, database, result),
+        None => result,
+    };
     let result = end(runner, result, output);
     match database {
         Some(database) => result.and(database::close(&database)),

@@ -110,3 +110,33 @@ fn the_bench_prints_its_rows_and_leaves_nothing() {
     assert_eq!(printed.lines().count(), 8, "{printed}");
     assert!(!done(folder.path(), &["info"]).contains("documents"));
 }
+
+#[test]
+fn the_audit_log_tells_of_runs_and_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let run = |who: &str, code: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cu"));
+        command.current_dir(folder).args(["--db", "a.cudb", "--deterministic", "--audit", who, "-e", code]);
+        command.output().expect("cu runs").status.code()
+    };
+    assert_eq!(run("alice", "_home.n = 1"), Some(0));
+    let head = done(folder, &["audit", "verify"]);
+    assert!(head.starts_with("1:") && head.trim_end().len() == 66, "{head}");
+    assert_eq!(run("bob", "error('no', 0)"), Some(1));
+    assert_eq!(run("carol", "os.exit(3)"), Some(3));
+    let record = |number, who, result| {
+        format!(
+            "{{\"number\":{number},\"who\":\"{who}\",\"operation\":\"run\",\"target\":\"command line\",\"when\":0,\"result\":\"{result}\"}}\n"
+        )
+    };
+    let listed = record(1, "alice", "ok") + &record(2, "bob", "no") + &record(3, "carol", "exit 3");
+    assert_eq!(done(folder, &["audit", "list"]), listed);
+    assert!(done(folder, &["audit", "verify", head.trim_end()]).starts_with("3:"));
+    let forged = r#"{"who":"mallory","operation":"run","target":"command line","when":0,"result":"no","hash":"00"}"#;
+    done(folder, &["set", "_audit", "2", forged]);
+    assert!(fails(folder, &["audit", "verify"]).contains("audit log: record 2 does not follow from the one before"));
+    done(folder, &["delete", "_audit", "2"]);
+    assert!(fails(folder, &["audit", "verify"]).contains("audit log: record 2 is missing"));
+    assert!(fails(folder, &["audit", "verify", "x"]).contains("'x' is no head"));
+}

@@ -32,6 +32,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(not(target_arch = "wasm32"))]
+mod audit;
 mod blob;
 mod build;
 mod content;
@@ -51,6 +53,8 @@ mod stateful;
 mod value;
 mod wire;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use audit::{AUDIT_COLLECTION, AuditFault, AuditHead, AuditLog, AuditRecord};
 pub use blob::{Blob, load_function, load_functions, save_function, save_functions};
 pub use envelope::{FORMAT_VERSION, compress_bytes, decompress_bytes};
 pub use error::{CorruptKind, Error, Result};

@@ -77,6 +77,15 @@ export function checkTable(table: unknown, position?: number): asserts table is 
   }
 }
 
+/** The table that only the audit log writes to. */
+export const AUDIT_TABLE = '_audit';
+
+/** @throws UsageError `INVALID_TABLE_NAME` */
+export function checkWritable(table: unknown, position?: number): asserts table is string {
+  checkTable(table, position);
+  if (table === AUDIT_TABLE) throw invalid('INVALID_TABLE_NAME', `nothing but the audit log writes to '${AUDIT_TABLE}'`, position);
+}
+
 /** @throws UsageError `INVALID_KEY` */
 export function checkKey(key: unknown, position?: number): asserts key is Key {
   const scalar = ['string', 'number', 'bigint', 'boolean'].includes(typeof key) && !Number.isNaN(key);
@@ -90,7 +99,8 @@ function checkOperation(operation: BatchOperation, position: number): Record<str
   const type: unknown = (operation as Partial<BatchOperation> | null)?.type;
   if (typeof type !== 'string') throw invalid('INVALID_OPERATION_TYPE', 'an operation has a type', position);
   const { table } = operation;
-  checkTable(table, position);
+  if (type === 'get' || type === 'query') checkTable(table, position);
+  else checkWritable(table, position);
   if (operation.type === 'query') {
     const { query, ...inline } = operation;
     return { type, ...queryRequest(table, query ?? inline, false) };

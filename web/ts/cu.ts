@@ -6,6 +6,7 @@
  * call rejects with its signal's reason.
  */
 
+import { audit, AUDITED, AuditLog, type AuditedOperation, type AuditHead, type AuditOptions, type AuditRecord } from './audit.js';
 import type { Reporting } from './batch.js';
 import { decode, encode, type LuaValue } from './codec.js';
 import { compressData, decompressData } from './compression.js';
@@ -63,6 +64,7 @@ export class Cu extends Tables {
   private opening: Promise<void> | null = null;
   private closed = false;
   private hasAlias = true;
+  private logged: AuditLog | null = null;
 
   /** Opens an instance. */
   static open(options: CuOptions = {}): Promise<Cu> {
@@ -317,6 +319,41 @@ export class Cu extends Tables {
       }
       throw error;
     }
+  }
+
+  /**
+   * From now on, records in the database's audit log who has called these methods, on what, when, and with what result. A method resolves
+   * when its record is durable; inside a transaction, records are written when that ends.
+   */
+  enableAuditLog(operations: readonly AuditedOperation[] = AUDITED, { who = '' }: AuditOptions = {}): void {
+    const unknown = operations.find((operation) => !AUDITED.includes(operation));
+    if (unknown !== undefined) throw new UsageError('INVALID_INPUT', `operations: '${String(unknown)}' cannot be audited`);
+    audit(this, Cu.prototype, this.log(), who, operations);
+  }
+
+  /** What this instance has put into the audit log. */
+  get auditLog(): readonly AuditRecord[] {
+    return this.log().appended;
+  }
+
+  /** The audit log of the database, in order. */
+  async audit(): Promise<AuditRecord[]> {
+    return this.log().list();
+  }
+
+  /**
+   * Checks that the audit log is as it was written, and, given a head from earlier, that it goes on from there. Its head now. Fails
+   * with code `corrupt` and the number of the first record that is not right.
+   */
+  async verifyAuditLog(noted?: AuditHead): Promise<AuditHead> {
+    return this.log().verify(noted);
+  }
+
+  private log(): AuditLog {
+    const { database, poison, storage } = this.ready();
+    const { name = 'cu', now } = this.options;
+    const clock = now === undefined ? Date.now : () => Number(now);
+    return (this.logged ??= new AuditLog(database, poison, clock, storage === 'indexeddb' ? `cu-audit:${name}` : null));
   }
 
   getMemoryStats(): MemoryStats {

@@ -8,7 +8,7 @@
  * closure is dropped so that the next call starts from it.
  */
 
-import { checkTable } from './batch.js';
+import { checkWritable } from './batch.js';
 import { decode, encode, FunctionBlob, type LuaValue } from './codec.js';
 import type { Database } from './engine.js';
 import { LimitError, engineError, UsageError, type CallCode, type EnhancedLuaError } from './errors.js';
@@ -107,7 +107,7 @@ export class SavedFunctions {
 
   private exclusive<T>(table: string, name: string, task: () => Promise<T>): Promise<T> {
     return this.vm.exclusive(() => {
-      checkTable(table);
+      checkWritable(table);
       if (typeof name !== 'string' || name === '') throw new UsageError('INVALID_KEY', 'a function has a name');
       this.dropUnused();
       return task();

@@ -7,6 +7,7 @@ export type { IndexAdvice, QueryAdvice } from './advice.js';
 export type { FunctionLimits } from './functions.js';
 export type { Contents, CuOptions, StorageKind } from './options.js';
 export type { RunOptions, RunResult } from './vm.js';
+export type { AuditedOperation, AuditHead, AuditOptions, AuditRecord } from './audit.js';
 export type { Permissions, TableAccess } from './permissions.js';
 export type { BatchOperation, BatchOptions, Key, Progress, Reporting } from './batch.js';
 export type { AggregateFunction, Condition, Entry, Operator, Query, QueryPlan, SortField, Where } from './query.js';

@@ -1,7 +1,7 @@
 /** The half of the API that is about the database: tables, batches, indexes, queries, schemas. */
 
 import { advise, type QueryAdvice } from './advice.js';
-import { batchResults, checkKey, checkTable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
+import { AUDIT_TABLE, batchResults, checkKey, checkTable, checkWritable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
 import { decode, type LuaValue } from './codec.js';
 import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Schema } from './definitions.js';
 import { EnhancedLuaError, engineError, UsageError, type CallCode } from './errors.js';
@@ -214,7 +214,7 @@ export abstract class Tables {
    * @param schema rules for fields (`{age: {type: 'integer', min: 0}}`), or a JSON Schema, known by its `type` or `$schema`
    */
   async setSchema(table: string, schema: Schema | null): Promise<true> {
-    checkTable(table);
+    checkWritable(table);
     const bytes = encodeSchema(schema);
     await this.ask('INVALID_INPUT', (database) => database.setSchema(table, bytes));
     return true;
@@ -223,7 +223,7 @@ export abstract class Tables {
   /** What is stored, ordered by name. */
   async listTables(): Promise<TableInfo[]> {
     const tables = await this.ask('QUERY_FAILED', (database) => database.collections());
-    return (decode(tables) as unknown as TableInfo[]).filter(({ name }) => name !== HOME_TABLE);
+    return (decode(tables) as unknown as TableInfo[]).filter(({ name }) => name !== HOME_TABLE && name !== AUDIT_TABLE);
   }
 
   private async single(operation: Exclude<BatchOperation, { type: 'query' }>): Promise<LuaValue> {
