@@ -19,6 +19,7 @@ import { checkModules, PRELOAD } from './lua-modules.js';
 import { closingOnFailure, openParts, type Parts } from './opening.js';
 import type { CuOptions, StorageKind } from './options.js';
 import { Tables } from './tables.js';
+import { checkImage, checkOptions, guard } from './validate.js';
 import { utf8, type RunCodes, type RunOptions, type RunResult } from './vm.js';
 
 export interface RunChunkOptions extends RunOptions {
@@ -82,6 +83,7 @@ export class Cu extends Tables {
    * `cu`. Stored data and files of {@link CuOptions.files} are no part of it.
    */
   static async restore(image: Uint8Array | ArrayBuffer, options: CuOptions = {}): Promise<Cu> {
+    checkImage(image);
     const cu = new Cu();
     cu.image = image instanceof Uint8Array ? image : new Uint8Array(image);
     return cu.init(options);
@@ -326,8 +328,6 @@ export class Cu extends Tables {
    * when its record is durable; inside a transaction, records are written when that ends.
    */
   enableAuditLog(operations: readonly AuditedOperation[] = AUDITED, { who = '' }: AuditOptions = {}): void {
-    const unknown = operations.find((operation) => !AUDITED.includes(operation));
-    if (unknown !== undefined) throw new UsageError('INVALID_INPUT', `operations: '${String(unknown)}' cannot be audited`);
     audit(this, Cu.prototype, this.log(), who, operations);
   }
 
@@ -388,6 +388,7 @@ export class Cu extends Tables {
   }
 
   private async open(options: CuOptions): Promise<void> {
+    checkOptions(options);
     const { image } = this;
     const parts = await openParts(options, image);
     await closingOnFailure(parts, options.signal, async () => {
@@ -436,6 +437,8 @@ export class Cu extends Tables {
     return home;
   }
 }
+
+guard(Cu.prototype, ['enableAuditLog', 'getHomeTableId', 'getMemoryTableId']);
 
 /** The instance, whose next call is about the globals of a sandbox if one is named. */
 function within(instance: Instance, sandbox: string | undefined): Instance {

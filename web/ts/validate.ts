@@ -1,0 +1,224 @@
+/**
+ * What the public methods take: one table of their arguments and limits (docs/LIMITS.md shows it), and the function that puts the checks before the
+ * methods. An argument that does not pass is a `UsageError` that names it, from every method in the same words. What only the database or
+ * the VM can judge (a query's operators, a program's syntax) is judged there.
+ */
+
+import { AUDITED } from './audit.js';
+import { UsageError, type UsageCode } from './errors.js';
+
+/** Limits of what is passed in; all besides the limits that options set. Lengths of texts are in UTF-16 units. */
+export const LIMITS = {
+  /** Of a program or function, in units or bytes. */
+  sourceLength: 16 * 1024 * 1024,
+  /** Of names: databases, tables, global variables, functions, sandboxes, chunks, indexes. */
+  nameLength: 1000,
+  /** Of a file's path. */
+  pathLength: 4096,
+  /** Operations that can be listed, values that can be passed to a program. */
+  listLength: 100_000,
+} as const;
+
+/** What is wrong with a value, or null. */
+type Check = (value: unknown) => string | null;
+
+interface Argument {
+  name: string;
+  check: Check;
+  code?: UsageCode;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+
+const optional = (check: Check): Check => (value) => (value === undefined ? null : check(value));
+
+const either = (wanted: string, ...types: string[]): Check => (value) => (types.includes(typeof value) ? null : `${wanted} is needed`);
+
+const anything: Check = () => null;
+
+const text = (wanted: string, lengthMax: number): Check => (value) => {
+  if (typeof value !== 'string') return `${wanted} is needed`;
+  return value.length > lengthMax ? `longer than ${lengthMax} characters` : null;
+};
+
+const name = text('a name', LIMITS.nameLength);
+const path = text('a path', LIMITS.pathLength);
+const flag = either('true or false', 'boolean');
+const callback = either('a function', 'function');
+
+const program: Check = (value) => {
+  if (typeof value !== 'string' && !(value instanceof Uint8Array)) return 'source text or bytes are needed';
+  return value.length > LIMITS.sourceLength ? `longer than ${LIMITS.sourceLength} characters or bytes` : null;
+};
+
+/** A number from 0 on; also none at all, as `Infinity`. */
+const amount: Check = (value) => (typeof value === 'number' && value >= 0 ? null : 'a number that is not negative is needed');
+
+const bytes: Check = (value) =>
+  typeof value === 'number' && value >= 0 && Number.isSafeInteger(value) ? null : 'a whole number of bytes is needed';
+
+const oneOf = (...choices: readonly unknown[]): Check => (value) => (choices.includes(value) ? null : `one of ${choices.join(', ')} is needed`);
+
+const list = (each: Check): Check => (value) => {
+  if (!Array.isArray(value)) return 'an array is needed';
+  if (value.length > LIMITS.listLength) return `more than ${LIMITS.listLength} elements`;
+  for (const [index, element] of value.entries()) {
+    const problem = each(element);
+    if (problem !== null) return `[${index}]: ${problem}`;
+  }
+  return null;
+};
+
+/** An object whose known fields pass; `path` in front of a problem says which one does not. */
+const fields = (known: Readonly<Record<string, Check>>): Check => (value) => {
+  if (!isObject(value)) return 'an object is needed';
+  for (const [field, check] of Object.entries(known)) {
+    const problem = optional(check)(value[field]);
+    if (problem !== null) return `.${field}${problem.startsWith('.') || problem.startsWith('[') ? '' : ': '}${problem}`;
+  }
+  return null;
+};
+
+const signal: Check = (value) =>
+  isObject(value) && typeof value['throwIfAborted'] === 'function' && typeof value['addEventListener'] === 'function' ? null : 'an AbortSignal is needed';
+
+const moment: Check = (value) =>
+  (value instanceof Date || typeof value === 'number') && Number.isFinite(Number(value)) ? null : 'milliseconds since 1970 or a date are needed';
+
+const contents: Check = (value) => (typeof value === 'string' || value instanceof Uint8Array ? null : 'text or bytes are needed');
+
+/** Names with what belongs to them: a plain object, or, where that is allowed, a map. */
+const entries = (each: Check, allowsMap = false): Check => (value) => {
+  if (!isObject(value) || Array.isArray(value) || (value instanceof Map && !allowsMap)) return 'an object is needed';
+  const pairs: Iterable<[unknown, unknown]> = value instanceof Map ? (value as Map<unknown, unknown>) : Object.entries(value);
+  for (const [key, element] of pairs) {
+    const shown = typeof key === 'string' ? key.slice(0, 100) : typeof key;
+    const problem = path(key) ?? each(element);
+    if (problem !== null) return `['${shown}']: ${problem}`;
+  }
+  return null;
+};
+
+const RUN: Readonly<Record<string, Check>> = {
+  fuel: amount, signal, onOutput: callback, permissions: either('an object', 'object'), sandbox: name,
+};
+
+const ON_FUNCTIONS = optional(fields({ fuel: amount, signal }));
+
+/** What {@link CuOptions} may be. Where the wasm comes from is left to whoever loads it. */
+const OPTIONS: Readonly<Record<string, Check>> = {
+  name, storage: oneOf('indexeddb', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
+  seed: (value) => (typeof value === 'bigint' ? (BigInt.asIntN(64, value) === value ? null : 'more than 64 bits') : Number.isSafeInteger(value) ? null : 'a whole number is needed'),
+  now: moment, files: entries(contents, true), filesLimit: bytes, environment: entries(text('text', LIMITS.sourceLength)), maxBatchSize: amount, maxBatchBytes: amount,
+  maxFunctionBytes: amount,
+  home: (value) => (typeof value === 'boolean' ? null : fields({ commit: oneOf('run', 'manual'), atomic: flag })(value)),
+  sandbox: flag, permissions: either('an object', 'object'), functions: entries((value) => (typeof value === 'function' || isObject(value) ? null : 'a function is needed')), signal,
+};
+
+const QUERY = optional(either('an object', 'object'));
+const notNull = (check: Check): Check => (value) => (value === null ? 'an object is needed' : check(value));
+
+/** The arguments of each method, in order. A missing one is `undefined`. */
+const METHODS: Readonly<Record<string, readonly Argument[]>> = {
+  run: [{ name: 'source', check: program }, { name: 'options', check: optional(fields({ ...RUN, args: list(anything), chunkName: name })) }],
+  resume: [{ name: 'options', check: optional(fields(RUN)) }],
+  set: [{ name: 'name', check: name }, { name: 'value', check: anything }, { name: 'options', check: optional(fields({ sandbox: name })) }],
+  get: [{ name: 'name', check: name }, { name: 'options', check: optional(fields({ sandbox: name })) }],
+  readFile: [{ name: 'path', check: path }],
+  writeFile: [{ name: 'path', check: path }, { name: 'contents', check: contents }],
+  persistFunction: [
+    { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
+    { name: 'name', check: name, code: 'INVALID_KEY' },
+    { name: 'source', check: text('Lua source', LIMITS.sourceLength), code: 'INVALID_FUNCTION_CODE' },
+    { name: 'options', check: ON_FUNCTIONS },
+  ],
+  restoreFunction: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'name', check: name, code: 'INVALID_KEY' }],
+  callFunction: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'name', check: name, code: 'INVALID_KEY' }],
+  batchTableOperations: [
+    { name: 'operations', check: list(anything) },
+    { name: 'options', check: optional(fields({ atomic: flag, signal })) },
+  ],
+  queryTable: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'query', check: notNull(QUERY) }],
+  queryEntries: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'query', check: notNull(QUERY) }],
+  queryPage: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'query', check: notNull(QUERY) }],
+  getQueryPlan: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'query', check: notNull(QUERY) }],
+  rangeQuery: [
+    { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
+    { name: 'field', check: name, code: 'INVALID_QUERY_FIELD' },
+    { name: 'low', check: anything },
+    { name: 'high', check: anything },
+    { name: 'query', check: notNull(QUERY) },
+  ],
+  subscribe: [
+    { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
+    { name: 'query', check: fields({}) },
+    { name: 'callback', check: callback },
+    { name: 'options', check: optional(fields({ signal })) },
+  ],
+  createIndex: [
+    { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
+    { name: 'field', check: (value) => (Array.isArray(value) ? list(name)(value) : name(value)), code: 'INVALID_QUERY_FIELD' },
+    { name: 'options', check: optional((value) => (typeof value === 'string' ? null : fields({ name, unique: flag, multi: flag, sparse: flag })(value))) },
+  ],
+  dropIndex: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'field', check: name, code: 'INVALID_QUERY_FIELD' }],
+  setSchema: [
+    { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
+    { name: 'schema', check: (value) => (value === null ? null : schema(value)) },
+  ],
+  enableAuditLog: [
+    { name: 'operations', check: optional(list(oneOf(...AUDITED))) },
+    { name: 'options', check: optional(fields({ who: name })) },
+  ],
+  verifyAuditLog: [{ name: 'noted', check: optional(fields({ count: amount, hash: name })) }],
+};
+
+/** An object; if it is none of JSON Schema, one of rules. */
+function schema(value: unknown): string | null {
+  if (!isObject(value) || Array.isArray(value)) return 'an object or null is needed';
+  const { type } = value;
+  if (typeof type === 'string' || Array.isArray(type) || '$schema' in value) return null;
+  return entries(fields({}))(value);
+}
+
+/** @throws UsageError `INVALID_INPUT` that names the option */
+export function checkOptions(options: unknown): void {
+  const problem = fields(OPTIONS)(options);
+  if (problem !== null) throw refused({ name: 'options', check: anything }, problem);
+}
+
+/** @throws UsageError `INVALID_INPUT` */
+export function checkImage(image: unknown): void {
+  const isBytes = image instanceof Uint8Array || image instanceof ArrayBuffer;
+  if (!isBytes) throw refused({ name: 'image', check: anything }, 'the bytes of an image are needed');
+}
+
+/**
+ * Puts the checks before the methods of a class. A method that gives a promise gives one that rejects.
+ *
+ * @param synchronous the methods that throw
+ */
+export function guard(prototype: object, synchronous: readonly string[]): void {
+  const methods = prototype as Record<string, (...args: unknown[]) => unknown>;
+  for (const [name, args] of Object.entries(METHODS)) {
+    const method = methods[name];
+    if (method === undefined) continue;
+    const value = function (this: unknown, ...given: unknown[]): unknown {
+      for (const [index, argument] of args.entries()) {
+        const problem = argument.check(given[index]);
+        if (problem === null) continue;
+        const error = refused(argument, problem);
+        if (synchronous.includes(name)) throw error;
+        return Promise.reject(error);
+      }
+      return method.apply(this, given);
+    };
+    Object.defineProperty(prototype, name, { value, configurable: true, writable: true });
+  }
+}
+
+function refused({ name, code = 'INVALID_INPUT' }: Argument, problem: string): UsageError {
+  const isInside = problem.startsWith('.') || problem.startsWith('[');
+  const argument = isInside ? name + problem.slice(0, problem.indexOf(':')) : name;
+  const message = isInside ? `${name}${problem}` : `${name}: ${problem}`;
+  return new UsageError(code, message, { details: { argument } });
+}
