@@ -13,7 +13,7 @@ use std::cell::Cell;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::fuel;
+use crate::fuel::{self, Fuel};
 use crate::heap::coroutine::{Coroutine, WANT_ALL};
 use crate::heap::native::Native;
 use crate::heap::string::LuaString;
@@ -62,7 +62,7 @@ pub struct Call<'a, 'gc> {
     function: usize,
     args: usize,
     state: u32,
-    fuel_before: i64,
+    fuel_before: Fuel,
 }
 
 impl<'a, 'gc> Call<'a, 'gc> {
@@ -270,7 +270,7 @@ impl<'a, 'gc> Call<'a, 'gc> {
 
     /// The fuel used since the function was entered, or entered again.
     pub(crate) fn fuel_used(&self) -> i64 {
-        self.fuel_before.saturating_sub(self.machine.fuel)
+        fuel::used(self.fuel_before, self.machine.fuel)
     }
 
     /// Calls the function in slot `at` with all that follows it up to the last argument.

@@ -27,6 +27,7 @@ mod unwind;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::fuel::Fuel;
 use crate::heap::coroutine::{Callee, Coroutine, Frame, STACK_SLOTS_MAX, STACK_SLOTS_RESERVE, State};
 use crate::heap::native::{NativeDefinition, Role};
 use crate::heap::value::Value;
@@ -97,7 +98,7 @@ pub(crate) struct Machine<'gc> {
     /// `coroutine`'s state.
     state: *mut State<'gc>,
     /// What may still be used before the loop stops.
-    pub fuel: i64,
+    pub fuel: Fuel,
     pub stop: Stop,
     /// An allocation failed and is being tried again after a collection.
     pub memory_retry: bool,
@@ -114,7 +115,7 @@ impl<'gc> Machine<'gc> {
             context,
             coroutine,
             state,
-            fuel,
+            fuel: Fuel::from(fuel),
             stop: Stop::Finished(0),
             memory_retry: false,
             unwinding: false,

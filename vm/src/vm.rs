@@ -8,7 +8,7 @@ use crate::collect::{Heap, collect};
 use crate::compiled::{CodeHost, Compiler, Eagerness};
 use crate::context::{Context, Handle, Registered, Root};
 use crate::error::{Error, RunError};
-use crate::fuel;
+use crate::fuel::{self, Fuel};
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Callee, Coroutine, Status};
 use crate::heap::proto::Proto;
@@ -276,7 +276,7 @@ impl Vm {
             let (slice, after) = (left, 0);
             let retry = self.memory_retry;
             let interruption = &mut self.interruption;
-            let (stop, rest, retry) = self.arena.mutate(|mutation, root| {
+            let (stop, used, retry) = self.arena.mutate(|mutation, root| {
                 let context = Context::new(mutation, root);
                 let mut machine = Machine::new(context, context.registered().current, slice);
                 machine.memory_retry = retry;
@@ -286,12 +286,13 @@ impl Vm {
                     _ if collected && left < 0 => Stop::OutOfFuel,
                     _ => machine.run(),
                 };
-                (stop, machine.fuel.saturating_sub(fuel::take_owed()), machine.memory_retry)
+                machine.fuel = machine.fuel.saturating_sub_unsigned(fuel::take_owed() as u64);
+                (stop, fuel::used(Fuel::from(slice), machine.fuel), machine.memory_retry)
             });
             self.memory_retry = retry;
-            let used = slice.saturating_sub(rest).max(0);
+            left = slice.saturating_sub(used).saturating_add(after);
+            let used = used.max(0);
             self.fuel_used = self.fuel_used.saturating_add(used as u64);
-            left = rest + after;
             #[cfg(all(target_arch = "wasm32", feature = "compile"))]
             if let Some(compiler) = &mut self.compiler
                 && (compiler.has_used(used) | (stop == Stop::Look))

@@ -11,6 +11,7 @@
 mod channel;
 mod chart;
 mod goals;
+pub mod limits;
 mod measure;
 mod native;
 mod peer;

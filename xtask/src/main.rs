@@ -46,6 +46,8 @@ cargo xtask COMMAND
     --quick                        few rounds, for a first look
   bench report                     make the tables and the chart of docs/PERFORMANCE.md anew from their record
   bench fuel                       measure what a unit of fuel stands for in time, over all kinds of work
+  bench limits [--rounds N]        measure what fuel and limits cost, against a build without them; instructions and time
+    --programs NAME,...            only these programs of fixtures/bench
   bench persist                    measure saving and restoring natively, in Node beside v8.serialize, and in Chromium, against the goals
   bench storage [--quick] [--rounds N]
                                    compare the database with IndexedDB, Dexie, SQLite and LokiJS in Chromium
@@ -73,6 +75,7 @@ enum Command {
     Test(Vec<Suite>),
     Conformance(conformance::Options),
     BenchVm(bench::Options),
+    BenchLimits { programs: Vec<String>, rounds: Option<usize> },
     BenchReport,
     BenchFuel,
     Determinism,
@@ -117,6 +120,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Test(suites) => suites::run(&root, &suites),
         Command::Conformance(options) => conformance::run(&root, &options),
         Command::BenchVm(options) => bench::vm(&root, &options),
+        Command::BenchLimits { programs, rounds } => bench::limits::run(&root, &programs, rounds),
         Command::BenchReport => bench::report(&root),
         Command::BenchFuel => {
             process::run(process::cargo(&root).args(["run", "--release", "-p", "cu-tests", "--bin", "fuel"]))
@@ -181,6 +185,10 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             rounds: given.rounds.take(),
             quick: std::mem::take(&mut given.quick),
         }),
+        ["bench", "limits"] => Command::BenchLimits {
+            programs: given.programs.take().map(names).unwrap_or_default(),
+            rounds: given.rounds.take(),
+        },
         ["bench", "report"] => Command::BenchReport,
         ["bench", "fuel"] => Command::BenchFuel,
         ["determinism"] => Command::Determinism,
@@ -249,7 +257,7 @@ impl Given {
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
-                "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to kills and model",
+                "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to bench limits, kills and model",
             ),
             (
                 self.browser || self.heavy || self.against.is_some(),

@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 
+use crate::fuel::HAS_LIMITS;
+
 use crate::image::HeapImage;
 
 /// The nominal size of an object's header: two words on a 64-bit machine.
@@ -167,7 +169,8 @@ impl Accounting {
     /// Asks whether `bytes` more fit under the limit.
     #[inline]
     pub(crate) fn check(&self, bytes: usize) -> Result<(), OutOfMemory> {
-        if bytes <= self.limit.get().saturating_sub(self.used.get()) { Ok(()) } else { Err(OutOfMemory) }
+        let fits = !HAS_LIMITS || bytes <= self.limit.get().saturating_sub(self.used.get());
+        if fits { Ok(()) } else { Err(OutOfMemory) }
     }
 
     /// What is left under the limit.
@@ -182,7 +185,7 @@ impl Accounting {
     }
 
     pub(crate) fn over_limit(&self) -> bool {
-        self.used.get() > self.limit.get()
+        HAS_LIMITS && self.used.get() > self.limit.get()
     }
 
     /// Ends a cycle that freed `freed` bytes and sets when the next one starts.

@@ -5,7 +5,7 @@ use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::{Opcode, Trailing};
 use crate::call::{Action, Call};
 use crate::error::Error;
-use crate::fuel;
+use crate::fuel::{self, HAS_LIMITS};
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{
     Callee, FLAG_NATIVE_CALL, FLAG_UNYIELDABLE, FRAME_BYTES, Frame, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
@@ -77,10 +77,10 @@ impl<'gc> Machine<'gc> {
     pub(crate) fn call_from_native(&mut self, function: usize, args: usize, want: i32) -> Result<Flow, Error<'gc>> {
         self.fuel -= fuel::CALLBACK;
         let depth = self.native_depth() + 1;
-        if depth == NATIVE_CALLS_MAX {
+        if HAS_LIMITS && depth == NATIVE_CALLS_MAX {
             return Err(self.runtime_error(b"C stack overflow"));
         }
-        if depth >= NATIVE_CALLS_HANDLING_MAX {
+        if HAS_LIMITS && depth >= NATIVE_CALLS_HANDLING_MAX {
             return Err(self.handling_error());
         }
         // A hook may be above what was called.
@@ -217,7 +217,7 @@ impl<'gc> Machine<'gc> {
         let state = self.state_mut();
         if args == 0
             || state.frames.len() + 2 > state.frames.capacity()
-            || state.native_calls_below + state.native_calls + 1 >= NATIVE_CALLS_MAX
+            || (HAS_LIMITS && state.native_calls_below + state.native_calls + 1 >= NATIVE_CALLS_MAX)
         {
             return None;
         }

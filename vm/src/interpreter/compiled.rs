@@ -17,7 +17,7 @@ use super::{Flow, Machine, Outcome, Stop};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
 use crate::compiled::{Code, has_kind};
-use crate::fuel;
+use crate::fuel::{self, Fuel};
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH};
 use crate::heap::native::{Native, Role};
@@ -171,7 +171,7 @@ impl<'gc> Machine<'gc> {
     /// After a part of an instruction: pays for it. False if the driver has something to do now; then the whole instruction is run, and
     /// pays itself.
     #[inline(always)]
-    fn stays_in_place(&mut self, fuel: i64) -> bool {
+    fn stays_in_place(&mut self, fuel: Fuel) -> bool {
         self.memory_retry = false;
         self.fuel -= fuel::take_owed();
         let stays = self.fuel >= 0 && !self.context.accounting().wants_cycle();

@@ -4,6 +4,7 @@ use super::calls::NATIVE_CALLS_MAX;
 use super::{Flow, Machine, Stop};
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
+use crate::fuel::HAS_LIMITS;
 use crate::heap::coroutine::{Coroutine, FLAG_UNYIELDABLE, STACK_SLOTS_MAX, Status, WANT_ALL};
 use crate::heap::native::{Native, NativeDefinition, Role};
 use crate::heap::value::Value;
@@ -37,7 +38,7 @@ impl<'gc> Machine<'gc> {
     /// Runs the coroutine in slot `at` with the `count` values after it. The top frame is the native function that waits.
     pub(crate) fn resume(&mut self, at: usize, count: usize) -> Result<Flow, Error<'gc>> {
         let Value::Coroutine(target) = self.slot(at) else { unreachable!("checked by the library function") };
-        if self.native_depth() + 1 >= NATIVE_CALLS_MAX {
+        if HAS_LIMITS && self.native_depth() + 1 >= NATIVE_CALLS_MAX {
             return Ok(self.refuse_resume(b"C stack overflow"));
         }
         // SAFETY: a number is read.
