@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::debian;
 use crate::error::{Error, Result};
+use crate::{browser, debian};
 use crate::{package, process};
 
 /// The path of PUC Lua 5.4: what the environment names in `LUA`, or else `lua5.4`.
@@ -20,14 +20,15 @@ pub fn interpreter() -> Result<PathBuf> {
     })
 }
 
-/// Compares output and fuel of programs natively and in Node.
+/// Compares output, fuel and final images of programs natively, in Node and in Chromium.
 pub fn determinism(root: &Path) -> Result<()> {
     package::build(root)?;
     let programs = root.join("target/determinism.txt");
     let mut native = process::cargo(root);
     native.args(["run", "--quiet", "--release", "-p", "cu-tests", "--bin", "determinism"]).arg(&programs);
     process::run(&mut native)?;
-    process::run(process::node(&root.join("web")).arg("bench/determinism.mjs").arg(&programs))
+    let mut node = process::node(&root.join("web"));
+    browser::run(root, node.arg("bench/determinism.mjs").arg(&programs))
 }
 
 /// Runs the storage engine's model test, `times` as long as in the test command.
