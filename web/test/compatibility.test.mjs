@@ -131,6 +131,7 @@ const METHODS = [
   ['saveState', CLASS, 'saveState and loadState: _home'],
   ['loadState', CLASS, 'saveState and loadState: _home'],
   ['getMemoryStats', API, 'memory after start'],
+  ['enableAuditLog', 'audit.test.mjs', 'operations leave records'],
   ['getMemoryTableId', CLASS, 'getMemoryTableId, getHomeTableId'],
   ['getHomeTableId', CLASS, 'getMemoryTableId, getHomeTableId'],
   ['setMemoryAliasEnabled', CLASS, 'getMemoryTableId, getHomeTableId'],

@@ -110,7 +110,7 @@ const OPTIONS: Readonly<Record<string, Check>> = {
   name, storage: oneOf('indexeddb', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
   seed: (value) => (typeof value === 'bigint' ? (BigInt.asIntN(64, value) === value ? null : 'more than 64 bits') : Number.isSafeInteger(value) ? null : 'a whole number is needed'),
   now: moment, files: entries(contents, true), filesLimit: bytes, environment: entries(text('text', LIMITS.sourceLength)), maxBatchSize: amount, maxBatchBytes: amount,
-  maxFunctionBytes: amount,
+  maxFunctionBytes: amount, compressionThreshold: amount, queryTimeout: amount, autoRestore: flag, modules: entries(text('Lua source', LIMITS.sourceLength)),
   home: (value) => (typeof value === 'boolean' ? null : fields({ commit: oneOf('run', 'manual'), atomic: flag })(value)),
   sandbox: flag, permissions: either('an object', 'object'), functions: entries((value) => (typeof value === 'function' || isObject(value) ? null : 'a function is needed')), signal,
 };
@@ -121,6 +121,26 @@ const notNull = (check: Check): Check => (value) => (value === null ? 'an object
 /** The arguments of each method, in order. A missing one is `undefined`. */
 const METHODS: Readonly<Record<string, readonly Argument[]>> = {
   run: [{ name: 'source', check: program }, { name: 'options', check: optional(fields({ ...RUN, args: list(anything), chunkName: name })) }],
+  computeBatch: [
+    { name: 'sources', check: list(program) },
+    { name: 'options', check: optional(fields({ ...RUN, onProgress: callback })) },
+  ],
+  processBatch: [
+    { name: 'operations', check: list(anything) },
+    { name: 'options', check: optional(fields({ atomic: flag, signal, onProgress: callback, batchSize: amount })) },
+  ],
+  transaction: [{ name: 'work', check: callback }],
+  createExternalTable: [
+    { name: 'name', check: optional(name), code: 'INVALID_TABLE_NAME' },
+    { name: 'entries', check: optional(either('an object', 'object')) },
+  ],
+  compressData: [{ name: 'data', check: contents }],
+  decompressData: [
+    { name: 'bytes', check: (value) => (value instanceof Uint8Array ? null : 'bytes are needed') },
+    { name: 'limit', check: optional(amount) },
+  ],
+  setMemoryAliasEnabled: [{ name: 'enabled', check: flag }],
+  optimizeQuery: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'query', check: notNull(QUERY) }],
   resume: [{ name: 'options', check: optional(fields(RUN)) }],
   set: [{ name: 'name', check: name }, { name: 'value', check: anything }, { name: 'options', check: optional(fields({ sandbox: name })) }],
   get: [{ name: 'name', check: name }, { name: 'options', check: optional(fields({ sandbox: name })) }],
@@ -182,8 +202,15 @@ function schema(value: unknown): string | null {
 
 /** @throws UsageError `INVALID_INPUT` that names the option */
 export function checkOptions(options: unknown): void {
-  const problem = fields(OPTIONS)(options);
-  if (problem !== null) throw refused({ name: 'options', check: anything }, problem);
+  let problem = fields(OPTIONS)(options);
+  if (problem === null) {
+    const { sandbox: isSandbox, modules } = options as { sandbox?: unknown; modules?: unknown };
+    if (isSandbox === true && modules !== undefined) problem = '.modules: there is no `require` in a sandbox';
+  }
+  if (problem === null) return;
+  // Options go by their own names.
+  const [, name, rest] = /^\.(\w+)(?:: )?(.*)$/s.exec(problem) ?? [null, 'options', problem];
+  throw refused({ name: name!, check: anything }, rest!);
 }
 
 /** @throws UsageError `INVALID_INPUT` */
