@@ -27,6 +27,17 @@ export async function accepted(user: User): Promise<void> {
   if (resumed.running) await resumed.resume({ onOutput: (text) => void text.length });
 }
 
+export async function acceptedOfTheOlderSystem(lua: EnhancedCuWASM): Promise<void> {
+  const [people]: LuaValue[] = await lua.batchTableOperations([{ type: 'query', table: 'users', field: 'age', operator: '>', value: 1 }]);
+  await lua.processBatch([{ type: 'get', table: 'users', key: 1 }], { batchSize: 10, onProgress: ({ done, total }) => void (done / total) });
+  const sum: number = await lua.transaction(async () => 1);
+  const { plan, indexes } = await lua.optimizeQuery('users', { sort: 'age' });
+  for (const { field, kind } of indexes) await lua.createIndex('users', field, kind);
+  await lua.persistFunction('f', 'f', 'function() end', { compress: true });
+  const bytes: Uint8Array = await lua.compressData(String([people, sum, plan]));
+  await lua.decompressData(bytes, 100);
+}
+
 export async function refused(lua: Cu): Promise<void> {
   // @ts-expect-error there is no such type of operation
   await lua.batchTableOperations([{ type: 'put', table: 'users', key: 1, value: 1 }]);
