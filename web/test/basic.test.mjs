@@ -333,6 +333,14 @@ test('while compute runs, setters take effect after it and getters are refused',
   assert.equal(cu.readResult(0, await running).result, 1);
   assert.equal(cu.getOutput(), 1);
   assert.equal(await result(cu, 'return _io.input'), 2);
+  // What fails then is told on the console, as the call has returned.
+  const errors = await quietly(async () => {
+    const next = cu.compute('return 1');
+    cu.setInputField('x', 1);
+    await next;
+    await cu.compute('return 1');
+  });
+  assert.match(errors.join(), /setInputField failed.*_io\.input is a number/);
 });
 
 test('ext.table gives a table that is like any other, and is kept by being in _home', async () => {

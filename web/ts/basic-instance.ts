@@ -135,11 +135,11 @@ export class BasicInstance {
 
   /** Sets a field of `_io`. While something runs, it is set after that. */
   set(name: 'input' | 'meta', value: unknown): void {
-    this.tell('set', name, checked(name === 'input' ? 'input' : 'metadata', value));
+    this.tell(name === 'input' ? 'setInput' : 'setMetadata', 'set', name, checked(name === 'input' ? 'input' : 'metadata', value));
   }
 
   setInputField(field: unknown, value: unknown): void {
-    this.tell('set_field', checkField(field), checked(`input.${String(field)}`, value));
+    this.tell('setInputField', 'set_field', checkField(field), checked(`input.${String(field)}`, value));
   }
 
   get(name: 'output'): LuaValue {
@@ -152,13 +152,13 @@ export class BasicInstance {
   }
 
   clearIo(): void {
-    this.tell('clear');
+    this.tell('clearIo', 'clear');
   }
 
   setMemoryAliasEnabled(isEnabled: unknown): void {
     if (typeof isEnabled !== 'boolean') throw new UsageError('INVALID_INPUT', 'enabled: true or false was expected');
     this.hasAlias = isEnabled;
-    this.tell('alias', isEnabled);
+    this.tell('setMemoryAliasEnabled', 'alias', isEnabled);
   }
 
   async close(): Promise<void> {
@@ -224,14 +224,16 @@ export class BasicInstance {
   }
 
   /** Has it do something, after what is under way. */
-  private tell(operation: string, ...args: readonly unknown[]): void {
+  private tell(caller: string, operation: string, ...args: readonly unknown[]): void {
     const { vm } = this.core;
     if (!vm.isBusy) {
       this.operate(operation, ...args);
       return;
     }
-    // A failure becomes an unhandled rejection: there is nobody to tell.
-    void vm.exclusive(() => this.operate(operation, ...args));
+    vm.exclusive(() => this.operate(operation, ...args)).catch((error: unknown) => {
+      // The call has returned already.
+      console.error(`cu-wasm/basic: ${caller} failed:`, error);
+    });
   }
 
   private operate(operation: string, ...args: readonly unknown[]): LuaValue {
