@@ -199,7 +199,7 @@ export class BasicInstance {
   }
 
   private async restoreHome(): Promise<void> {
-    const how = await this.state.restore();
+    const how = await this.state.restore(() => this.operate('read_all'));
     if (how !== 'absent') this.operate('attach', this.hasAlias);
   }
 

@@ -8,6 +8,7 @@
 export const BASIC = String.raw`
 local next, pairs, type, tostring, error, select = next, pairs, type, tostring, error, select
 local ipairs, rawget, rawset, sort, globals = ipairs, rawget, rawset, table.sort, _G
+local getmetatable, getupvalue = debug.getmetatable, debug.getupvalue
 local numbers, next_number = setmetatable({}, { __mode = "k" }), 3
 local operations, home, exchanged = {}, nil, nil
 
@@ -41,6 +42,37 @@ function operations.attach(has_alias)
   home = rawget(globals, "_home")
   numbers[home] = 1
   operations.alias(has_alias)
+end
+
+-- Reads all that _home reaches, as far as it was not used yet: once _home is another table, it could not be read any more.
+function operations.read_all()
+  local waiting, seen = { home }, { [home] = true }
+  local function add(value)
+    if (type(value) == "table" or type(value) == "function") and not seen[value] then
+      seen[value] = true
+      waiting[#waiting + 1] = value
+    end
+  end
+  while #waiting > 0 do
+    local value = waiting[#waiting]
+    waiting[#waiting] = nil
+    if type(value) == "table" then
+      for key, entry in next, value do
+        add(key)
+        add(entry)
+      end
+      add(getmetatable(value))
+    else
+      local index = 1
+      while true do
+        local name, upvalue = getupvalue(value, index)
+        if name == nil then break end
+        -- Not the globals, which lead everywhere.
+        if upvalue ~= globals then add(upvalue) end
+        index = index + 1
+      end
+    end
+  end
 end
 
 function operations.alias(is_enabled)

@@ -61,15 +61,17 @@ export class SavedState {
   /**
    * Makes `_home` what is stored.
    *
+   * @param leave is called before `_home` becomes another table
    * @returns `absent` when nothing is, and `_home` is as it was; `attached` when `_home` is a new table, `rolledBack` when it is the same
    */
-  async restore(): Promise<'absent' | 'attached' | 'rolledBack'> {
+  async restore(leave: () => void): Promise<'absent' | 'attached' | 'rolledBack'> {
     const { mark, records } = await this.read();
     if (records.size === 0) return 'absent';
     if (this.isMine(mark, records.get(ROOT))) {
       this.vm.call((instance) => instance.rollBackHome());
       return 'rolledBack';
     }
+    leave();
     this.attach(records, mark);
     return 'attached';
   }

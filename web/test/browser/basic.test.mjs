@@ -212,6 +212,13 @@ inPage('with several tabs the last save wins, as a whole', async (page, browser)
   const states = [await result(page, state), await result(other, state)];
   await page.evaluate(() => window.cu.loadState());
   assert.ok(states.includes(await result(page, state)));
+  // What a program had of the former _home stays readable, also what it had not looked into.
+  await inBasic(page, 'window.cu = cu; window.result = result;');
+  await result(page, 'former = _home.t40 return 1');
+  await result(other, '_home.t40 = nil return 1');
+  await save(other);
+  await page.evaluate(() => window.cu.loadState());
+  assert.deepEqual(await result(page, 'return {former[1], tostring(_home.t40)}'), [0, 'nil']);
   assert.deepEqual(other.unseen, []);
 });
 
