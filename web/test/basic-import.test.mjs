@@ -1,8 +1,9 @@
 // Records of the older system, made by hand, as `_home`. That they are found in a page's IndexedDB is tested in test/browser.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { convertOldRecords } from '../dist/basic-import.js';
+import { convertOldRecords, pieces } from '../dist/basic-import.js';
 import { BasicInstance } from '../dist/basic-instance.js';
+import { encode } from '../dist/codec.js';
 import { integer, metadata, oldRecords, record, reference, string } from './old-records.mjs';
 
 async function adopted(records, code) {
@@ -61,4 +62,19 @@ test('what _home has already stays', async () => {
   instance.adopt([record(1, { name: string('old'), other: reference(1) }), metadata({ homeTableId: 1 })]);
   assert.equal(instance.buffer.readResult(0, await instance.compute('return _home.name .. tostring(_home.other == _home)')).result, 'newtrue');
   await instance.close();
+});
+
+test('more than crosses in one call comes in pieces', async () => {
+  const long = 'x'.repeat(100_000);
+  const entries = Object.fromEntries(Array.from({ length: 120 }, (_, index) => [index + 1, string(long)]));
+  const many = Object.fromEntries(Array.from({ length: 30_000 }, (_, index) => [`k${index}`, integer(index)]));
+  const records = [record(1, { list: reference(2), many: reference(3), after: integer(7) }), record(2, entries), record(3, many), metadata({ homeTableId: 1 })];
+  const sizes = [...pieces(convertOldRecords(records).records)].map((piece) => encode(piece).length);
+  assert.ok(sizes.length > 10 && Math.max(...sizes) < 3e6, sizes.join());
+  const { report, result } = await adopted(records, `
+    local count = 0
+    for _ in pairs(_home.many) do count = count + 1 end
+    return { #_home.list, #_home.list[120], count, _home.many.k29999, _home.after }`);
+  assert.deepEqual(result, [120, 100_000, 30_000, 29_999, 7]);
+  assert.deepEqual([report.tables, report.values, report.skipped], [3, 30_123, []]);
 });

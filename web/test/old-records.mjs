@@ -1,6 +1,7 @@
 // Records as the older system wrote them to IndexedDB. Also loaded by pages.
 
 const stored = (...bytes) => ({ _type: 'binary', data: bytes });
+const counted = (tag, contents) => ({ _type: 'binary', data: [tag].concat([...u32(contents.length)], Array.from(contents)) });
 const payload = (size, set) => {
   const view = new DataView(new ArrayBuffer(size));
   set(view);
@@ -12,9 +13,9 @@ export const nil = () => stored(0);
 export const boolean = (value) => stored(1, Number(value));
 export const integer = (value) => stored(2, ...payload(8, (view) => view.setBigInt64(0, BigInt(value), true)));
 export const float = (value) => stored(3, ...payload(8, (view) => view.setFloat64(0, value, true)));
-export const bytes = (...values) => stored(4, ...u32(values.length), ...values);
-export const string = (text) => bytes(...new TextEncoder().encode(text));
-export const bytecode = (...code) => stored(5, ...u32(code.length), ...code);
+export const bytes = (...values) => counted(4, values);
+export const string = (text) => counted(4, new TextEncoder().encode(text));
+export const bytecode = (...code) => counted(5, code);
 export const nativeFunction = (index) => stored(6, index & 255, index >> 8);
 export const reference = (id) => stored(7, ...u32(id));
 

@@ -41,10 +41,16 @@ export interface ImportReport {
 
 /** Tables as the Lua side adopts them. */
 export interface OldState {
-  records: { id: number; entries: OldEntry[] }[];
+  records: OldTable[];
   /** The id of `_home`. */
   root: number;
   report: ImportReport;
+}
+
+/** A table, or a part of one. */
+export interface OldTable {
+  id: number;
+  entries: OldEntry[];
 }
 
 type OldEntry = { key: LuaKey; value: LuaValue; float?: true } | { key: LuaKey; reference: number };
@@ -91,6 +97,33 @@ export function convertOldRecords(records: readonly unknown[]): OldState {
     state.report.tables++;
   }
   return state;
+}
+
+/** Divides tables into pieces, each small enough to cross in one call. */
+export function* pieces(tables: readonly OldTable[]): Generator<OldTable[]> {
+  let [piece, size]: [OldTable[], number] = [[], 0];
+  for (const { id, entries } of tables) {
+    let part: OldTable = { id, entries: [] };
+    piece.push(part);
+    for (const entry of entries) {
+      part.entries.push(entry);
+      size += entrySize(entry);
+      if (size < PIECE_BYTES) continue;
+      yield piece;
+      part = { id, entries: [] };
+      [piece, size] = [[part], 0];
+    }
+  }
+  yield piece;
+}
+
+const PIECE_BYTES = 1024 * 1024;
+
+/** About how many bytes it takes. */
+function entrySize(entry: OldEntry): number {
+  const value = 'value' in entry ? entry.value : null;
+  const isLong = typeof value === 'string' || value instanceof Uint8Array;
+  return 50 + String(entry.key).length + (isLong ? value.length : 0);
 }
 
 /** @param refer is told of tables that are referred to; whether there is such a table */

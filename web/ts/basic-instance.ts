@@ -2,7 +2,7 @@
 
 import { BASIC } from './basic-lua.js';
 import { BUFFER_SIZE, IoBuffer } from './basic-buffer.js';
-import { convertOldRecords, readOldRecords, type ImportReport } from './basic-import.js';
+import { convertOldRecords, pieces, readOldRecords, type ImportReport } from './basic-import.js';
 import { SavedState } from './basic-state.js';
 import { bigint } from './bigint.js';
 import { decode, encode, type LuaKey, type LuaValue } from './codec.js';
@@ -170,7 +170,8 @@ export class BasicInstance {
   /** Puts records of the older system into `_home`. */
   adopt(records: readonly unknown[]): ImportReport {
     const { records: tables, root, report } = convertOldRecords(records);
-    this.operate('adopt', tables, root);
+    for (const piece of pieces(tables)) this.operate('adopt', root, piece);
+    this.operate('adopt', root);
     return report;
   }
 

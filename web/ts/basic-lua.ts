@@ -126,16 +126,22 @@ function operations.info()
   return { next = next_number, tables = tables }
 end
 
--- Puts saved tables of the older system into _home, which is the table with this number. What _home has already stays.
-function operations.adopt(records, root)
-  local made = { [root] = home }
+-- Puts saved tables of the older system into _home, which is the table with the number root. They come in pieces, a table in several too;
+-- without one they are done. What _home has already stays.
+local made
+function operations.adopt(root, piece)
+  if piece == nil then
+    made = nil
+    return
+  end
+  made = made or { [root] = home }
   local function table_of(number)
     made[number] = made[number] or {}
     return made[number]
   end
-  for _, record in ipairs(records) do
-    local target = table_of(record.id)
-    for _, entry in ipairs(record.entries) do
+  for _, part in ipairs(piece) do
+    local target = table_of(part.id)
+    for _, entry in ipairs(part.entries) do
       local key, value = entry.key, entry.value
       if entry.reference then value = table_of(entry.reference) end
       if entry.float then value = value + 0.0 end
