@@ -15,6 +15,7 @@ import { EnhancedLuaError, engineError, UsageError } from './errors.js';
 import { EXPOSE, Exposed } from './expose.js';
 import { takeFunctions, type HostFunctions } from './host.js';
 import type { Home } from './home.js';
+import type { Modules } from './loader.js';
 import { checkModules, PRELOAD } from './lua-modules.js';
 import { closingOnFailure, openParts, type Parts } from './opening.js';
 import type { CuOptions, StorageKind } from './options.js';
@@ -59,6 +60,9 @@ const HOME_TABLE_ID = 1;
 const RUN_CODES: RunCodes = { syntax: 'EVAL_FAILED', runtime: 'LUA_EXECUTION_ERROR' };
 
 export class Cu extends Tables {
+  /** The wasm modules that come with this class. An entry of the package that has some derives a class with them. */
+  protected static readonly modules: Modules = {};
+
   /** What the Lua state is made from, if not new. */
   private image: Uint8Array | null = null;
   private parts: Parts | null = null;
@@ -69,12 +73,12 @@ export class Cu extends Tables {
 
   /** Opens an instance. */
   static open(options: CuOptions = {}): Promise<Cu> {
-    return new Cu().init(options);
+    return new this().init(options);
   }
 
   /** Opens an instance; another name of {@link open}. */
   static init(options: CuOptions = {}): Promise<Cu> {
-    return Cu.open(options);
+    return this.open(options);
   }
 
   /**
@@ -84,7 +88,7 @@ export class Cu extends Tables {
    */
   static async restore(image: Uint8Array | ArrayBuffer, options: CuOptions = {}): Promise<Cu> {
     checkImage(image);
-    const cu = new Cu();
+    const cu = new this();
     cu.image = image instanceof Uint8Array ? image : new Uint8Array(image);
     return cu.init(options);
   }
@@ -390,7 +394,7 @@ export class Cu extends Tables {
   private async open(options: CuOptions): Promise<void> {
     checkOptions(options);
     const { image } = this;
-    const parts = await openParts(options, image);
+    const parts = await openParts(options, image, (this.constructor as typeof Cu).modules);
     await closingOnFailure(parts, options.signal, async () => {
       this.parts = parts;
       this.options = options;

@@ -1,26 +1,13 @@
-/** The package `cu-wasm`: see {@link Cu}. */
+/** The package `cu-wasm`: {@link Cu} with the wasm files that lie beside this file. */
 
-export { Cu, Cu as EnhancedCuWASM } from './cu.js';
-export type { BatchRunOptions, EvalOptions, FunctionOptions, GlobalOptions, MemoryStats, PersistOptions, RunChunkOptions } from './cu.js';
-export type { ProcessOptions, TableInfo } from './tables.js';
-export type { IndexAdvice, QueryAdvice } from './advice.js';
-export type { FunctionLimits } from './functions.js';
-export type { Contents, CuOptions, StorageKind } from './options.js';
-export type { RunOptions, RunResult } from './vm.js';
-export type { AuditedOperation, AuditHead, AuditOptions, AuditRecord } from './audit.js';
-export type { Permissions, TableAccess } from './permissions.js';
-export type { BatchOperation, BatchOptions, Key, Progress, Reporting } from './batch.js';
-export type { AggregateFunction, Condition, Entry, Operator, Query, QueryPlan, SortField, Where } from './query.js';
-export type { LiveChange, SubscribeOptions, Subscription } from './live.js';
-export type { FieldRule, IndexKind, IndexOptions, Schema } from './definitions.js';
-export { FunctionBlob, HomeRecord } from './codec.js';
-export type { HomeOptions } from './home.js';
-export { expose, Exposed } from './expose.js';
-export type { ExposeOptions } from './expose.js';
-export type { LuaModules } from './lua-modules.js';
-export { Values } from './host.js';
-export type { HostFunction, HostFunctions } from './host.js';
-export type { LuaKey, LuaValue } from './codec.js';
-export { EnhancedLuaError, LimitError, LuaError, StorageError, UsageError } from './errors.js';
-export type { CallCode, ErrorCode, ErrorOptions, LimitCode, LuaErrorPosition, StorageCode, UsageCode } from './errors.js';
-export type { WasmSource } from './loader.js';
+import { BESIDE } from './beside.js';
+import { Cu as Bare } from './cu.js';
+import type { Modules } from './loader.js';
+
+/** One Lua state with one database. */
+export class Cu extends Bare {
+  protected static override readonly modules: Modules = BESIDE;
+}
+
+export { Cu as EnhancedCuWASM };
+export * from './parts.js';

@@ -1,6 +1,6 @@
 /**
- * From the package's wasm files, the VM and the storage engine, to their classes: where the bytes come from, and the watch
- * for traps.
+ * From wasm modules, the VM and the storage engine, to their classes, with the watch for traps. Where the modules are is a matter of the
+ * package's entries (`index.ts`, `slim.ts`, `inline.ts`): an address in here would make bundlers copy wasm files for all of them.
  *
  * A module is compiled once per address and instantiated once per `Cu`, so that a trap costs one instance.
  * Nothing happens at import time, which keeps the package safe to import in Node and under server-side rendering.
@@ -16,7 +16,19 @@ import { createBindings as createVmBindings } from './vm-bindings.js';
 /** Where the wasm comes from: an address (in Node also a file path), its bytes, a response, a compiled module. */
 export type WasmSource = string | URL | ArrayBuffer | Uint8Array | Response | WebAssembly.Module;
 
-type Source = WasmSource | PromiseLike<WasmSource> | undefined;
+type Given = WasmSource | PromiseLike<WasmSource>;
+
+/** The wasm modules that an entry of the package brings along. Where a caller gives none of his own, one of these is loaded. */
+export interface Modules {
+  readonly vm?: () => Given;
+  /** The VM that compiles functions. */
+  readonly compile?: () => Given;
+  /** The VM that has `_home`; it also stands in for a missing `vm`. */
+  readonly home?: () => Given;
+  readonly storage?: () => Given;
+}
+
+type Source = Given | undefined;
 /** Is called for every trap, whoever called into wasm (an event handler as well as this package). */
 type TrapHandler = (trap: Error) => void;
 /** What wasm-bindgen's glue is: classes that may be used once it has been called. */
@@ -25,37 +37,44 @@ type Glue<Bindings> = Bindings & ((options: { module_or_path: WebAssembly.Module
 /**
  * Instantiates the VM, the one that compiles functions or the smaller one that only interprets.
  *
- * @param source by default `cu-compile.wasm` or `cu.wasm` beside this file
+ * @param source by default the entry's own
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export function loadVm(source: Source, compiles: boolean, onTrap: TrapHandler): Promise<VmBindings> {
-  if (!compiles) return load(source, new URL('cu.wasm', import.meta.url), createVmBindings(watch(onTrap)));
-  return load(source, new URL('cu-compile.wasm', import.meta.url), createCompilingBindings(watch(onTrap)));
+export function loadVm(modules: Modules, source: Source, compiles: boolean, onTrap: TrapHandler): Promise<VmBindings> {
+  if (compiles) return load(source ?? modules.compile?.(), createCompilingBindings(watch(onTrap)));
+  if (source === undefined && modules.vm === undefined) return loadHomeVm(modules, source, onTrap);
+  return load(source ?? modules.vm?.(), createVmBindings(watch(onTrap)));
 }
 
 /**
  * Instantiates the VM that has `_home`.
  *
- * @param source by default `cu-home.wasm` beside this file
+ * @param source by default the entry's own
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export function loadHomeVm(source: Source, onTrap: TrapHandler): Promise<HomeBindings> {
-  return load(source, new URL('cu-home.wasm', import.meta.url), createHomeBindings(watch(onTrap)));
+export function loadHomeVm(modules: Modules, source: Source, onTrap: TrapHandler): Promise<HomeBindings> {
+  return load(source ?? modules.home?.(), createHomeBindings(watch(onTrap)));
 }
 
 /**
  * Instantiates the storage engine.
  *
- * @param source by default `cu-storage.wasm` beside this file
+ * @param source by default the entry's own
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export function loadStorage(source: Source, onTrap: TrapHandler): Promise<StorageBindings> {
-  return load(source, new URL('cu-storage.wasm', import.meta.url), createStorageBindings(watch(onTrap)));
+export function loadStorage(modules: Modules, source: Source, onTrap: TrapHandler): Promise<StorageBindings> {
+  return load(source ?? modules.storage?.(), createStorageBindings(watch(onTrap)));
 }
 
-async function load<Bindings>(source: Source, standard: URL, bindings: Glue<Bindings>): Promise<Bindings> {
+async function load<Bindings>(source: Source, bindings: Glue<Bindings>): Promise<Bindings> {
+  const given = await source;
+  if (given === undefined) {
+    throw new EnhancedLuaError('WASM_LOAD_FAILED', 'this entry of the package brings no such wasm module along', {
+      suggestion: 'Give the options `wasm` and `storageWasm`, or import cu-wasm.',
+    });
+  }
   try {
-    await bindings({ module_or_path: await compile((await source) ?? standard) });
+    await bindings({ module_or_path: await compile(given) });
     return bindings;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

@@ -5,7 +5,7 @@ import type { Database, HomeInstance, StorageBindings } from './engine.js';
 import { engineError, StorageError } from './errors.js';
 import { SavedFunctions } from './functions.js';
 import { Home } from './home.js';
-import { loadHomeVm, loadStorage, loadVm } from './loader.js';
+import { loadHomeVm, loadStorage, loadVm, type Modules } from './loader.js';
 import { Neighbours } from './neighbours.js';
 import { NO_STORAGE } from './no-storage.js';
 import { compilation, instanceOptions, type CuOptions, type StorageKind } from './options.js';
@@ -33,8 +33,9 @@ export interface Parts extends Core {
  *
  * @param image what the Lua state is made from, if not new
  * @param hasHome whether the VM is to be the one that can have `_home`
+ * @param modules the wasm that the entry of the package brings along
  */
-export async function openCore(options: CuOptions, image: Uint8Array | null, hasHome: boolean): Promise<Core> {
+export async function openCore(options: CuOptions, image: Uint8Array | null, hasHome: boolean, modules: Modules): Promise<Core> {
   const { signal } = options;
   signal?.throwIfAborted();
   const poison = new Poison();
@@ -43,8 +44,8 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
   const neighbours = canBeShared(options) ? Neighbours.meet(options.name ?? 'cu') : null;
   const opened = (async () => {
     const [vmBindings, storageBindings] = await Promise.all([
-      hasHome ? loadHomeVm(wasm, onTrap) : loadVm(wasm, compilation(options) !== 'never', onTrap),
-      options.storage === 'none' ? null : loadStorage(options.storageWasm, onTrap),
+      hasHome ? loadHomeVm(modules, wasm, onTrap) : loadVm(modules, wasm, compilation(options, modules) !== 'never', onTrap),
+      options.storage === 'none' ? null : loadStorage(modules, options.storageWasm, onTrap),
     ]);
     signal?.throwIfAborted();
     return { vmBindings, ...(await openDatabase(storageBindings, poison, options, neighbours)) };
@@ -56,7 +57,7 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
   const database = new TransactingDatabase(shared);
   return closingOnFailure({ database, poison, neighbours }, signal, () => {
     const instance = poison.call(() => {
-      const encoded = encode(instanceOptions(options));
+      const encoded = encode(instanceOptions(options, modules));
       return image === null ? new vmBindings.Instance(encoded) : vmBindings.Instance.restore(encoded, image);
     });
     return { vm: new Vm(instance, poison, options.fuel ?? Infinity, options.permissions), database, poison, storage, neighbours };
@@ -64,9 +65,9 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
 }
 
 /** Opens all that an instance consists of. Runs are not followed by commits of `_home` before it is given to the VM. */
-export async function openParts(options: CuOptions, image: Uint8Array | null): Promise<Parts> {
+export async function openParts(options: CuOptions, image: Uint8Array | null, modules: Modules): Promise<Parts> {
   const homeOptions = image === null ? (options.home ?? false) : false;
-  const core = await openCore(options, image, homeOptions !== false);
+  const core = await openCore(options, image, homeOptions !== false, modules);
   return closingOnFailure(core, options.signal, async () => {
     const { vm, database, poison, storage } = core;
     const { name = 'cu' } = options;

@@ -3,7 +3,7 @@
 import type { FunctionLimits } from './functions.js';
 import type { HostFunctions } from './host.js';
 import type { HomeOptions } from './home.js';
-import type { WasmSource } from './loader.js';
+import type { Modules, WasmSource } from './loader.js';
 import type { LuaModules } from './lua-modules.js';
 import type { Permissions } from './permissions.js';
 
@@ -45,11 +45,11 @@ export interface CuOptions extends FunctionLimits {
   /** What `os.getenv` knows, and where `require` finds its paths (`LUA_PATH`). Default: nothing. */
   environment?: Readonly<Record<string, string>>;
   /**
-   * The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: `cu-compile.wasm`, or
-   * `cu.wasm` with `compile: 'never'`, beside the package's code.
+   * The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: what the entry of the package brings along; with `cu-wasm`
+   * itself `cu-compile.wasm`, or `cu.wasm` with `compile: 'never'`, beside the package's code.
    */
   wasm?: WasmSource | PromiseLike<WasmSource>;
-  /** The storage engine's wasm, likewise. Default: `cu-storage.wasm` beside the package's code. */
+  /** The storage engine's wasm, likewise; `cu-storage.wasm`. */
   storageWasm?: WasmSource | PromiseLike<WasmSource>;
   /** The VM's address; another name of `wasm`. */
   wasmPath?: string | URL;
@@ -99,14 +99,14 @@ export type Contents = Readonly<Record<string, string | Uint8Array>> | ReadonlyM
 const HEAP_LIMIT = 512 * 1024;
 
 /** Which functions are compiled: by default none with a VM that the caller gives, which is taken for the small one. */
-export function compilation({ compile, wasm, wasmPath }: CuOptions): 'hot' | 'never' | 'eager' {
-  return compile ?? ((wasm ?? wasmPath) === undefined ? 'hot' : 'never');
+export function compilation({ compile, wasm, wasmPath }: CuOptions, modules: Modules): 'hot' | 'never' | 'eager' {
+  return compile ?? ((wasm ?? wasmPath) === undefined && modules.compile !== undefined ? 'hot' : 'never');
 }
 
 /** The options as the VM takes them. */
-export function instanceOptions(options: CuOptions): Record<string, unknown> {
+export function instanceOptions(options: CuOptions, modules: Modules): Record<string, unknown> {
   const { heapLimit = HEAP_LIMIT, now, seed = randomSeed(), files, filesLimit, environment } = options;
-  const compile = compilation(options);
+  const compile = compilation(options, modules);
   const profile = options.sandbox === true ? 'sandbox' : 'whole';
   return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment, compile, profile };
 }

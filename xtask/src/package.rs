@@ -4,6 +4,7 @@
 //! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─wasm-opt→ dist/cu*.wasm
 //!                                            glue as a factory  → dist/*-bindings.js
 //! web/ts/*.ts ─tsc→ dist/*.js, dist/*.d.ts
+//! dist/cu-home.wasm, dist/cu-storage.wasm ─esbuild→ dist/inline-modules.js, as base64
 //! web/playground ─esbuild→ playground/{index.html, main.js, style.css}, beside a copy of dist
 //! ```
 //!
