@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { Cu, EnhancedCuWASM, EnhancedLuaError, FunctionBlob, LimitError, LuaError, StorageError, UsageError } from '../dist/index.js';
 import { Poison } from '../dist/vm.js';
+import { Cu, EnhancedCuWASM, EnhancedLuaError, FunctionBlob, here, LimitError, LuaError, StorageError, UsageError } from './entry.mjs';
 
-const opened = (name, body, options = {}) =>
-  test(name, async () => {
+const opened = (name, body, options = {}, conditions = {}) =>
+  test(name, conditions, async () => {
     const cu = await Cu.open({ storage: 'memory', ...options });
     try {
       await body(cu);
@@ -72,13 +72,41 @@ opened('calls of global functions, awaited and at once', async (cu) => {
   assert.equal(await cu.call('add', 1, 1), 2);
   assert.deepEqual((await running).values, [27]);
   assert.equal(cu.callSync('add', 1, 1), 2);
+}, {}, here);
+
+opened('calls of global functions take turns', async (cu) => {
+  await cu.run(`
+    function same(...) return ... end
+    function fail(what) error({ what = what }) end
+    function long(count) local n = 0 for i = 1, count do n = n + i % 7 end return n end`);
+  const values = [1, -0.5, 'é', true, null, [1, [2]], { a: { b: 1 } }, 2n ** 62n, new Uint8Array([255, 0]), new Map([[1.5, 'x'], [true, 'y']])];
+  for (const value of values) assert.deepEqual(await cu.call('same', value), value);
+  const hostile = JSON.parse('{"__proto__": {"polluted": true}, "constructor": 1}');
+  const back = await cu.call('same', hostile);
+  assert.deepEqual(Object.keys(back).sort(), ['__proto__', 'constructor']);
+  assert.equal({}.polluted, undefined);
+  assert.deepEqual(await Promise.all([cu.call('long', 3000000), cu.call('same', 1), cu.call('long', 10)]), [8999997, 1, 27]);
+  const { value } = await fails(cu, cu.call('fail', 'this'), 'LUA_EXECUTION_ERROR', LuaError);
+  assert.deepEqual(value, { what: 'this' });
+  await fails(cu, cu.call('absent'), 'LUA_EXECUTION_ERROR', LuaError);
+  const cyclic = { list: [] };
+  cyclic.list.push(cyclic);
+  for (const bad of [() => 1, Symbol('s'), new Date(0), new (class Thing {})(), 2n ** 64n, cyclic]) {
+    await fails(cu, cu.call('same', bad), 'INVALID_INPUT', UsageError);
+  }
+  await fails(cu, cu.call('same', { a: [new (class Thing {})()] }), 'INVALID_INPUT', UsageError);
 });
+
+opened('calls at once keep to the limit of fuel', async (cu) => {
+  await cu.run('function forever() while true do end end function one() return 1 end');
+  assert.throws(() => cu.callSync('forever'), { code: 'fuel' });
+  assert.equal(cu.callSync('one'), 1);
+}, { fuel: 500_000 }, here);
 
 opened('calls keep to the limit of fuel', async (cu) => {
   await cu.run('function forever() while true do end end function one() return 1 end');
   await fails(cu, cu.call('forever'), 'fuel', LimitError);
-  assert.throws(() => cu.callSync('forever'), { code: 'fuel' });
-  assert.equal(cu.callSync('one'), 1);
+  assert.equal(await cu.call('one'), 1);
 }, { fuel: 500_000 });
 
 test('both names are one class, and both ways of opening work', async () => {
@@ -105,7 +133,7 @@ test('the wasm may be given as bytes, path, address or module', async () => {
 
 test('memory after start', async () => {
   const cu = await Cu.open({ storage: 'memory' });
-  const { total, used, free, wasm } = cu.getMemoryStats();
+  const { total, used, free, wasm } = await cu.getMemoryStats();
   assert.equal(total, 512 * 1024);
   assert.equal(free, total - used);
   assert.ok(used > 0 && wasm <= 1.5 * 1024 * 1024, `${wasm} bytes of wasm memory`);

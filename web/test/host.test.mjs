@@ -1,7 +1,7 @@
 // Functions of the page that Lua code calls, and promises that it waits for.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cu, LuaError, UsageError, Values } from '../dist/index.js';
+import { Cu, here, LuaError, UsageError, Values } from './entry.mjs';
 
 const later = (value, milliseconds = 1) => new Promise((resolve) => setTimeout(() => resolve(value), milliseconds));
 
@@ -140,7 +140,7 @@ test('a signal, a fuel limit and closing end a run that waits', async () => {
   await assert.rejects(pending, { code: 'closed' });
 });
 
-test('callSync does not wait', async () => {
+test('callSync does not wait', here, async () => {
   const cu = await open({ soon: () => later(1), now: () => 5 });
   await cu.run('function f() return soon() end function g() return now() end');
   assert.equal(cu.callSync('g'), 5);
@@ -150,7 +150,7 @@ test('callSync does not wait', async () => {
   await cu.close();
 });
 
-test('the page cannot come back into the instance while its function runs', async () => {
+test('the page cannot come back into the instance while its function runs', here, async () => {
   const answers = [];
   let cu;
   cu = await open({
@@ -179,10 +179,12 @@ test('the page cannot come back into the instance while its function runs', asyn
 
 test('host functions are saved by name, and a call that waited is made again', async () => {
   const calls = [];
-  const functions = { later: (value) => (calls.push(value), later(value)) };
+  let called = () => undefined;
+  const first = new Promise((resolve) => (called = resolve));
+  const functions = { later: (value) => (calls.push(value), called(), later(value)) };
   const cu = await open(functions);
   const run = cu.run('local a = later("first") local b = later("second") return a .. b, later');
-  await later(null, 0);
+  await first;
   assert.equal(calls.length, 1);
   const image = await cu.snapshot();
   await run;

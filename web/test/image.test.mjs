@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { Cu } from '../dist/index.js';
+import { Cu } from './entry.mjs';
 
 const OPTIONS = { storage: 'memory', now: 0, seed: 1 };
 const MIB = 2 ** 20;
@@ -47,9 +47,9 @@ test('a run goes on where it was saved', async () => {
   let printed = '';
   const run = first.run(source, { ...options, signal: abort.signal, onOutput: (text) => (printed += text) });
   while (printed === '') await new Promise((resolve) => setTimeout(resolve, 0));
-  // Between two slices: what was printed so far has been told.
-  const before = printed;
   const image = await first.snapshot();
+  // Between two slices: what was printed until then has been told, and nothing since.
+  const before = printed;
   abort.abort(new Error('enough'));
   await assert.rejects(run, { message: 'enough' });
   await first.close();

@@ -31,7 +31,7 @@ async function importBare(contents) {
   return runInContext('Object.keys(exported).join()', context).split(',');
 }
 
-for (const entry of ['index.js', 'slim.js', 'inline.js', 'basic.js', 'basic-buffer.js', 'bigint.js']) {
+for (const entry of ['index.js', 'slim.js', 'inline.js', 'worker.js', 'basic.js', 'basic-buffer.js', 'bigint.js']) {
   test(`${entry} is imported without the globals of a browser or of Node`, async () => {
     const names = await importBare(`export * from './${entry}';`);
     // `export *` leaves the default export out.

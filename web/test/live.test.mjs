@@ -1,7 +1,7 @@
 // Live queries in Node: the reports of a subscription add up to what the query gives.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cu } from '../dist/index.js';
+import { Cu } from './entry.mjs';
 
 /** Keeps rows by reports alone, and lets a test wait for the next one. */
 class Watcher {

@@ -50,6 +50,11 @@ export class Exposed {
       call: Object.fromEntries(call),
     };
   }
+
+  /** @internal One whose object lies elsewhere: what reaches it are these functions. */
+  static of(functions: HostFunctions): Exposed {
+    return Object.assign(Object.create(Exposed.prototype) as Exposed, { functions });
+  }
 }
 
 /**

@@ -1,0 +1,5 @@
+// The tests of the API once more, with the VM in a worker.
+process.env.CU_ENTRY = 'worker';
+const { entry } = await import('./entry.mjs');
+if (entry !== 'worker') throw new Error('these tests would run without a worker');
+for (const suite of ['api', 'host', 'image', 'live']) await import(`./${suite}.test.mjs`);
