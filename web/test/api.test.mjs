@@ -188,7 +188,7 @@ opened('runs are aborted, and take turns', async (cu) => {
   const controller = new AbortController();
   const endless = cu.run('while true do end', { signal: controller.signal });
   const next = cu.eval('return "next"');
-  setImmediate(() => controller.abort());
+  setTimeout(() => controller.abort(), 0);
   await assert.rejects(endless, { name: 'AbortError' });
   assert.equal(await next, 'next');
   await assert.rejects(cu.run('return 1', { signal: AbortSignal.abort() }), { name: 'AbortError' });

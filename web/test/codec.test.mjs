@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode, encode } from '../dist/codec.js';
 import { EnhancedLuaError, FunctionBlob } from '../dist/index.js';
-
-const hex = (bytes) => Buffer.from(bytes).toString('hex');
+import { fromHex, hex } from './bytes.mjs';
 
 /** A small generator with a fixed seed (mulberry32). */
 function random(seed) {
@@ -130,6 +129,6 @@ test('hostile bytes give a typed error', () => {
   const nested = new Uint8Array(100_000).fill(6);
   assert.throws(() => decode(nested), { code: 'corrupt' });
   for (const bytes of ['0000', '09', '0803010f', '06ffffffffffff7f', '0607ffffffff0f0000', '03ffffffffffffffffffff', '03ffffffffffffffffff7f', '0702010600']) {
-    assert.throws(() => decode(Buffer.from(bytes, 'hex')), { code: 'corrupt' }, bytes);
+    assert.throws(() => decode(fromHex(bytes)), { code: 'corrupt' }, bytes);
   }
 });

@@ -27,8 +27,8 @@ test('arguments and results are copies', async () => {
 });
 
 test('groups of functions, and functions given later', async () => {
-  const cu = await open({ math2: { cbrt: Math.cbrt, deep: { twice: (x) => 2 * x } }, single: () => 'one' });
-  assert.deepEqual((await cu.run('return math2.cbrt(27), math2.deep.twice(4), single()')).values, [3, 8, 'one']);
+  const cu = await open({ math2: { sqrt: Math.sqrt, deep: { twice: (x) => 2 * x } }, single: () => 'one' });
+  assert.deepEqual((await cu.run('return math2.sqrt(9), math2.deep.twice(4), single()')).values, [3, 8, 'one']);
   await cu.set('api', { name: 'x', add: (a, b) => a + b, list: [1, 2] });
   assert.deepEqual((await cu.run('return api.name, api.add(1, 2), #api.list')).values, ['x', 3, 2]);
   await cu.set('single', () => 'two');
@@ -114,11 +114,12 @@ test('a rejected promise is an error in Lua', async () => {
 
 test('output comes while the run waits, and others have their turn after it', async () => {
   const order = [];
-  let release;
-  const cu = await open({ gate: () => new Promise((resolve) => (release = resolve)) });
-  const first = cu.run('print("before") gate() print("after")', { onOutput: (text) => order.push(text) });
+  let [release, arrived, told] = [];
+  const both = Promise.all([new Promise((resolve) => (arrived = resolve)), new Promise((resolve) => (told = resolve))]);
+  const cu = await open({ gate: () => new Promise((resolve) => ((release = resolve), arrived())) });
+  const first = cu.run('print("before") gate() print("after")', { onOutput: (text) => told(order.push(text)) });
   const second = cu.run('return 2').then(() => order.push('second'));
-  await later(null, 20);
+  await both;
   assert.deepEqual(order, ['before\n']);
   release();
   await Promise.all([first, second]);

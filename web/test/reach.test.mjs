@@ -1,7 +1,7 @@
 // What Lua code must not reach through functions and values of the page: prototypes, constructors, anything that was not given.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cu, expose } from '../dist/index.js';
+import { Cu, expose } from './entry.mjs';
 
 const NAMES = [
   'constructor', '__proto__', 'prototype', 'Function', 'Object', 'globalThis', 'eval', 'hasOwnProperty', 'isPrototypeOf', 'toString',

@@ -1,4 +1,5 @@
-//! Tests in Chromium: finding it, or installing it, and running what drives it.
+//! Tests in browsers: finding them, or installing them, and running what drives them. Chromium is needed; Firefox and WebKitGTK are used when
+//! they can be had, and what is left out without them says so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +8,34 @@ use crate::error::{Error, Result};
 use crate::{debian, package, process, server};
 
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// Tells a command of the other browsers that are there: CU_FIREFOX, CU_WEBKIT, and CU_XVFB, the screen that WebKit's browser needs.
+pub fn others(command: &mut Command) -> &mut Command {
+    let found = [
+        ("CU_FIREFOX", debian::program(&["firefox-esr", "firefox"], "firefox-esr")),
+        ("CU_WEBKIT", debian::file(webkit, "libwebkit2gtk-4.1-0")),
+        ("CU_XVFB", debian::program(&["Xvfb"], "xvfb")),
+    ];
+    for (variable, path) in found {
+        if let Some(path) = path {
+            command.env(variable, path);
+        }
+    }
+    command
+}
+
+/// WebKitGTK's own small browser, which lies in a folder of the library.
+fn webkit() -> Option<PathBuf> {
+    let folders = ["/usr/lib", "/usr/lib64", "/usr/libexec"].map(PathBuf::from);
+    let children =
+        |folder: &PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let architectures: Vec<PathBuf> =
+        folders.iter().filter(|folder| folder.ends_with("lib")).flat_map(children).collect();
+    let candidates = folders.iter().chain(&architectures).flat_map(|folder| {
+        ["webkitgtk-6.0", "webkit2gtk-4.1", "webkit2gtk-4.0"].map(|version| folder.join(version).join("MiniBrowser"))
+    });
+    candidates.into_iter().find(|candidate| candidate.is_file())
+}
 
 /// Runs a command that drives the browser. It finds the built playground at CU_ADDRESS, on the server that `serve` uses, and the
 /// browser at CU_CHROMIUM.

@@ -6,14 +6,21 @@ use std::process::Command;
 use crate::error::{Error, Result, at};
 use crate::process;
 
+/// Packages that on Ubuntu only start snap, which containers lack; there a person has to choose.
+const SNAPS: [&str; 2] = ["chromium", "firefox-esr"];
+
 /// The path of a program, installed by its package first if it is missing and may be installed.
 pub fn program(names: &[&str], package: &str) -> Option<PathBuf> {
-    find(names).or_else(|| {
-        // Ubuntu's package of Chromium only starts snap, which containers lack; there a person has to choose.
-        if is_debian() && !(package == "chromium" && is_ubuntu()) {
+    file(|| find(names), package)
+}
+
+/// Likewise of a file that is not on the PATH.
+pub fn file(find: impl Fn() -> Option<PathBuf>, package: &str) -> Option<PathBuf> {
+    find().or_else(|| {
+        if is_debian() && !(SNAPS.contains(&package) && is_ubuntu()) {
             install(package);
         }
-        find(names)
+        find()
     })
 }
 

@@ -13,7 +13,8 @@ pub enum Suite {
     Native,
     /// The TypeScript API and all Lua fixtures, through the built package under Node.
     Web,
-    /// The built package and the playground in Chromium, and the official test suite of Lua in a page there.
+    /// The built package and the playground in Chromium, the API also in Firefox and WebKitGTK, and the official test suite of Lua in a page
+    /// of Chromium.
     Browsers,
 }
 
@@ -81,6 +82,6 @@ fn node_tests(root: &Path, script: &str) -> Result<()> {
 
 fn browser_tests(root: &Path) -> Result<()> {
     let mut npm = process::npm(&root.join("web"));
-    browser::run(root, npm.args(["run", "--silent", "test:browsers"]))?;
+    browser::run(root, browser::others(npm.args(["run", "--silent", "test:browsers"])))?;
     conformance::run_in_page(root)
 }
