@@ -78,7 +78,12 @@ async function load<Bindings>(source: Source, bindings: Glue<Bindings>): Promise
     return bindings;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    throw new EnhancedLuaError('WASM_LOAD_FAILED', `cannot load the wasm module: ${message}`, { originalError: error });
+    // Each engine says it in its own words.
+    const isPolicy = /Content Security Policy|\bCSP\b|unsafe-eval|embedder/i.test(message);
+    throw new EnhancedLuaError('WASM_LOAD_FAILED', `cannot load the wasm module: ${message}`, {
+      originalError: error,
+      ...(isPolicy ? { suggestion: "Let the page's Content-Security-Policy have 'wasm-unsafe-eval' in script-src." } : {}),
+    });
   }
 }
 

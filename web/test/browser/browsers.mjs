@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const { CU_CHROMIUM, CU_FIREFOX, CU_WEBKIT, CU_XVFB } = process.env;
+if (CU_CHROMIUM === undefined) throw new Error('start these tests with `cargo xtask test browsers`, which sets CU_CHROMIUM');
 
 const CHROMIUM = [
   '--headless=new',
@@ -39,7 +40,7 @@ const FIREFOX = {
 export const BROWSERS = [
   {
     name: 'Chromium',
-    missing: CU_CHROMIUM === undefined ? 'CU_CHROMIUM is not set; start the tests with `cargo xtask test browsers`' : null,
+    missing: null,
     command: (profile, address) => [CU_CHROMIUM, ...CHROMIUM, `--user-data-dir=${profile}`, address],
   },
   {

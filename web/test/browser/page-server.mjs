@@ -1,5 +1,5 @@
 // A server for pages of tests: the built package and the fixtures under their paths in the repository, pages that a test makes, and
-// `/report`, where a page sends what it has found. It stands on this machine's loopback address only.
+// `/report`, where a page sends what it has found. After `/go-offline` it breaks off every request but reports. It stands on this machine's loopback address only.
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
@@ -28,7 +28,10 @@ export async function withServer({ files = {}, folder = null, headers = {} }, bo
   const reports = [];
   let wake = () => undefined;
   const requests = [];
+  let isOffline = false;
   const server = createServer((request, response) => {
+    if (isOffline && request.url !== '/report') return void request.socket.destroy();
+    isOffline ||= request.url === '/go-offline';
     void answer(request).then(({ status, type, content }) => {
       response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store', ...headers });
       response.end(content);
@@ -39,6 +42,7 @@ export async function withServer({ files = {}, folder = null, headers = {} }, bo
     const { pathname, search } = new URL(request.url, 'http://localhost');
     const path = decodeURIComponent(pathname);
     requests.push(path);
+    if (path === '/go-offline') return { status: 204, type: 'text/plain', content: '' };
     if (path === '/report') {
       const parts = [];
       for await (const part of request) parts.push(part);
