@@ -9,3 +9,13 @@ export function latin1(parts) {
   for (const part of parts) for (const byte of part) text += String.fromCharCode(byte);
   return text;
 }
+
+/** Text as bytes, or bytes, through one of the platform's own streams. */
+async function through(stream, data) {
+  const body = new Response(data).body.pipeThrough(stream);
+  return new Uint8Array(await new Response(body).arrayBuffer());
+}
+
+export const deflate = (data) => through(new CompressionStream('deflate-raw'), data);
+export const inflate = (bytes) => through(new DecompressionStream('deflate-raw'), bytes);
+export const textOf = (bytes) => new TextDecoder().decode(bytes);

@@ -1,7 +1,7 @@
 // Every operator of queries against what JavaScript says of the same documents, scanned and with indexes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cu } from '../dist/index.js';
+import { Cu } from './entry.mjs';
 
 const people = Array.from({ length: 300 }, (_, n) => ({ n, age: (n * 37) % 90, name: `${['Ann', 'Bob', 'Cid'][n % 3]} ${(n * 7) % 100}` }));
 

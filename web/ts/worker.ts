@@ -2,8 +2,8 @@
  * The package `cu-wasm/worker`: the same API, with the VM and the database in a worker, so that no program of whatever length is felt in
  * the page. Functions of the page are called in the page.
  *
- * What differs: `callSync` is refused, since nothing can be waited for at once; `getMemoryStats` gives a promise; and functions of the
- * page are, for Lua code, all of the kind that takes its time.
+ * What differs: `callSync` is refused, since nothing can be waited for at once; `getMemoryStats`, `getHomeTableId` and `getMemoryTableId`
+ * give promises; and functions of the page are, for Lua code, all of the kind that takes its time.
  */
 
 import type { Cu as Bare } from './cu.js';
@@ -25,9 +25,17 @@ const METHODS = [
   'snapshot',
   'resume',
   'eval',
+  'computeBatch',
   'call',
   'commitHome',
   'rollBackHome',
+  'saveState',
+  'loadState',
+  'getHomeTableId',
+  'getMemoryTableId',
+  'setMemoryAliasEnabled',
+  'compressData',
+  'decompressData',
   'set',
   'get',
   'readFile',
@@ -38,6 +46,11 @@ const METHODS = [
   'callFunction',
   'validateFunction',
   'batchTableOperations',
+  'processBatch',
+  'beginTransaction',
+  'commitTransaction',
+  'rollbackTransaction',
+  'createExternalTable',
   'setValue',
   'getValue',
   'deleteValue',
@@ -47,6 +60,7 @@ const METHODS = [
   'getQueryPlan',
   'createIndex',
   'dropIndex',
+  'optimizeQuery',
   'rangeQuery',
   'setSchema',
   'listTables',
@@ -62,9 +76,9 @@ type Asynchronous<Call> = Call extends (...args: infer Args) => infer Result
 type Remote = { [Name in Method]: Asynchronous<Bare[Name]> };
 
 /** Those whose arguments are values, not options. */
-const TAKES_VALUES: ReadonlySet<string> = new Set(['call', 'set', 'callFunction', 'setValue']);
+const TAKES_VALUES: ReadonlySet<string> = new Set(['call', 'set', 'callFunction', 'setValue', 'createExternalTable']);
 /** Those that run Lua code. */
-const RUNS: ReadonlySet<string> = new Set(['run', 'eval', 'resume', 'call', 'callFunction', 'persistFunction']);
+const RUNS: ReadonlySet<string> = new Set(['run', 'eval', 'computeBatch', 'resume', 'call', 'callFunction', 'persistFunction']);
 /** Errors of the page's functions that are kept for a caller who asks what was thrown. */
 const THROWN_MAX = 100;
 
@@ -159,6 +173,20 @@ export class Cu {
   /** Is refused: a page cannot wait for its worker at once. */
   callSync(): never {
     throw new UsageError('INVALID_INPUT', 'callSync needs the VM in the page itself; use call()');
+  }
+
+  /** Does work inside a transaction, which is committed when it resolves and rolled back when it rejects. */
+  async transaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.beginTransaction();
+    let result: T;
+    try {
+      result = await work();
+    } catch (error) {
+      await this.rollbackTransaction();
+      throw error;
+    }
+    await this.commitTransaction();
+    return result;
   }
 
   /** As {@link Bare.subscribe}. */

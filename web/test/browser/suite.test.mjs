@@ -9,7 +9,7 @@ import { withServer } from './page-server.mjs';
 /** Nothing takes so long, on however busy a machine: what does hangs. */
 const TIMEOUT = { timeout: 5 * 60 * 1000 };
 
-const API = 'api,host,image,live,indexeddb,reach';
+const API = 'api,enhanced,error-codes,host,image,live,indexeddb,operators,reach';
 const RUNS = [
   { entry: 'index', suites: `${API},codec,fixtures` },
   { entry: 'worker', suites: API },
@@ -35,7 +35,7 @@ async function bundle() {
     setup({ onResolve }) {
       onResolve({ filter: /.*/ }, ({ path }) => {
         if (Object.hasOwn(modules, path)) return { path: here(`../page/${modules[path]}.mjs`) };
-        const [, file] = /\/dist\/([\w-]+\.js)$/.exec(path) ?? [];
+        const [, file] = /\/dist\/([\w-]+\.js)(\?.*)?$/.exec(path) ?? [];
         return file === undefined ? undefined : { path: `/web/dist/${file}`, external: true };
       });
     },

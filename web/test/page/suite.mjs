@@ -4,11 +4,14 @@ import { run } from './runner.mjs';
 const suites = {
   api: () => import('../api.test.mjs'),
   codec: () => import('../codec.test.mjs'),
+  enhanced: () => import('../enhanced.test.mjs'),
+  'error-codes': () => import('../error-codes.test.mjs'),
   fixtures: () => import('../fixtures.test.mjs'),
   host: () => import('../host.test.mjs'),
   image: () => import('../image.test.mjs'),
   indexeddb: () => import('./indexeddb.mjs'),
   live: () => import('../live.test.mjs'),
+  operators: () => import('../operators.test.mjs'),
   reach: () => import('../reach.test.mjs'),
 };
 
