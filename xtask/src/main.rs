@@ -63,6 +63,7 @@ cargo xtask COMMAND
   mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices
   miri [NAME...]                   run tests of the VM that are short enough in Miri
   kills [--rounds N]               kill Chromium N times (default 100) after commits and N times during them, and count what is lost
+  cycles [--rounds N]              open and close N instances (default 1000) in a page of Chromium, and measure what memory stays
   model [--rounds N] [--seed S]    compare the database with a model, N times as long as in the tests (default 20)
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
@@ -88,6 +89,7 @@ enum Command {
     Mutants { shard: Option<String> },
     Miri { names: Vec<String> },
     Kills { rounds: usize },
+    Cycles { rounds: usize },
     Model { times: u64, seed: u64 },
 }
 
@@ -138,6 +140,12 @@ fn execute(command: Command) -> Result<()> {
             package::build(&root)?;
             let mut node = process::node(&root.join("web"));
             node.arg("test/browser/kills.mjs").env("CU_KILL_ROUNDS", rounds.to_string());
+            browser::run(&root, &mut node)
+        }
+        Command::Cycles { rounds } => {
+            package::build(&root)?;
+            let mut node = process::node(&root.join("web"));
+            node.arg("test/browser/cycles.mjs").env("CU_CYCLES", rounds.to_string());
             browser::run(&root, &mut node)
         }
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
@@ -202,6 +210,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             built: std::mem::take(&mut given.built),
         }),
         ["kills"] => Command::Kills { rounds: given.rounds.take().unwrap_or(100) },
+        ["cycles"] => Command::Cycles { rounds: given.rounds.take().unwrap_or(1000) },
         ["programs"] => Command::Programs,
         ["model"] => Command::Model {
             times: given.rounds.take().map_or(20, |rounds| rounds as u64),
@@ -257,7 +266,7 @@ impl Given {
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
-                "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to bench limits, kills and model",
+                "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to bench limits, cycles, kills and model",
             ),
             (
                 self.browser || self.heavy || self.against.is_some(),
@@ -313,6 +322,7 @@ mod tests {
         assert!(matches!(bench, Ok(Command::BenchVm(options))
             if options.peers == ["cu", "wasmoon"] && options.programs == ["fib"] && options.rounds == Some(3) && options.quick));
         assert!(matches!(check(&["kills", "--rounds", "3"]), Ok(Command::Kills { rounds: 3 })));
+        assert!(matches!(check(&["cycles"]), Ok(Command::Cycles { rounds: 1000 })));
         let storage = check(&["bench", "storage", "--quick"]);
         assert!(matches!(storage, Ok(Command::BenchStorage(options)) if options.quick && options.rounds.is_none()));
         let command = check(&["conformance", "pm.lua", "--against", "lua5.4"]);

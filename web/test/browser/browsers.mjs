@@ -60,7 +60,7 @@ export const BROWSERS = [
   },
 ];
 
-/** Opens an address in a browser with a new profile while `body` runs. */
+/** Opens an address in a browser with a new profile while `body` runs. It is told the group of the browser's processes. */
 export async function withBrowser(browser, address, body) {
   const profile = await mkdtemp(join(tmpdir(), 'cu-browser-'));
   const [program, ...words] = await browser.command(profile, address);
@@ -75,7 +75,7 @@ export async function withBrowser(browser, address, body) {
     if (!isOver) throw new Error(`${browser.name} has ended with ${code}`);
   });
   try {
-    await Promise.race([body(), lost]);
+    await Promise.race([body({ group: child.pid }), lost]);
   } finally {
     isOver = true;
     if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL');

@@ -21,7 +21,8 @@ const TYPES = {
 /**
  * Runs `body` with a server.
  *
- * @param files texts or bytes by path (`/page.html`), or a folder that is served from `/`
+ * @param files texts or bytes, or functions that give them, by path (`/page.html`)
+ * @param folder is served from `/`
  * @param headers sent with every answer
  */
 export async function withServer({ files = {}, folder = null, headers = {} }, body) {
@@ -50,7 +51,10 @@ export async function withServer({ files = {}, folder = null, headers = {} }, bo
       wake();
       return { status: 204, type: 'text/plain', content: '' };
     }
-    if (files[path] !== undefined) return { status: 200, type: TYPES[extname(path)] ?? 'text/plain', content: files[path] };
+    if (files[path] !== undefined) {
+      const content = typeof files[path] === 'function' ? await files[path]() : files[path];
+      return { status: 200, type: TYPES[extname(path)] ?? 'text/plain', content };
+    }
     const file = OPEN.some((open) => path.startsWith(open)) ? join(root, path) : folder === null ? null : join(folder, path);
     try {
       if (file === null || path.includes('..')) throw new Error('not served');
