@@ -105,6 +105,33 @@ impl Cursor {
         self.next_leaf(pager)
     }
 
+    /// Passes entries whose values have no bytes, as many as are next in one leaf and `most` at most; none at the end and before another
+    /// entry. Only for a cursor that goes forward to the end of its tree.
+    pub fn pass_bare(&mut self, pager: &mut Pager, most: u64) -> Step<u64> {
+        let stack = match &self.position {
+            Position::Start => self.first(pager)?,
+            Position::At(stack) => self.advance(pager, stack.clone())?,
+            Position::End => None,
+        };
+        let Some(mut stack) = stack else {
+            return Ok(0);
+        };
+        let mut passed = 0;
+        if let Some((page, index)) = stack.last_mut() {
+            let end = page.count();
+            while passed < most && *index < end && page.is_bare(*index) {
+                passed += 1;
+                *index += 1;
+            }
+            // It stands on the last one that it passed.
+            *index = index.saturating_sub(1);
+        }
+        if passed > 0 {
+            self.position = Position::At(stack);
+        }
+        Ok(passed)
+    }
+
     fn next_leaf(&mut self, pager: &mut Pager) -> Step<Option<Entry>> {
         let stack = match &self.position {
             Position::Start => self.first(pager)?,

@@ -6,9 +6,9 @@
 use std::collections::BinaryHeap;
 
 use crate::aggregate::Groups;
-use crate::btree;
+use crate::btree::{self, Value};
 use crate::catalog::CollectionState;
-use crate::cursor::{Cursor, Direction, Entry};
+use crate::cursor::{Cursor, Direction, Entry, KeyRange};
 use crate::document::{Document, DocumentRef, Encoded, encode_map};
 use crate::engine::Engine;
 use crate::entries::{IndexEntry, StemRange, above};
@@ -33,6 +33,8 @@ pub(crate) struct Execution<'a> {
     rows_examined: u64,
     rows_matched: u64,
     index_only: bool,
+    /// Whether every document of the way passes the filter, where no entry was cut.
+    is_exact: bool,
     /// Whether an entry was cut, so that a document may not be what the way promises.
     has_cut: bool,
 }
@@ -83,6 +85,7 @@ impl<'a> Execution<'a> {
             rows_examined: 0,
             rows_matched: 0,
             index_only: false,
+            is_exact: false,
             has_cut: false,
         })
     }
@@ -100,6 +103,7 @@ impl<'a> Execution<'a> {
             let wanted = self.query.limit.map_or(u64::MAX, |limit| limit.saturating_add(self.query.offset));
             self.sink = Sink::Top { count: usize::try_from(wanted).unwrap_or(usize::MAX), heap: BinaryHeap::new() };
         }
+        self.is_exact = choice.exact;
         self.index_only = choice.exact && self.query.is_plain_count();
         if !self.wants_more() {
             return Ok(describe(state, choice, self.query));
@@ -180,45 +184,76 @@ impl<'a> Execution<'a> {
         let is_whole = fields == definition.fields.len() && direction == Direction::Forward;
         let ranges = self.behind_position(access, &definition.fields, direction);
         let mut reader = EntryReader::new(source, access.position, &ranges, direction);
+        if is_whole && ranges == [StemRange::ALL] {
+            self.skip_leaves(&mut reader).await?;
+        }
         let mut group: Vec<u8> = Vec::new();
-        let mut is_exact = true;
-        let mut is_listed = false;
-        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut pending = Pending::default();
         loop {
             let entries = reader.next().await?;
             if entries.is_empty() {
-                return self.flush(source, &mut keys, is_exact).await.map(drop);
+                return self.flush(source, pending, is_whole).await.map(drop);
             }
             self.entries_examined += entries.len() as u64;
             for entry in entries {
                 let prefix = prefix_of(&entry.run, fields);
                 if prefix != group {
-                    if !self.flush(source, &mut keys, is_exact).await? {
+                    // Groups that are in order each can go on together.
+                    let is_plain = is_whole && pending.is_plain() && !entry.is_cut && !entry.is_listed;
+                    if !is_plain && !self.flush(source, std::mem::take(&mut pending), is_whole).await? {
                         return Ok(());
                     }
-                    group = prefix.to_vec();
-                    is_exact = true;
-                    is_listed = false;
+                    group.clear();
+                    group.extend_from_slice(prefix);
                 }
-                is_exact = is_exact && !entry.is_cut;
-                is_listed = is_listed || entry.is_listed;
-                keys.extend(entry.documents);
+                pending.has_cut = pending.has_cut || entry.is_cut;
+                pending.has_listed = pending.has_listed || entry.is_listed;
+                pending.keys.extend(entry.documents);
             }
-            if is_whole && !is_listed && !self.flush(source, &mut keys, is_exact).await? {
+            if is_whole && pending.is_plain() && !self.flush(source, std::mem::take(&mut pending), is_whole).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Hands a group of documents on, in order. Says whether more rows are wanted.
-    async fn flush(&mut self, source: Source<'_>, keys: &mut Vec<Vec<u8>>, is_exact: bool) -> Result<bool> {
-        let mut keys = std::mem::take(keys);
-        if !is_exact {
+    /// Passes whole leaves of rows that the query leaves out at its start.
+    async fn skip_leaves(&mut self, reader: &mut EntryReader<'_>) -> Result<()> {
+        while let Some(left) = self.rows_to_skip().filter(|left| *left > 0) {
+            let passed = reader.pass_bare(left).await?;
+            if passed == 0 {
+                break;
+            }
+            self.entries_examined += passed;
+            self.skip(passed);
+        }
+        Ok(())
+    }
+
+    /// How many rows can be left out without looking at them; `None` when documents decide which.
+    fn rows_to_skip(&self) -> Option<u64> {
+        match &self.sink {
+            Sink::Ordered { skip, .. } if self.is_exact && self.after.is_none() => Some(*skip),
+            _ => None,
+        }
+    }
+
+    fn skip(&mut self, count: u64) {
+        self.rows_matched += count;
+        if let Sink::Ordered { skip, .. } = &mut self.sink {
+            *skip -= count;
+        }
+    }
+
+    /// Hands groups of documents on, in order. Says whether more rows are wanted.
+    async fn flush(&mut self, source: Source<'_>, pending: Pending, is_whole: bool) -> Result<bool> {
+        let Pending { mut keys, has_cut, has_listed } = pending;
+        if has_cut {
             // Only the documents tell the order.
             let mut rows = Vec::with_capacity(keys.len());
             for chunk in keys.chunks(FETCHES_PER_STEP) {
                 for (key, value) in chunk.iter().zip(fetch(source, chunk).await?) {
-                    rows.push(Placed { place: place_of(self.query, key, &value)?, key: key.clone(), value });
+                    let place = place_of(self.query, key, &value)?;
+                    rows.push(Placed { place, key: key.clone(), value: value.to_vec() });
                 }
             }
             rows.sort_unstable();
@@ -229,8 +264,12 @@ impl<'a> Execution<'a> {
             }
             return Ok(self.wants_more());
         }
-        keys.sort_unstable();
-        self.fetch(source, &keys).await
+        if !is_whole || has_listed {
+            keys.sort_unstable();
+        }
+        let skipped = self.rows_to_skip().map_or(0, |left| left.min(keys.len() as u64));
+        self.skip(skipped);
+        self.fetch(source, &keys[skipped as usize..]).await
     }
 
     /// Reads documents and passes them. Says whether more rows are wanted.
@@ -516,7 +555,7 @@ fn project(document: DocumentRef<'_>, fields: &[String]) -> Result<Vec<u8>> {
 }
 
 /// The documents under these keys. Pages that are missing are asked for together.
-async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Value>> {
     let root = source.state.root;
     source
         .engine
@@ -525,7 +564,7 @@ async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
             let mut missing: Vec<PageId> = Vec::new();
             for key in keys {
                 match btree::get(pager, root, key) {
-                    Ok(Some(value)) => values.push(value.to_vec()),
+                    Ok(Some(value)) => values.push(value),
                     Ok(None) => {
                         return Err(Error::CorruptRecord("an index names a document that is not there").into());
                     }
@@ -541,6 +580,21 @@ async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
             Err(Fault::Miss(missing))
         })
         .await
+}
+
+/// Documents of one group or several, on their way to be read.
+#[derive(Default)]
+struct Pending {
+    keys: Vec<Vec<u8>>,
+    has_cut: bool,
+    has_listed: bool,
+}
+
+impl Pending {
+    /// Whether its keys came in the order of the tree that they name.
+    fn is_plain(&self) -> bool {
+        !self.has_cut && !self.has_listed
+    }
 }
 
 /// What an index's entry is to a query.
@@ -567,6 +621,18 @@ impl<'a> EntryReader<'a> {
     fn new(source: Source<'a>, position: usize, ranges: &[StemRange], direction: Direction) -> EntryReader<'a> {
         let ranges = in_direction(ranges, direction).collect::<Vec<_>>().into_iter();
         EntryReader { source, position, ranges, direction, current: None, count: ENTRIES_PER_STEP.0 }
+    }
+
+    /// Passes entries of one document each in one leaf, before anything was read. Says how many.
+    async fn pass_bare(&mut self, most: u64) -> Result<u64> {
+        let Source { engine, generation, state } = self.source;
+        let root = state.indexes[self.position].root;
+        if self.current.is_none() {
+            let Some(range) = self.ranges.next() else { return Ok(0) };
+            self.current = Some((range, Cursor::new(root, KeyRange::ALL, self.direction)));
+        }
+        let Some((_, cursor)) = &mut self.current else { return Ok(0) };
+        engine.run_over(generation, |pager| cursor.pass_bare(pager, most)).await
     }
 
     /// The next entries, none at the end.
