@@ -99,22 +99,39 @@ pub(crate) fn insert(pager: &mut Pager, root: PageId, key: &[u8], value: &[u8]) 
         return Ok((pager.allocate(page), true));
     }
     let path = descend(pager, root, key)?;
+    insert_at(pager, root, path, key, value)
+}
+
+/// [`insert`] where the way to the key is known, which no change of the tree has made old.
+pub(crate) fn insert_at(
+    pager: &mut Pager,
+    root: PageId,
+    path: Path,
+    key: &[u8],
+    value: &[u8],
+) -> Step<(PageId, bool)> {
     let old_chain = path.overflow_chain(pager)?;
 
     // Nothing stops from here on.
     for id in old_chain {
         pager.release(id);
     }
-    let cell = store_value(pager, key, value);
+    let is_inline = page::fits_inline(pager.page_size(), key, value);
+    let cell = (!is_inline).then(|| store_value(pager, key, value));
     let leaf = pager.own(path.leaf);
+    let page = pager.page_mut(leaf);
     let index = match path.slot {
         Ok(index) => {
-            pager.page_mut(leaf).remove(index);
+            page.remove(index);
             index
         }
         Err(index) => index,
     };
-    let mut split = place(pager, leaf, index, cell);
+    let mut split = match cell {
+        None if page.insert_inline(index, key, value) => None,
+        None => place(pager, leaf, index, Cell::inline(key, value)),
+        Some(cell) => place(pager, leaf, index, cell),
+    };
     let mut old = path.leaf;
     let mut child = leaf;
     for (id, index) in path.branches.into_iter().rev() {
@@ -174,7 +191,7 @@ pub(crate) fn remove(pager: &mut Pager, root: PageId, key: &[u8]) -> Step<Option
 }
 
 /// The pages from the root to the leaf that covers a key.
-struct Path {
+pub(crate) struct Path {
     /// Branches with the position of the child taken.
     branches: Vec<(PageId, usize)>,
     leaf: PageId,
@@ -183,6 +200,21 @@ struct Path {
 }
 
 impl Path {
+    /// Whether the key is in the tree.
+    pub fn is_found(&self) -> bool {
+        self.slot.is_ok()
+    }
+
+    /// Whether the key before or the one behind the place of a key that is not in the tree passes a test; `None` where the leaf does
+    /// not have both.
+    pub fn any_beside(&self, pager: &mut Pager, test: impl Fn(&[u8]) -> bool) -> Step<Option<bool>> {
+        let page = node(pager, self.leaf)?;
+        Ok(match self.slot {
+            Err(index) if index > 0 && index < page.count() => Some(test(page.key(index - 1)) || test(page.key(index))),
+            _ => None,
+        })
+    }
+
     /// The overflow pages of the value under the key.
     fn overflow_chain(&self, pager: &mut Pager) -> Step<Vec<PageId>> {
         let Ok(index) = self.slot else {
@@ -209,7 +241,7 @@ pub(crate) fn node(pager: &mut Pager, id: PageId) -> Step<Rc<Page>> {
     if page.is(PageKind::Leaf) || page.is(PageKind::Branch) { Ok(page) } else { Err(Error::corrupt(id).into()) }
 }
 
-fn descend(pager: &mut Pager, root: PageId, key: &[u8]) -> Step<Path> {
+pub(crate) fn descend(pager: &mut Pager, root: PageId, key: &[u8]) -> Step<Path> {
     let mut branches = Vec::new();
     let mut id = root;
     loop {

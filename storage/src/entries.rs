@@ -126,6 +126,13 @@ fn place_of(page_size: usize, stem: &[u8], document: &[u8]) -> (Vec<u8>, bool) {
     ([run_of(page_size, stem), &[LISTED, hash[0], hash[1]]].concat(), true)
 }
 
+/// Whether a tree's key is in the run of a stem.
+fn is_in_run(page_size: usize, stem: &[u8], key: &[u8]) -> bool {
+    let run = run_of(page_size, stem);
+    // A string that goes on is another stem.
+    key.starts_with(run) && (stem.len() >= stem_length_max(page_size) || key.get(run.len()) != Some(&0xFF))
+}
+
 /// Whether the tree has an entry in the run of this stem.
 fn has_run(pager: &mut Pager, root: PageId, stem: &[u8]) -> Step<bool> {
     let range = run_range(pager.page_size(), stem);
@@ -141,7 +148,21 @@ pub(crate) struct Changed {
 
 /// Puts an entry into the tree, or does nothing when it is there.
 pub(crate) fn add(pager: &mut Pager, root: PageId, stem: &[u8], document: &[u8]) -> Step<Option<Changed>> {
-    let (key, listed) = place_of(pager.page_size(), stem, document);
+    let page_size = pager.page_size();
+    let (key, listed) = place_of(page_size, stem, document);
+    if !listed && !root.is_none() {
+        let path = btree::descend(pager, root, &key)?;
+        if path.is_found() {
+            return Ok(None);
+        }
+        // Keys of a run stand side by side, so mostly the leaf tells.
+        let has_run = match path.any_beside(pager, |key| is_in_run(page_size, stem, key))? {
+            Some(has_run) => has_run,
+            None => has_run(pager, root, stem)?,
+        };
+        let (root, _) = btree::insert_at(pager, root, path, &key, &[])?;
+        return Ok(Some(Changed { root, run_edge: !has_run }));
+    }
     let run_edge = !has_run(pager, root, stem)?;
     let stored = if run_edge { None } else { btree::get(pager, root, &key)? };
     let mut value = Vec::new();

@@ -291,6 +291,11 @@ impl Page {
         }
     }
 
+    /// Whether a leaf's value has no bytes.
+    pub fn is_bare(&self, index: usize) -> bool {
+        self.u32(self.offset(index) + 2) == 0
+    }
+
     pub fn slice(&self, start: usize, length: usize) -> &[u8] {
         &self.bytes[start..start + length]
     }
@@ -343,21 +348,31 @@ impl Page {
 
     /// Inserts a cell at a position, or returns `false` when there is no room for it.
     pub fn insert(&mut self, index: usize, cell: &Cell) -> bool {
-        if self.free() < cell.size() {
+        self.insert_parts(index, &cell.key, cell.word, &cell.payload)
+    }
+
+    /// Likewise a leaf's entry whose value goes into the page.
+    pub fn insert_inline(&mut self, index: usize, key: &[u8], value: &[u8]) -> bool {
+        self.insert_parts(index, key, value.len() as u32, value)
+    }
+
+    fn insert_parts(&mut self, index: usize, key: &[u8], word: u32, payload: &[u8]) -> bool {
+        let length = CELL_HEADER + key.len() + payload.len();
+        if self.free() < SLOT + length {
             return false;
         }
         let count = self.count();
         let slots_end = HEADER + SLOT * (count + 1);
-        if self.cell_start() < slots_end + cell.size() - SLOT {
+        if self.cell_start() < slots_end + length {
             self.compact();
         }
-        let offset = self.cell_start() - (cell.size() - SLOT);
+        let offset = self.cell_start() - length;
         self.set_u16(12, offset);
-        self.set_u16(offset, cell.key.len());
-        self.set_u32(offset + 2, cell.word);
-        let key_end = offset + CELL_HEADER + cell.key.len();
-        self.bytes[offset + CELL_HEADER..key_end].copy_from_slice(&cell.key);
-        self.bytes[key_end..key_end + cell.payload.len()].copy_from_slice(&cell.payload);
+        self.set_u16(offset, key.len());
+        self.set_u32(offset + 2, word);
+        let key_end = offset + CELL_HEADER + key.len();
+        self.bytes[offset + CELL_HEADER..key_end].copy_from_slice(key);
+        self.bytes[key_end..key_end + payload.len()].copy_from_slice(payload);
         let slot = HEADER + SLOT * index;
         self.bytes.copy_within(slot..HEADER + SLOT * count, slot + SLOT);
         self.set_u16(slot, offset);

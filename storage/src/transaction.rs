@@ -251,11 +251,13 @@ impl Transaction {
     pub(crate) async fn set_encoded(&mut self, collection: &str, key: &[u8], value: &Encoded) -> Result<()> {
         let page_size = self.engine.core.borrow().pager.page_size();
         crate::btree::check_entry(page_size, key, value.as_bytes())?;
-        let state = self.collection(collection).await?;
-        if let Some(schema) = &state.schema {
-            schema.check(&value.decode()?, &self.engine.options.matcher)?;
-        }
-        let collection = state.id;
+        let collection = {
+            let state = self.collection(collection).await?;
+            if let Some(schema) = &state.schema {
+                schema.check(&value.decode()?, &self.engine.options.matcher)?;
+            }
+            state.id
+        };
         self.apply(&Change::Put { collection, key, value: value.as_bytes() }).await?;
         Ok(())
     }
@@ -376,18 +378,21 @@ impl Transaction {
     /// Carries a change out and notes it in the change log, when that is on.
     async fn apply(&mut self, change: &Change<'_>) -> Result<bool> {
         self.check_whole()?;
-        let state = self.catalog.state(change.collection()).ok().cloned();
-        if state.as_ref().is_some_and(|state| is_own(&state.name)) {
-            return Err(own_collection());
+        // Held no longer than needed: a state that somebody else holds is copied when it changes.
+        let mut noted = None;
+        if let Ok(state) = self.catalog.state(change.collection()) {
+            if is_own(&state.name) {
+                return Err(own_collection());
+            }
+            if self.catalog.find(CHANGES).is_some() {
+                noted = Some((state.name.clone(), state.count));
+            }
         }
         let changed = self.carry_out(change).await?;
-        if changed
-            && let Some(state) = state
-            && self.catalog.find(CHANGES).is_some()
-        {
+        if changed && let Some((name, count)) = noted {
             // The change without its note is half done.
             self.broken = true;
-            self.note(change, &state.name, state.count).await?;
+            self.note(change, &name, count).await?;
             self.broken = false;
         }
         Ok(changed)
