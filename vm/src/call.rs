@@ -1,9 +1,9 @@
 //! The window through which a native function sees its call: arguments in, results out, both in place on the Lua stack.
 //!
 //! Slot 0 is where the function itself was and where its results go; arguments are slots 1 to `arg_count`; slots
-//! after them are scratch space. A native function never calls Lua itself: it returns [`Action::Call`] and is entered
-//! again, with the state it named, when the call is over. What it needs to remember meanwhile it keeps in its slots, so
-//! a run can be stopped and saved in the middle of `table.sort`.
+//! after them are scratch space. A native function does not call Lua itself: it returns [`Action::Call`] and is entered
+//! again, with the state it named, when the call is over ([`Call::call_now`] is a quicker way to the same). What it needs to
+//! remember meanwhile it keeps in its slots, so a run can be stopped and saved in the middle of `table.sort`.
 //!
 //! A call that is entered again may come from an image, whose bytes nobody vouches for. Its state and slots may then be
 //! anything; all that holds is that some twenty slots follow the arguments. So a function checks what it finds there, and

@@ -5,7 +5,8 @@
 //! variables), `switch` (coroutines), `hooks` (debug hooks), `activation` (running functions as a debugger sees them), `describe`
 //! (names in error messages), `traceback`.
 //!
-//! No function here calls Lua code by Rust recursion: a call pushes a frame and returns to the loop with [`Flow::Enter`].
+//! A call pushes a frame and returns to the loop with [`Flow::Enter`]. Where a loop is nested below a native function for speed
+//! ([`Machine::run_callee`]), it holds no state and can be left at any instruction.
 
 mod access;
 mod activation;
