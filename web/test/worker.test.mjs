@@ -61,3 +61,14 @@ test('functions of the page run in the page, and what they throw stays what it i
   assert.throws(() => cu.callSync('f'), { code: 'INVALID_INPUT' });
   await cu.close();
 });
+
+test('the audit log is kept by the worker, and known here', async () => {
+  const cu = await Cu.open({ storage: 'memory', now: 5 });
+  await cu.enableAuditLog(['setValue', 'run'], { who: 'alice' });
+  await cu.setValue('t', 'k', 1);
+  await assert.rejects(cu.run('error("no")'));
+  assert.deepEqual(cu.auditLog.map(({ operation, result }) => [operation, result]), [['setValue', 'ok'], ['run', 'LUA_EXECUTION_ERROR']]);
+  assert.deepEqual(await cu.audit(), cu.auditLog);
+  assert.equal((await cu.verifyAuditLog()).count, 2);
+  await cu.close();
+});

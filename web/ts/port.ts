@@ -1,5 +1,6 @@
 /** The two ends of a worker, in a browser and in Node, as one thing. */
 
+import type { AuditRecord } from './audit.js';
 import type { StorageKind } from './options.js';
 import type { SentError } from './crossing.js';
 
@@ -15,10 +16,10 @@ export type Request =
   | { type: 'answer'; id: number; value: unknown }
   | { type: 'thrown'; id: number; error: SentError; number: number };
 
-/** What the worker says. */
+/** What the worker says. `logged` is what has come to the audit log since. */
 export type Reply =
-  | { type: 'result'; id: number; value: unknown; storage: StorageKind; running: boolean }
-  | { type: 'failure'; id: number; error: SentError; isAborted: boolean; running: boolean }
+  | { type: 'result'; id: number; value: unknown; storage: StorageKind; running: boolean; logged: AuditRecord[] }
+  | { type: 'failure'; id: number; error: SentError; isAborted: boolean; running: boolean; logged: AuditRecord[] }
   | { type: 'function'; id: number; number: number; args: unknown }
   | { type: 'callback'; number: number; args: unknown }
   /** A subscription has ended. */

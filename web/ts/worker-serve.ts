@@ -1,5 +1,6 @@
 /** The worker's side of `cu-wasm/worker`: does with its instance what the page asks for. */
 
+import type { AuditRecord } from './audit.js';
 import type { Cu } from './cu.js';
 import { pack, receiveError, sendError, unpack, type SentError } from './crossing.js';
 import { UsageError } from './errors.js';
@@ -26,6 +27,8 @@ class Server {
   private readonly subscriptions = new Map<number, Subscription>();
   private readonly waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: unknown) => void }>();
   private calls = 0;
+  /** Records of the audit log that the page has. */
+  private logged = 0;
   /** Which error of the page each of these was made for. */
   private readonly thrown = new WeakMap<object, number>();
 
@@ -55,11 +58,10 @@ class Server {
     const start = async (): Promise<void> => {
       try {
         const value = pack(await task(), () => -1);
-        const { storage, running } = this.state();
-        this.port.send({ type: 'result', id, value, storage, running });
+        this.port.send({ type: 'result', id, value, ...this.state() });
       } catch (error) {
-        const { running } = this.state();
-        this.port.send({ type: 'failure', id, error: this.send(error), isAborted: error === ABORTED, running });
+        const { running, logged } = this.state();
+        this.port.send({ type: 'failure', id, error: this.send(error), isAborted: this.isAborted(id, error), running, logged });
       } finally {
         this.aborters.delete(id);
       }
@@ -67,12 +69,22 @@ class Server {
     void start();
   }
 
+  private isAborted(id: number, error: unknown): boolean {
+    // Where signals have no reasons, the error is one that is made in their place.
+    const isNamed = error instanceof Error && error.name === 'AbortError';
+    return error === ABORTED || (isNamed && this.aborters.get(id)?.signal.aborted === true);
+  }
+
   /** As far as there is any: a closed or poisoned instance tells nothing. */
-  private state(): { storage: Cu['storage']; running: boolean } {
+  private state(): { storage: Cu['storage']; running: boolean; logged: AuditRecord[] } {
     try {
-      return { storage: this.cu?.storage ?? 'none', running: this.cu?.running ?? false };
+      const { cu } = this;
+      if (cu === null) return { storage: 'none', running: false, logged: [] };
+      const logged = cu.auditLog.slice(this.logged);
+      this.logged += logged.length;
+      return { storage: cu.storage, running: cu.running, logged };
     } catch {
-      return { storage: 'none', running: false };
+      return { storage: 'none', running: false, logged: [] };
     }
   }
 

@@ -2,10 +2,11 @@
  * The package `cu-wasm/worker`: the same API, with the VM and the database in a worker, so that no program of whatever length is felt in
  * the page. Functions of the page are called in the page.
  *
- * What differs: `callSync` is refused, since nothing can be waited for at once; `getMemoryStats`, `getHomeTableId` and `getMemoryTableId`
- * give promises; and functions of the page are, for Lua code, all of the kind that takes its time.
+ * What differs: `callSync` is refused, since nothing can be waited for at once; `getMemoryStats`, `getHomeTableId`, `getMemoryTableId`
+ * and `enableAuditLog` give promises; and functions of the page are, for Lua code, all of the kind that takes its time.
  */
 
+import type { AuditRecord } from './audit.js';
 import type { Cu as Bare } from './cu.js';
 import { pack, receiveError, sendError, unpack } from './crossing.js';
 import { EnhancedLuaError, engineError, UsageError } from './errors.js';
@@ -64,6 +65,9 @@ const METHODS = [
   'rangeQuery',
   'setSchema',
   'listTables',
+  'enableAuditLog',
+  'audit',
+  'verifyAuditLog',
   'getMemoryStats',
 ] as const;
 
@@ -122,6 +126,7 @@ export class Cu {
   private image: Uint8Array | null = null;
   private where: StorageKind = 'none';
   private wasRunning = false;
+  private readonly logged: AuditRecord[] = [];
   private count = 0;
   private readonly pending = new Map<number, Pending>();
   private readonly watched = new Map<number, Watched>();
@@ -168,6 +173,11 @@ export class Cu {
   get running(): boolean {
     this.ready();
     return this.wasRunning || [...this.pending.values()].some(({ method }) => RUNS.has(method));
+  }
+
+  /** What this instance has put into the audit log, as far as calls have been answered. */
+  get auditLog(): readonly AuditRecord[] {
+    return this.logged;
   }
 
   /** Is refused: a page cannot wait for its worker at once. */
@@ -367,16 +377,18 @@ export class Cu {
     }
   }
 
-  private succeed({ id, value, storage, running }: Reply & { type: 'result' }): void {
+  private succeed({ id, value, storage, running, logged }: Reply & { type: 'result' }): void {
     const pending = this.finish(id);
+    this.logged.push(...logged);
     this.wasRunning = running;
     if (pending?.method === 'open') this.where = storage;
     if (pending?.thrown != null) pending.reject(callbackError(pending, pending.thrown.error));
     else pending?.resolve(unpack(value, () => () => undefined));
   }
 
-  private rejectWith({ id, error, isAborted, running }: Reply & { type: 'failure' }): void {
+  private rejectWith({ id, error, isAborted, running, logged }: Reply & { type: 'failure' }): void {
     const pending = this.finish(id);
+    this.logged.push(...logged);
     this.wasRunning = running;
     if (pending?.thrown != null) pending.reject(callbackError(pending, pending.thrown.error));
     else pending?.reject(isAborted ? pending.signal?.reason : this.error(error));
