@@ -18,6 +18,7 @@
 
 import { decode, encode, type LuaValue } from './codec.js';
 import { UsageError } from './errors.js';
+import { getInteger, setInteger } from './wide.js';
 
 export const BUFFER_SIZE = 64 * 1024;
 
@@ -117,10 +118,10 @@ function cutOutput(bytes: Uint8Array): Uint8Array {
 function encodeValue(value: LuaValue): Uint8Array {
   if (value === null) return Uint8Array.of(Tag.Nil);
   if (typeof value === 'boolean') return Uint8Array.of(Tag.Boolean, Number(value));
-  if (typeof value === 'bigint') return number(Tag.Integer, (view) => view.setBigInt64(1, value, true));
+  if (typeof value === 'bigint') return number(Tag.Integer, (view) => setInteger(view, 1, value));
   if (typeof value === 'number') {
     const whole = Number.isSafeInteger(value) && !Object.is(value, -0);
-    if (whole) return number(Tag.Integer, (view) => view.setBigInt64(1, BigInt(value), true));
+    if (whole) return number(Tag.Integer, (view) => setInteger(view, 1, value));
     return number(Tag.Float, (view) => view.setFloat64(1, value, true));
   }
   if (typeof value === 'string') return counted(Tag.String, new TextEncoder().encode(value));
@@ -158,7 +159,7 @@ function decodeValue(bytes: Uint8Array): LuaValue {
       return bytes[1] !== 0;
     case Tag.Integer:
       payload(8);
-      return integer(view.getBigInt64(1, true));
+      return getInteger(view, 1);
     case Tag.Float:
       payload(8);
       return view.getFloat64(1, true);
@@ -174,11 +175,6 @@ function decodeValue(bytes: Uint8Array): LuaValue {
 function contents(bytes: Uint8Array, view: DataView): Uint8Array {
   if (bytes.length < 5 || view.getUint32(1, true) !== bytes.length - 5) malformed();
   return bytes.subarray(5);
-}
-
-function integer(value: bigint): number | bigint {
-  const near = Number(value);
-  return Number.isSafeInteger(near) ? near : value;
 }
 
 /** Text when it is UTF-8, else a copy of the bytes. */

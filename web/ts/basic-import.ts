@@ -20,6 +20,7 @@
 
 import type { LuaKey, LuaValue } from './codec.js';
 import { StorageError } from './errors.js';
+import { fits, getInteger } from './wide.js';
 
 const DATABASE = 'LuaPersistentDB';
 const STORE = 'externalTables';
@@ -171,7 +172,7 @@ function decodeValue(bytes: Uint8Array): Decoded {
     case 1:
       return payload >= 1 ? { value: bytes[1] !== 0 } : DAMAGED;
     case 2:
-      return payload >= 8 ? { value: near(view.getBigInt64(1, true)) } : DAMAGED;
+      return payload >= 8 ? { value: getInteger(view, 1) } : DAMAGED;
     case 3:
       return payload >= 8 ? { value: view.getFloat64(1, true), float: true } : DAMAGED;
     case 4: {
@@ -189,12 +190,6 @@ function decodeValue(bytes: Uint8Array): Decoded {
   }
 }
 
-/** An integer as a number where that is exact. */
-function near(value: bigint): number | bigint {
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value;
-}
-
 /** Text when it is UTF-8, else the bytes. */
 function text(bytes: Uint8Array): string | Uint8Array {
   try {
@@ -206,8 +201,8 @@ function text(bytes: Uint8Array): string | Uint8Array {
 
 function keyOf(name: string): LuaKey {
   if (!/^(0|-?[1-9]\d{0,18})$/.test(name)) return name;
-  const value = BigInt(name);
-  return BigInt.asIntN(64, value) === value ? near(value) : name;
+  if (Number.isSafeInteger(Number(name))) return Number(name);
+  return typeof BigInt !== 'undefined' && fits(BigInt(name)) ? BigInt(name) : name;
 }
 
 function asRecord(data: unknown): Record<string, unknown> {

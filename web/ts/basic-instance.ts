@@ -1,6 +1,6 @@
 /** What the functions of the basic API work on: one Lua state, its buffer, and `_home` as it is saved. */
 
-import { BESIDE } from './beside.js';
+import { beside } from './beside.js';
 import { BASIC } from './basic-lua.js';
 import { BUFFER_SIZE, IoBuffer } from './basic-buffer.js';
 import { convertOldRecords, pieces, readOldRecords, type ImportReport } from './basic-import.js';
@@ -179,7 +179,7 @@ export class BasicInstance {
   private static async openWith(options: LoadOptions): Promise<BasicInstance> {
     const { autoRestore = true, name = NAME, heapLimit = HEAP_LIMIT, modules = {} } = options;
     if (typeof autoRestore !== 'boolean') throw new UsageError('INVALID_INPUT', 'autoRestore: true or false was expected');
-    const core = await openCore({ ...options, name, heapLimit }, null, true, BESIDE);
+    const core = await openCore({ ...options, name, heapLimit }, null, true, beside());
     return closingOnFailure(core, undefined, async () => {
       const instance = new BasicInstance(core, options);
       await instance.start(autoRestore, { bigint, ...checkModules(modules) });

@@ -18,6 +18,7 @@
  */
 
 import { UsageError, StorageError } from './errors.js';
+import { fits, fromZigzag, toZigzag } from './wide.js';
 
 /** A value as it comes out of Lua or the database. */
 export type LuaValue =
@@ -71,8 +72,6 @@ const enum Tag {
 const DEPTH_MAX = 200;
 /** What is reached on several ways is encoded as often, so a small object may stand for any number of bytes. */
 const ENCODED_BYTES_MAX = 64 * 1024 * 1024;
-const INTEGER_MIN = -(2n ** 63n);
-const INTEGER_MAX = 2n ** 63n - 1n;
 
 /**
  * Encodes one value. `undefined` becomes nil (left out where it is a plain object's property), integral numbers
@@ -163,8 +162,8 @@ class Encoder {
       case 'number':
         return this.number(value);
       case 'bigint':
-        if (value < INTEGER_MIN || value > INTEGER_MAX) throw unencodable('a BigInt over 64 bits', path);
-        return this.integer(value);
+        if (!fits(value)) throw unencodable('a BigInt over 64 bits', path);
+        return this.integer(Number.isSafeInteger(Number(value)) ? Number(value) : value);
       case 'string':
         return this.string(value);
       case 'object':
@@ -230,7 +229,10 @@ class Encoder {
     const view = (this.view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     view.setFloat64(this.length, value, true);
     // One NaN: an engine may keep the bits that a NaN came with.
-    if (Number.isNaN(value)) view.setBigUint64(this.length, 0x7ff8000000000000n, true);
+    if (Number.isNaN(value)) {
+      view.setUint32(this.length, 0, true);
+      view.setUint32(this.length + 4, 0x7ff80000, true);
+    }
     this.length += 8;
   }
 
@@ -252,13 +254,10 @@ class Encoder {
     if (typeof value === 'number' && Math.abs(value) < 2 ** 51) {
       return this.varint(value >= 0 ? value * 2 : -value * 2 - 1);
     }
-    const wide = BigInt(value);
-    let zigzag = wide >= 0n ? wide * 2n : -wide * 2n - 1n;
-    while (zigzag >= 0x80n) {
-      this.byte(Number(zigzag & 0x7fn) | 0x80);
-      zigzag >>= 7n;
+    const parts = toZigzag(value);
+    for (let index = 0; index < parts.length; index++) {
+      this.byte((parts[index] as number) | (index < parts.length - 1 ? 0x80 : 0));
     }
-    this.byte(Number(zigzag));
   }
 
   private string(value: string): void {
@@ -460,17 +459,16 @@ class Decoder {
   }
 
   private wideInteger(): number | bigint {
-    let zigzag = 0n;
-    for (let shift = 0n; shift < 70n; shift += 7n) {
-      const byte = this.byte();
-      zigzag |= BigInt(byte & 0x7f) << shift;
-      if (byte >= 0x80) continue;
-      if (zigzag >= 2n ** 64n) break;
-      const value = zigzag & 1n ? -(zigzag + 1n) / 2n : zigzag / 2n;
-      const number = Number(value);
-      return Number.isSafeInteger(number) ? number : value;
+    const low = this.byte() & 0x7f;
+    const parts: number[] = [];
+    for (let byte = 0x80; byte >= 0x80; ) {
+      if (parts.length === 9) throw corrupt(this.position);
+      byte = this.byte();
+      parts.push(byte & 0x7f);
     }
-    throw corrupt(this.position);
+    const value = fromZigzag(low, parts);
+    if (value === null) throw corrupt(this.position);
+    return value;
   }
 
   private string(): string | Uint8Array {

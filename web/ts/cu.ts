@@ -60,8 +60,8 @@ const HOME_TABLE_ID = 1;
 const RUN_CODES: RunCodes = { syntax: 'EVAL_FAILED', runtime: 'LUA_EXECUTION_ERROR' };
 
 export class Cu extends Tables {
-  /** The wasm modules that come with this class. An entry of the package that has some derives a class with them. */
-  protected static readonly modules: Modules = {};
+  /** Gives the wasm modules that come with this class. An entry of the package that has some derives a class with them. */
+  protected static readonly modules: () => Modules = () => ({});
 
   /** What the Lua state is made from, if not new. */
   private image: Uint8Array | null = null;
@@ -394,7 +394,7 @@ export class Cu extends Tables {
   private async open(options: CuOptions): Promise<void> {
     checkOptions(options);
     const { image } = this;
-    const parts = await openParts(options, image, (this.constructor as typeof Cu).modules);
+    const parts = await openParts(options, image, (this.constructor as typeof Cu).modules());
     await closingOnFailure(parts, options.signal, async () => {
       this.parts = parts;
       this.options = options;

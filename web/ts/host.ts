@@ -6,6 +6,7 @@
  * error in Lua, which code there can catch: an `Error` as its message, a `LuaError` as the value that Lua raised, other values as copies.
  */
 
+import { abortReason } from './abort.js';
 import { decode, encode, encodeInto, type LuaValue } from './codec.js';
 import type { Instance } from './engine.js';
 import { LuaError, UsageError } from './errors.js';
@@ -90,7 +91,7 @@ export class Host {
     const stopped = new Promise<never>((_, reject) => {
       this.stopWaiting = reject;
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
-      abort = () => reject(signal?.reason);
+      abort = () => reject(abortReason(signal));
       signal?.addEventListener('abort', abort);
     });
     // Both may come after the other.

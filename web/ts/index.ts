@@ -1,12 +1,11 @@
 /** The package `cu-wasm`: {@link Cu} with the wasm files that lie beside this file. */
 
-import { BESIDE } from './beside.js';
+import { beside } from './beside.js';
 import { Cu as Bare } from './cu.js';
-import type { Modules } from './loader.js';
 
 /** One Lua state with one database. */
 export class Cu extends Bare {
-  protected static override readonly modules: Modules = BESIDE;
+  protected static override readonly modules = beside;
 }
 
 export { Cu as EnhancedCuWASM };

@@ -9,7 +9,7 @@ import type { Modules } from './loader.js';
 
 /** One Lua state with one database. */
 export class Cu extends Bare {
-  protected static override readonly modules: Modules = { home: () => compiled(HOME), storage: () => compiled(STORAGE) };
+  protected static override readonly modules = (): Modules => ({ home: () => compiled(HOME), storage: () => compiled(STORAGE) });
 }
 
 const modules = new Map<string, Promise<WebAssembly.Module>>();

@@ -1,5 +1,6 @@
 /** Live queries: a query's rows, and what later commits change about them. */
 
+import { throwIfAborted } from './abort.js';
 import { decode, type LuaValue } from './codec.js';
 import type { Database } from './engine.js';
 import { engineError } from './errors.js';
@@ -35,7 +36,7 @@ export async function subscribe(
   callback: (change: LiveChange) => void,
   { signal }: SubscribeOptions,
 ): Promise<Subscription> {
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const bytes = encodeQuery(table, query, false);
   const live = poison.call(() => database.subscribe(bytes));
   const end = (): void => live.end();

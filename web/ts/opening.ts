@@ -1,5 +1,6 @@
 /** Opens what an instance consists of: the VM, the database, and what joins them. */
 
+import { throwIfAborted } from './abort.js';
 import { encode } from './codec.js';
 import type { Database, HomeInstance, StorageBindings } from './engine.js';
 import { engineError, StorageError } from './errors.js';
@@ -37,7 +38,7 @@ export interface Parts extends Core {
  */
 export async function openCore(options: CuOptions, image: Uint8Array | null, hasHome: boolean, modules: Modules): Promise<Core> {
   const { signal } = options;
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const poison = new Poison();
   const onTrap = (trap: Error): void => poison.trap(trap);
   const wasm = options.wasm ?? options.wasmPath;
@@ -47,7 +48,7 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
       hasHome ? loadHomeVm(modules, wasm, onTrap) : loadVm(modules, wasm, compilation(options, modules) !== 'never', onTrap),
       options.storage === 'none' ? null : loadStorage(modules, options.storageWasm, onTrap),
     ]);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     return { vmBindings, ...(await openDatabase(storageBindings, poison, options, neighbours)) };
   })();
   const { vmBindings, database: shared, storage } = await opened.catch((error: unknown) => {
@@ -92,7 +93,7 @@ export async function closingOnFailure<T>(
   work: () => Promise<T> | T,
 ): Promise<T> {
   try {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     return await work();
   } catch (error) {
     await poison.wait(() => database.close()).catch(() => undefined);

@@ -98,9 +98,13 @@ export type Contents = Readonly<Record<string, string | Uint8Array>> | ReadonlyM
 
 const HEAP_LIMIT = 512 * 1024;
 
-/** Which functions are compiled: by default none with a VM that the caller gives, which is taken for the small one. */
+/**
+ * Which functions are compiled. None with a VM that the caller gives, which is taken for the small one unless he says otherwise, and none
+ * where the entry of the package, or the browser, has no module that compiles.
+ */
 export function compilation({ compile, wasm, wasmPath }: CuOptions, modules: Modules): 'hot' | 'never' | 'eager' {
-  return compile ?? ((wasm ?? wasmPath) === undefined && modules.compile !== undefined ? 'hot' : 'never');
+  if ((wasm ?? wasmPath) !== undefined) return compile ?? 'never';
+  return modules.compile === undefined ? 'never' : (compile ?? 'hot');
 }
 
 /** The options as the VM takes them. */
@@ -111,7 +115,8 @@ export function instanceOptions(options: CuOptions, modules: Modules): Record<st
   return { heapLimit, seed, now: now === undefined ? null : Number(now), files, filesLimit, environment, compile, profile };
 }
 
-function randomSeed(): bigint {
-  const [seed = 0n] = crypto.getRandomValues(new BigInt64Array(1));
-  return seed;
+function randomSeed(): number {
+  const [low = 0, high = 0] = crypto.getRandomValues(new Uint32Array(2));
+  // As many bits as a number holds exactly.
+  return (high >>> 11) * 2 ** 32 + low;
 }

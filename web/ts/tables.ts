@@ -1,5 +1,6 @@
 /** The half of the API that is about the database: tables, batches, indexes, queries, schemas. */
 
+import { throwIfAborted } from './abort.js';
 import { advise, type QueryAdvice } from './advice.js';
 import { AUDIT_TABLE, batchResults, checkKey, checkTable, checkWritable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
 import { decode, type LuaValue } from './codec.js';
@@ -39,7 +40,7 @@ export abstract class Tables {
     const { maxBatchSize = BATCH_SIZE_MAX, maxBatchBytes = Infinity } = this.options;
     this.ready();
     const bytes = encodeBatch(operations, { maxBatchSize, maxBatchBytes });
-    options.signal?.throwIfAborted();
+    throwIfAborted(options.signal);
     const answer = await this.ask('BATCH_OPERATION_FAILED', (database) => database.batch(bytes, options.atomic ?? true));
     const results = batchResults(operations, decode(answer) as LuaValue[]);
     options.onProgress?.({ done: results.length, total: results.length });

@@ -6,6 +6,7 @@
  * After a trap the wasm memory is in no known state: everything pending and later rejects with `poisoned`.
  */
 
+import { throwIfAborted } from './abort.js';
 import { decode, type LuaValue } from './codec.js';
 import { Exchange } from './exchange.js';
 import { Status, type EngineError, type Instance } from './engine.js';
@@ -147,7 +148,7 @@ export class Vm<State extends Instance = Instance> {
 
   async run(start: (instance: Instance) => void, codes: RunCodes, options: RunOptions): Promise<RunResult> {
     const { signal, fuel = this.fuel, permissions, sandbox } = options;
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const output = new Output(options.onOutput);
     const permission = this.permission.narrowed(permissions, sandbox);
     await this.home?.beforeRun(permission.table('_home'), sandbox);
@@ -158,7 +159,7 @@ export class Vm<State extends Instance = Instance> {
       for (let status; (status = this.slice(fuel, codes)) !== Status.Finished; ) {
         output.add(this.call((instance) => instance.takeOutput()));
         await (status === Status.Waiting ? this.host.answer(this.poison, signal) : nextTurn());
-        signal?.throwIfAborted();
+        throwIfAborted(signal);
       }
       const values = this.call((instance) => decode(instance.takeValues())) as LuaValue[];
       output.add(this.call((instance) => instance.takeOutput()));

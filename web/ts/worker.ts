@@ -6,6 +6,7 @@
  * and `enableAuditLog` give promises; and functions of the page are, for Lua code, all of the kind that takes its time.
  */
 
+import { abortReason, throwIfAborted } from './abort.js';
 import type { AuditRecord } from './audit.js';
 import type { Cu as Bare } from './cu.js';
 import { pack, receiveError, sendError, unpack } from './crossing.js';
@@ -203,7 +204,7 @@ export class Cu {
   async subscribe(...[table, query, callback, options = {}]: Parameters<Bare['subscribe']>): Promise<Subscription> {
     this.ready();
     const { signal } = options;
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const id = this.count;
     let [resolve, reject]: [() => void, (error: unknown) => void] = [() => undefined, () => undefined];
     const over = new Promise<void>((fulfil, fail) => ([resolve, reject] = [fulfil, fail]));
@@ -253,7 +254,7 @@ export class Cu {
   }
 
   private async open({ worker, signal, ...options }: WorkerOptions): Promise<void> {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const prepared: Record<string, unknown> = { ...options };
     for (const name of ['wasm', 'storageWasm', 'wasmPath'] as const) {
       if (options[name] !== undefined) prepared[name] = await sendable(await options[name]);
@@ -318,7 +319,7 @@ export class Cu {
   private ask(method: string, signal: AbortSignal | undefined, send: (id: number, functions: number[]) => void): Promise<unknown> {
     const id = this.count++;
     return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       const abort = (): void => this.worker?.send({ type: 'abort', id });
       const functions: number[] = [];
       this.pending.set(id, { method, resolve, reject, signal, abort, thrown: null, functions });
@@ -391,7 +392,7 @@ export class Cu {
     this.logged.push(...logged);
     this.wasRunning = running;
     if (pending?.thrown != null) pending.reject(callbackError(pending, pending.thrown.error));
-    else pending?.reject(isAborted ? pending.signal?.reason : this.error(error));
+    else pending?.reject(isAborted ? abortReason(pending.signal) : this.error(error));
   }
 
   private error(sent: Parameters<typeof receiveError>[0]): unknown {

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The VM and the storage engine are modules of their own: the one crate, built with one feature each. The VM is built three times: with
-//! the compiler of functions, with `_home`, and small with neither.
+//! the compiler of functions, with `_home`, and small with neither. What the oldest browsers need, the VM with `_home` and the storage
+//! engine, is there once more with nothing newer than they have; wasm-opt makes it of the same code, so that it has the same glue.
 //!
 //! wasm-bindgen's glue keeps one wasm instance per module. The package needs one per `Cu` (a trap must
 //! cost one instance, not the page), so the glue is wrapped into a function that makes it anew.
@@ -33,15 +34,30 @@ struct Module {
     file: &'static str,
     /// How the VM is compiled: an `opt-level`.
     vm_level: &'static str,
+    /// The file for the oldest browsers, if there is one. References to JavaScript objects are then kept in a list in both, not in a
+    /// wasm table.
+    oldest: Option<&'static str>,
     /// Likewise what saves and restores: images of large heaps take half the time, for 10 KiB gzipped.
     persist_level: &'static str,
 }
 
 const MODULES: [Module; 4] = [
-    Module { feature: "vm", file: "cu.wasm", vm_level: "'s'", persist_level: "'z'" },
-    Module { feature: "compile", file: "cu-compile.wasm", vm_level: "3", persist_level: "2" },
-    Module { feature: "home", file: "cu-home.wasm", vm_level: "'s'", persist_level: "'z'" },
-    Module { feature: "storage", file: "cu-storage.wasm", vm_level: "3", persist_level: "'z'" },
+    Module { feature: "vm", file: "cu.wasm", oldest: None, vm_level: "'s'", persist_level: "'z'" },
+    Module { feature: "compile", file: "cu-compile.wasm", oldest: None, vm_level: "3", persist_level: "2" },
+    Module {
+        feature: "home",
+        file: "cu-home.wasm",
+        oldest: Some("cu-home-oldest.wasm"),
+        vm_level: "'s'",
+        persist_level: "'z'",
+    },
+    Module {
+        feature: "storage",
+        file: "cu-storage.wasm",
+        oldest: Some("cu-storage-oldest.wasm"),
+        vm_level: "3",
+        persist_level: "'z'",
+    },
 ];
 
 /// The built playground: a folder that any static file server can serve.
@@ -67,7 +83,13 @@ pub fn build_modules(root: &Path, names: &[String]) -> Result<()> {
     for module in &modules {
         let compiled = compile(root, module)?;
         bind(module, &compiled, &artefacts(root), &dist)?;
-        optimize(&web, &artefacts(root).join(module.file), &dist.join(module.file))?;
+        let bound = artefacts(root).join(module.file);
+        optimize(&web, module, &bound, &dist.join(module.file), &[])?;
+        if let Some(oldest) = module.oldest {
+            let lowered = artefacts(root).join(oldest);
+            optimize(&web, module, &bound, &lowered, &LOWERING)?;
+            restrict(&web, &lowered, &dist.join(oldest))?;
+        }
     }
     process::run(process::npm(&web).args(["run", "--silent", "build"]))?;
     process::run(process::npm(&web).args(["run", "--silent", "typecheck"]))?;
@@ -95,9 +117,12 @@ fn artefacts(root: &Path) -> PathBuf {
 
 /// Compiles the crate for a module and gives the path of its wasm file.
 fn compile(root: &Path, module: &Module) -> Result<PathBuf> {
-    let remaps: Vec<String> =
+    let mut flags: Vec<String> =
         source_folders(root).iter().map(|folder| format!("'--remap-path-prefix={folder}='")).collect();
-    let flags = format!("target.{WASM_TARGET}.rustflags=[{}]", remaps.join(","));
+    if module.oldest.is_some() {
+        flags.push("'-Ctarget-feature=-reference-types'".to_owned());
+    }
+    let flags = format!("target.{WASM_TARGET}.rustflags=[{}]", flags.join(","));
     let arguments = ["build", "--profile=wasm", "-p", CRATE, "--target", WASM_TARGET, "--config", &flags];
     let features = ["--no-default-features", "--features", module.feature];
     let levels =
@@ -126,9 +151,13 @@ fn source_folders(root: &Path) -> Vec<String> {
 fn bind(module: &Module, compiled: &Path, artefacts: &Path, dist: &Path) -> Result<()> {
     fs::create_dir_all(artefacts).map_err(at(artefacts))?;
     let global = format!("{}Bindings", module.feature);
+    let mut code = fs::read(compiled).map_err(at(compiled))?;
+    if module.oldest.is_some() {
+        withhold(&mut code, "reference-types")?;
+    }
     let mut bindgen = Bindgen::new();
     bindgen
-        .input_path(compiled)
+        .input_bytes("cu_web", code)
         .typescript(true)
         .omit_default_module_path(true)
         .remove_name_section(true)
@@ -149,26 +178,53 @@ fn bind(module: &Module, compiled: &Path, artefacts: &Path, dist: &Path) -> Resu
         output.js()
     );
     write(&dist.join(format!("{}-bindings.js", module.feature)), glue.as_bytes())?;
-    // Types outside the namespace would be declared by both modules.
-    let declarations = output.ts().unwrap_or_default().replace("InitInput", &format!("{global}InitInput"));
+    // Types outside the namespace would be declared by several modules.
+    let declarations = ["InitInput", "InitOutput"]
+        .iter()
+        .fold(output.ts().unwrap_or_default().to_owned(), |text, name| text.replace(name, &format!("{global}{name}")));
     write(&artefacts.join(format!("{}-bindings.d.ts", module.feature)), declarations.as_bytes())?;
     let wasm = output.wasm_mut().emit_wasm();
     write(&artefacts.join(module.file), &wasm)
 }
 
-fn optimize(web: &Path, bound: &Path, optimized: &Path) -> Result<()> {
+/// Takes a feature out of the list of those that a module says it was built with, which wasm-bindgen goes by: the standard library is
+/// built with all of them.
+fn withhold(code: &mut [u8], feature: &str) -> Result<()> {
+    let length = u8::try_from(feature.len()).unwrap_or(u8::MAX);
+    let entry = [&[b'+', length], feature.as_bytes()].concat();
+    let found = code.windows(entry.len()).rposition(|window| window == entry);
+    let sign = found.and_then(|position| code.get_mut(position));
+    let sign = sign.ok_or_else(|| Error::Bindgen(format!("the module does not list the feature {feature}")))?;
+    *sign = b'-';
+    Ok(())
+}
+
+/// Instructions of newer features in terms of older ones.
+const LOWERING: [&str; 3] =
+    ["--llvm-memory-copy-fill-lowering", "--signext-lowering", "--llvm-nontrapping-fptoint-lowering"];
+
+/// Optimizes once more with what the oldest browsers have (Safari 13.1 the least), and fails where a module needs more.
+fn restrict(web: &Path, lowered: &Path, restricted: &Path) -> Result<()> {
+    let mut command = process::npm(web);
+    command.args(["exec", "--no", "--", "wasm-opt", "--mvp-features", "--enable-mutable-globals", "-O1"]);
+    process::run(command.arg(lowered).arg("-o").arg(restricted))
+}
+
+fn optimize(web: &Path, module: &Module, bound: &Path, optimized: &Path, passes: &[&str]) -> Result<()> {
     // The features that Rust's baseline and .cargo/config.toml allow; wasm-opt may use no others.
-    const FEATURES: [&str; 6] = [
+    const FEATURES: [&str; 5] = [
         "--enable-bulk-memory",
         "--enable-multivalue",
         "--enable-mutable-globals",
         "--enable-nontrapping-float-to-int",
-        "--enable-reference-types",
         "--enable-sign-ext",
     ];
     let mut command = process::npm(web);
     command.args(["exec", "--no", "--", "wasm-opt", "-O3"]);
-    command.args(FEATURES).arg(bound).arg("-o").arg(optimized);
+    if module.oldest.is_none() {
+        command.arg("--enable-reference-types");
+    }
+    command.args(FEATURES).args(passes).arg(bound).arg("-o").arg(optimized);
     process::run(&mut command)
 }
 
