@@ -15,6 +15,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::Result;
+use crate::host_store::{HostStore, Store};
 use crate::indexeddb::{Durability, IndexedDb};
 use crate::live::LiveQuery;
 use crate::memory::wasm_bytes;
@@ -60,6 +61,14 @@ impl Database {
         let options = cu_storage::Options { matcher: Rc::new(matches), ..cu_storage::Options::default() };
         let database = cu_storage::Database::open_shared(backend, options).await?;
         Ok(Database { database, shared })
+    }
+
+    /// Opens a database over a store of the host's, which nobody else writes to.
+    #[wasm_bindgen(js_name = openStore)]
+    pub async fn open_store(store: Store) -> Result<Database> {
+        let options = cu_storage::Options { matcher: Rc::new(matches), ..cu_storage::Options::default() };
+        let database = cu_storage::Database::open_shared(Rc::new(HostStore(store)), options).await?;
+        Ok(Database { database, shared: None })
     }
 
     /// Runs operations as one atomic transaction, or each for itself. Resolves to an array of results when it is durable.

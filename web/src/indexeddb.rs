@@ -31,6 +31,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{IdbKeyRange, IdbObjectStore, IdbRequest};
 
 use connection::Connection;
+pub use transaction::backend_error;
 use transaction::{Mode, Transaction};
 
 use crate::error::Result;
@@ -308,7 +309,7 @@ fn count_of(request: &IdbRequest) -> cu_storage::Result<u64> {
     }
 }
 
-fn bytes_of(value: &JsValue, what: &'static str) -> cu_storage::Result<Vec<u8>> {
+pub fn bytes_of(value: &JsValue, what: &'static str) -> cu_storage::Result<Vec<u8>> {
     match value.dyn_ref::<Uint8Array>() {
         Some(bytes) => Ok(bytes.to_vec()),
         None => Err(cu_storage::Error::CorruptRecord(what)),

@@ -37,6 +37,8 @@ mod home;
 #[cfg(feature = "vm")]
 mod host;
 #[cfg(feature = "storage")]
+mod host_store;
+#[cfg(feature = "storage")]
 mod indexeddb;
 #[cfg(feature = "vm")]
 mod instance;

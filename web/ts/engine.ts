@@ -7,6 +7,8 @@
  * Codes are `heap`, those of `StorageCode` in `errors.ts`, or of its `UsageCode`.
  */
 
+import type { Store } from './store.js';
+
 /** The classes of one instantiated `cu.wasm`. Each instantiation has its own memory. */
 export interface VmBindings {
   readonly Instance: InstanceConstructor;
@@ -210,6 +212,8 @@ export interface DatabaseConstructor {
    * @param isAlone whether a read that begins now need not look for what others have committed
    */
   open(name: string, options: Uint8Array, isAlone: () => boolean): Promise<Database>;
+  /** Over a store that nobody else writes to. */
+  openStore(store: Store): Promise<Database>;
 }
 
 /** One open database. Calls may overlap; each sees what earlier calls committed. */

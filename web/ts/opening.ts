@@ -103,8 +103,8 @@ export async function closingOnFailure<T>(
 }
 
 /** Whether other tabs may have the same database open. */
-function canBeShared({ storage }: CuOptions): boolean {
-  return typeof indexedDB !== 'undefined' && (storage === undefined || storage === 'indexeddb');
+function canBeShared({ storage, store }: CuOptions): boolean {
+  return store === undefined && typeof indexedDB !== 'undefined' && (storage === undefined || storage === 'indexeddb');
 }
 
 async function openDatabase(
@@ -114,8 +114,12 @@ async function openDatabase(
   neighbours: Neighbours | null,
 ): Promise<{ database: Database; storage: StorageKind }> {
   if (bindings === null) return { database: NO_STORAGE, storage: 'none' };
-  const { name = 'cu', durability = 'strict' } = options;
-  const open = async (storage: StorageKind): Promise<{ database: Database; storage: StorageKind }> => {
+  const { name = 'cu', durability = 'strict', store } = options;
+  if (store !== undefined) {
+    const database = poison.wait(() => bindings.Database.openStore(store));
+    return { database: await database.catch((error: unknown) => Promise.reject(engineError(error, 'INIT_FAILED'))), storage: 'store' };
+  }
+  const open = async (storage: 'indexeddb' | 'memory'): Promise<{ database: Database; storage: StorageKind }> => {
     const isShared = storage === 'indexeddb';
     try {
       if (isShared) await neighbours?.arrived;
@@ -128,7 +132,7 @@ async function openDatabase(
       throw engineError(error, 'INIT_FAILED');
     }
   };
-  if (options.storage !== undefined) return open(options.storage);
+  if (options.storage === 'indexeddb' || options.storage === 'memory') return open(options.storage);
   if (typeof indexedDB === 'undefined') return open('memory');
   try {
     return await open('indexeddb');

@@ -6,6 +6,7 @@ import type { HomeOptions } from './home.js';
 import type { Modules, WasmSource } from './loader.js';
 import type { LuaModules } from './lua-modules.js';
 import type { Permissions } from './permissions.js';
+import type { Store } from './store.js';
 
 export interface CuOptions extends FunctionLimits {
   /** The database's name; instances of the same name share what is stored. Default `cu`. */
@@ -14,7 +15,9 @@ export interface CuOptions extends FunctionLimits {
    * Where the database is. Default: IndexedDB, or memory where there is none (see {@link Cu.storage}). `none`: there is none, the
    * storage engine is not even loaded, and calls that need it reject with `unavailable`.
    */
-  storage?: StorageKind;
+  storage?: Exclude<StorageKind, 'store'>;
+  /** A place of your own for the database's bytes, which nobody else writes to; `storage` is not looked at then. */
+  store?: Store;
   /**
    * `strict` (the default): a resolved write survives a power cut. `relaxed`: it survives a killed process.
    */
@@ -91,7 +94,7 @@ export interface CuOptions extends FunctionLimits {
   signal?: AbortSignal;
 }
 
-export type StorageKind = 'indexeddb' | 'memory' | 'none';
+export type StorageKind = 'indexeddb' | 'memory' | 'store' | 'none';
 
 /** Paths, with `/` between their parts, and what the files hold. */
 export type Contents = Readonly<Record<string, string | Uint8Array>> | ReadonlyMap<string, string | Uint8Array>;
