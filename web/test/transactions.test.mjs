@@ -1,7 +1,7 @@
 // Transactions that stay open between calls, against a model: random operations, batches that fail, commits and rollbacks.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cu } from '../dist/index.js';
+import { Cu } from './entry.mjs';
 
 /** Numbers from a seeded generator (mulberry32). */
 function generator(seed) {

@@ -275,7 +275,8 @@ export class Cu {
       this.worker?.terminate();
       this.worker = null;
       this.lost = null;
-      throw error;
+      // What a getter among the options throws has no code; an aborted call rejects with its signal's reason.
+      throw signal?.aborted === true ? error : engineError(error, 'INIT_FAILED');
     }
   }
 

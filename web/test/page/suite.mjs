@@ -3,6 +3,10 @@ import { run } from './runner.mjs';
 
 const suites = {
   api: () => import('../api.test.mjs'),
+  basic: () => import('../basic.test.mjs'),
+  'basic-import': () => import('../basic-import.test.mjs'),
+  'basic-saved': () => import('./basic.mjs'),
+  bigint: () => import('../bigint.test.mjs'),
   codec: () => import('../codec.test.mjs'),
   enhanced: () => import('../enhanced.test.mjs'),
   'error-codes': () => import('../error-codes.test.mjs'),
@@ -12,6 +16,7 @@ const suites = {
   indexeddb: () => import('./indexeddb.mjs'),
   live: () => import('../live.test.mjs'),
   operators: () => import('../operators.test.mjs'),
+  transactions: () => import('../transactions.test.mjs'),
   reach: () => import('../reach.test.mjs'),
 };
 
