@@ -89,6 +89,8 @@ test('load rejects when it fails, naming the option, and can be tried again', as
   await assert.rejects(cu.load({ storage: 'nowhere' }), { message: /storage/ });
   await assert.rejects(cu.load({ storage: 'memory', autoRestore: 1 }), { message: /autoRestore/ });
   await assert.rejects(cu.load({ storage: 'memory', modules: { a: 1 } }), { message: /'a'/ });
+  await assert.rejects(cu.load({ storage: 'memory', heapLimit: 'much' }), { message: /heapLimit/ });
+  for (const name of ['', 5]) await assert.rejects(cu.load({ storage: 'memory', name }), { message: /^name:/ });
   assert.equal(await cu.load({ storage: 'memory' }), true);
 });
 
