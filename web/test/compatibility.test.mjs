@@ -138,6 +138,7 @@ const METHODS = [
 ];
 
 const OPTIONS = [
+  ['auditLog', 'audit.test.mjs', 'operations leave records'],
   ['maxBatchSize', CLASS, 'processBatch takes any number'],
   ['maxBatchBytes', CLASS, 'maxBatchBytes limits a batch'],
   ['compressionThreshold', CLASS, 'the threshold of compression'],

@@ -103,14 +103,12 @@ const RUN: Readonly<Record<string, Check>> = {
   fuel: amount, signal, onOutput: callback, permissions: either('an object', 'object'), sandbox: name,
 };
 
-const ON_FUNCTIONS = optional(fields({ fuel: amount, signal }));
-
 /** What {@link CuOptions} may be. Where the wasm comes from is left to whoever loads it. */
 const OPTIONS: Readonly<Record<string, Check>> = {
   name, storage: oneOf('indexeddb', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
   seed: (value) => (typeof value === 'bigint' ? (BigInt.asIntN(64, value) === value ? null : 'more than 64 bits') : Number.isSafeInteger(value) ? null : 'a whole number is needed'),
   now: moment, files: entries(contents, true), filesLimit: bytes, environment: entries(text('text', LIMITS.sourceLength)), maxBatchSize: amount, maxBatchBytes: amount,
-  maxFunctionBytes: amount, compressionThreshold: amount, queryTimeout: amount, autoRestore: flag, modules: entries(text('Lua source', LIMITS.sourceLength)),
+  maxFunctionBytes: amount, compressionThreshold: amount, cacheTimeout: amount, queryTimeout: amount, autoRestore: flag, modules: entries(text('Lua source', LIMITS.sourceLength)),
   home: (value) => (typeof value === 'boolean' ? null : fields({ commit: oneOf('run', 'manual'), atomic: flag })(value)),
   sandbox: flag, permissions: either('an object', 'object'), functions: entries((value) => (typeof value === 'function' || isObject(value) ? null : 'a function is needed')), signal,
 };
@@ -150,13 +148,13 @@ const METHODS: Readonly<Record<string, readonly Argument[]>> = {
     { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
     { name: 'name', check: name, code: 'INVALID_KEY' },
     { name: 'source', check: text('Lua source', LIMITS.sourceLength), code: 'INVALID_FUNCTION_CODE' },
-    { name: 'options', check: ON_FUNCTIONS },
+    { name: 'options', check: optional(fields({ fuel: amount, signal, compress: flag })) },
   ],
   restoreFunction: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'name', check: name, code: 'INVALID_KEY' }],
   callFunction: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'name', check: name, code: 'INVALID_KEY' }],
   batchTableOperations: [
     { name: 'operations', check: list(anything) },
-    { name: 'options', check: optional(fields({ atomic: flag, signal })) },
+    { name: 'options', check: optional(fields({ atomic: flag, signal, onProgress: callback })) },
   ],
   queryTable: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'query', check: notNull(QUERY) }],
   queryEntries: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'query', check: notNull(QUERY) }],
