@@ -5,7 +5,7 @@
  */
 
 import { AUDITED } from './audit.js';
-import { UsageError, type UsageCode } from './errors.js';
+import { engineError, UsageError, type UsageCode } from './errors.js';
 
 /** Limits of what is passed in; all besides the limits that options set. Lengths of texts are in UTF-16 units. */
 export const LIMITS = {
@@ -103,14 +103,17 @@ const RUN: Readonly<Record<string, Check>> = {
   fuel: amount, signal, onOutput: callback, permissions: either('an object', 'object'), sandbox: name,
 };
 
+/** An object whose entries are looked at elsewhere. */
+const plain: Check = (value) => (isObject(value) && !Array.isArray(value) && !(value instanceof Map) ? null : 'an object is needed');
+
 /** What {@link CuOptions} may be. Where the wasm comes from is left to whoever loads it. */
 const OPTIONS: Readonly<Record<string, Check>> = {
   name, storage: oneOf('indexeddb', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
   seed: (value) => (typeof value === 'bigint' ? (BigInt.asIntN(64, value) === value ? null : 'more than 64 bits') : Number.isSafeInteger(value) ? null : 'a whole number is needed'),
   now: moment, files: entries(contents, true), filesLimit: bytes, environment: entries(text('text', LIMITS.sourceLength)), maxBatchSize: amount, maxBatchBytes: amount,
-  maxFunctionBytes: amount, compressionThreshold: amount, cacheTimeout: amount, queryTimeout: amount, autoRestore: flag, modules: entries(text('Lua source', LIMITS.sourceLength)),
+  maxFunctionBytes: amount, compressionThreshold: amount, cacheTimeout: amount, queryTimeout: amount, autoRestore: flag, modules: plain,
   home: (value) => (typeof value === 'boolean' ? null : fields({ commit: oneOf('run', 'manual'), atomic: flag })(value)),
-  sandbox: flag, permissions: either('an object', 'object'), functions: entries((value) => (typeof value === 'function' || isObject(value) ? null : 'a function is needed')), signal,
+  sandbox: flag, permissions: either('an object', 'object'), functions: plain, signal,
 };
 
 const QUERY = optional(either('an object', 'object'));
@@ -200,7 +203,13 @@ function schema(value: unknown): string | null {
 
 /** @throws UsageError `INVALID_INPUT` that names the option */
 export function checkOptions(options: unknown): void {
-  let problem = fields(OPTIONS)(options);
+  let problem: string | null;
+  try {
+    problem = fields(OPTIONS)(options);
+  } catch (error) {
+    // A getter of the caller's.
+    throw engineError(error, 'INIT_FAILED');
+  }
   if (problem === null) {
     const { sandbox: isSandbox, modules } = options as { sandbox?: unknown; modules?: unknown };
     if (isSandbox === true && modules !== undefined) problem = '.modules: there is no `require` in a sandbox';
