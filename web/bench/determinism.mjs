@@ -1,28 +1,23 @@
-// Runs what the native `determinism` wrote to the file that is named, in Node and in Chromium, interpreted and with every function compiled, and
-// compares output, fuel and the VM's image afterwards. Prints what differs and a table. Ends with status 1 if anything differs.
-// Started by `cargo xtask determinism`, which sets CU_ADDRESS and CU_CHROMIUM.
+// Runs what the native `determinism` wrote to the file that is named, in Node and in the browsers that are there, interpreted and with every
+// function compiled, and compares output, fuel and the VM's image afterwards. Prints what differs and a table. Ends with status 1 if anything
+// differs. Started by `cargo xtask determinism`, which sets CU_CHROMIUM and says where the other browsers are.
 import { readFileSync } from 'node:fs';
-import { withProfile } from '../test/browser/chromium.mjs';
+import { BROWSERS, withBrowser } from '../test/browser/browsers.mjs';
+import { withServer } from '../test/browser/page-server.mjs';
 
 const LIMITS = { heapLimit: 64 << 20, fuel: 200_000_000 };
 const WAYS = [
   { name: 'interpreted', compile: 'never', file: 'cu.wasm' },
   { name: 'compiled', compile: 'eager', file: 'cu-compile.wasm' },
 ];
-/** Programs that cross to a page at a time. */
-const AT_ONCE = 50;
 
 const programs = readFileSync(process.argv[2], 'utf8').split('\n').filter(Boolean).map((line) => {
   const [name, fuel, output, image, source] = line.split(' ');
   return { name, fuel: Number(fuel), output, image, source: source.slice(1) };
 }).filter(({ source }) => !source.includes(Buffer.from('os.').toString('hex'))); // The page has a clock, the native host has none.
 
-/** What programs come to, in Node or in a page: the function is sent there as text. */
-async function run([sources, { compile, file }, { heapLimit, fuel }, address]) {
-  const { Cu } = await import(address);
-  const inNode = globalThis.process?.versions?.node !== undefined;
-  const place = new URL(file, inNode ? address : import.meta.resolve(address));
-  const wasm = await WebAssembly.compile(inNode ? await (await import('node:fs/promises')).readFile(place) : await (await fetch(place)).arrayBuffer());
+/** What programs come to in one way, in Node or in a page: the function is sent there as text. */
+async function run(Cu, wasm, sources, compile, { heapLimit, fuel }) {
   const hexadecimal = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
   const hash = async (bytes) => hexadecimal(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)));
   const outcomes = [];
@@ -31,7 +26,7 @@ async function run([sources, { compile, file }, { heapLimit, fuel }, address]) {
     const cu = await Cu.open({ storage: 'none', heapLimit, seed: 0, compile, wasm });
     const pieces = [];
     try {
-      const { fuelUsed } = await cu.run(bytes, { fuel, chunkName: 'program', onOutput: (_, piece) => pieces.push(...piece) });
+      const { fuelUsed } = await cu.run(bytes, { fuel, chunkName: 'program', onOutput: (_, piece) => piece.forEach((byte) => pieces.push(byte)) });
       outcomes.push({ fuel: fuelUsed, output: await hash(Uint8Array.from(pieces)), image: await hash(await cu.snapshot()) });
     } catch (error) {
       outcomes.push({ error: String(error) });
@@ -41,35 +36,60 @@ async function run([sources, { compile, file }, { heapLimit, fuel }, address]) {
   return outcomes;
 }
 
+/** A page that reports the outcomes of each way, or why there are none. */
+const page = '<!doctype html><title>determinism</title><script type="module" src="/web/test/determinism.js"></script>';
+const script = `
+import { Cu } from '/web/dist/index.js';
+const run = ${run};
+const report = (found) => fetch('/report', { method: 'POST', body: JSON.stringify({ agent: navigator.userAgent, ...found }) });
+try {
+  const sources = await (await fetch('/sources.json')).json();
+  for (const { compile, file } of ${JSON.stringify(WAYS)}) {
+    const wasm = await WebAssembly.compile(await (await fetch('/web/dist/' + file)).arrayBuffer());
+    await report({ outcomes: await run(Cu, wasm, sources, compile, ${JSON.stringify(LIMITS)}) });
+  }
+} catch (error) {
+  await report({ problem: String(error) });
+}`;
+const sources = programs.map(({ source }) => source);
 const rows = [];
 
-/** Compares what all programs come to on a platform. */
-async function compare(platform, way, ask) {
+/** Compares what all programs have come to on a platform. */
+function compare(platform, way, outcomes) {
   const differ = { output: 0, fuel: 0, image: 0, failed: 0 };
   let same = 0;
-  for (let from = 0; from < programs.length; from += AT_ONCE) {
-    const some = programs.slice(from, from + AT_ONCE);
-    const outcomes = await ask(some.map(({ source }) => source));
-    for (const [index, outcome] of outcomes.entries()) {
-      const expected = some[index];
-      const wrong = outcome.error !== undefined ? ['failed'] : ['output', 'fuel', 'image'].filter((what) => outcome[what] !== expected[what]);
-      wrong.forEach((what) => (differ[what] += 1));
-      if (wrong.length === 0) same += 1;
-      else console.log(`${platform}, ${way.name}: ${expected.name}: ${outcome.error ?? wrong.map((what) => `${what} ${outcome[what]}, natively ${expected[what]}`).join('; ')}`);
-    }
+  for (const [index, expected] of programs.entries()) {
+    const outcome = outcomes[index] ?? { error: 'no outcome' };
+    const wrong = outcome.error !== undefined ? ['failed'] : ['output', 'fuel', 'image'].filter((what) => outcome[what] !== expected[what]);
+    wrong.forEach((what) => (differ[what] += 1));
+    if (wrong.length === 0) same += 1;
+    else console.log(`${platform}, ${way.name}: ${expected.name}: ${outcome.error ?? wrong.map((what) => `${what} ${outcome[what]}, natively ${expected[what]}`).join('; ')}`);
   }
   rows.push([platform, way.name, programs.length, same, differ.output, differ.fuel, differ.image, differ.failed]);
 }
 
-const index = new URL('../dist/index.js', import.meta.url).href;
-for (const way of WAYS) await compare(`Node ${process.versions.node}`, way, (sources) => run([sources, way, LIMITS, index]));
-await withProfile(async (start) => {
-  const browser = await start();
-  const page = await browser.open();
-  const version = /Chrome\/(\d+)/.exec(await page.evaluate(() => navigator.userAgent))?.[1] ?? '';
-  for (const way of WAYS) await compare(`Chromium ${version}`, way, (sources) => page.evaluate(run, [sources, way, LIMITS, 'cu-wasm']));
-})();
+const { Cu } = await import('../dist/index.js');
+for (const way of WAYS) {
+  const wasm = await WebAssembly.compile(readFileSync(new URL(`../dist/${way.file}`, import.meta.url)));
+  compare(`Node ${process.versions.node}`, way, await run(Cu, wasm, sources, way.compile, LIMITS));
+}
+const files = { '/page.html': page, '/web/test/determinism.js': script, '/sources.json': JSON.stringify(sources) };
+const present = BROWSERS.filter(({ name, missing }) => {
+  if (missing !== null) console.log(`LEFT OUT: ${name}: ${missing}`);
+  return missing === null;
+});
+for (const browser of present) {
+  await withServer({ files }, ({ address, report }) => withBrowser(browser, `${address}/page.html`, async () => {
+    for (const way of WAYS) {
+      const { agent, outcomes = [], problem } = await report();
+      if (problem !== undefined) throw new Error(`${browser.name}: ${problem}`);
+      const version = /(?:Chrome|Firefox|Version)\/(\d+)/.exec(agent)?.[1] ?? '';
+      compare(`${browser.name} ${version}`, way, outcomes);
+    }
+  }));
+}
 
 console.log(`\n| compared with native ${process.arch} | | programs | same | other output | other fuel | other image | failed |\n|---|---|--:|--:|--:|--:|--:|--:|`);
 for (const row of rows) console.log(`| ${row.join(' | ')} |`);
-process.exitCode = programs.length > 0 && rows.length === 2 * WAYS.length && rows.every(([, , count, same]) => count === same) ? 0 : 1;
+const isWhole = rows.length === WAYS.length * (1 + present.length) && rows.every(([, , count, same]) => count === same);
+process.exitCode = programs.length > 0 && isWhole ? 0 : 1;

@@ -57,7 +57,8 @@ cargo xtask COMMAND
     --built                        measure what was built last
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
-  determinism                      run fixtures and 1000 generated programs natively and in Node, interpreted and compiled, and compare
+  determinism                      run fixtures and 1000 generated programs natively, in Node and in browsers, interpreted and compiled, and compare
+                                   output, fuel and final images
   fuzz [--seconds N] [TARGET...]   run the fuzz targets, all for N seconds together (default 120), and count executions
   coverage                         run the native tests and print the share of lines they run
   mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices

@@ -20,7 +20,7 @@ pub fn interpreter() -> Result<PathBuf> {
     })
 }
 
-/// Compares output, fuel and final images of programs natively, in Node and in Chromium.
+/// Compares output, fuel and final images of programs natively, in Node and in browsers.
 pub fn determinism(root: &Path) -> Result<()> {
     package::build(root)?;
     let programs = root.join("target/determinism.txt");
@@ -28,7 +28,8 @@ pub fn determinism(root: &Path) -> Result<()> {
     native.args(["run", "--quiet", "--release", "-p", "cu-tests", "--bin", "determinism"]).arg(&programs);
     process::run(&mut native)?;
     let mut node = process::node(&root.join("web"));
-    browser::run(root, node.arg("bench/determinism.mjs").arg(&programs))
+    node.arg("bench/determinism.mjs").arg(&programs).env("CU_CHROMIUM", browser::chromium()?);
+    process::run(browser::others(&mut node))
 }
 
 /// Runs the storage engine's model test, `times` as long as in the test command.
