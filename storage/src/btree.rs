@@ -103,13 +103,7 @@ pub(crate) fn insert(pager: &mut Pager, root: PageId, key: &[u8], value: &[u8]) 
 }
 
 /// [`insert`] where the way to the key is known, which no change of the tree has made old.
-pub(crate) fn insert_at(
-    pager: &mut Pager,
-    root: PageId,
-    path: Path,
-    key: &[u8],
-    value: &[u8],
-) -> Step<(PageId, bool)> {
+pub(crate) fn insert_at(pager: &mut Pager, root: PageId, path: Path, key: &[u8], value: &[u8]) -> Step<(PageId, bool)> {
     let old_chain = path.overflow_chain(pager)?;
 
     // Nothing stops from here on.

@@ -105,6 +105,8 @@ pub(crate) struct Machine<'gc> {
     pub memory_retry: bool,
     /// The error being thrown has been through its message handler.
     unwinding: bool,
+    /// How many errors were thrown, modulo 2^32.
+    throws: u32,
     /// How many compiled functions and nested runs there are one inside the other.
     nested: u32,
 }
@@ -120,6 +122,7 @@ impl<'gc> Machine<'gc> {
             stop: Stop::Finished(0),
             memory_retry: false,
             unwinding: false,
+            throws: 0,
             nested: 0,
         }
     }

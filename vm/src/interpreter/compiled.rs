@@ -11,7 +11,7 @@ use std::ptr;
 
 use cu_translator::{IMPORTS, outcome};
 
-use super::execute::NESTED_MAX;
+use super::execute::{Floor, NESTED_MAX};
 use super::instruction::library_step;
 use super::{Flow, Machine, Outcome, Stop};
 use crate::bytecode::instruction::Instruction;
@@ -415,23 +415,17 @@ impl<'gc> Machine<'gc> {
         true
     }
 
-    /// Runs `called`, whose frame was just pushed for the native function in frame number `frames`, if it is compiled;
-    /// `None` if that is not all that there is to run.
-    pub(super) fn run_compiled_callee(&mut self, called: Closure<'gc>, frames: usize) -> Option<Outcome> {
+    /// Runs `called`, whose frame was just pushed above `floor`, if it is compiled; `None` if that is not all that there is to run.
+    pub(super) fn run_compiled_callee(&mut self, called: Closure<'gc>, floor: Floor<'gc>) -> Option<Outcome> {
         let code = called.proto().0.as_ref().compiled.code()?;
         let frame = *self.top_frame();
         // The native function may have called a Lua function that has been running for long.
         if frame.pc != called.proto().0.code.as_ptr() {
             return None;
         }
-        let state = self.current_state();
         match self.enter(code, called, frame.base, 0) {
             outcome::STOP => Some(Outcome::Stopped),
-            outcome::CONTINUE
-                if std::ptr::eq(self.current_state(), state)
-                    && self.state().frames.len() == frames
-                    && !self.state().is_traced =>
-            {
+            outcome::CONTINUE if self.is_at(floor) => {
                 self.fuel -= fuel::take_owed();
                 Some(Outcome::Returned)
             }

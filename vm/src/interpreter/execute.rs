@@ -25,7 +25,7 @@ use crate::bytecode::opcode::Opcode;
 use crate::error::Error;
 use crate::fuel;
 use crate::heap::coroutine::{
-    Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, State, WANT_ALL, WANT_FINISH, WANT_REPEAT, WANT_RETURN,
+    Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, State, WANT_ALL, WANT_FINISH, WANT_HOOK, WANT_REPEAT, WANT_RETURN,
 };
 use crate::heap::native::{Native, Role};
 use crate::heap::string::LuaString;
@@ -56,14 +56,16 @@ pub(crate) enum Outcome {
 
 /// Where a nested run ends.
 #[derive(Clone, Copy)]
-struct Floor<'gc> {
+pub(super) struct Floor<'gc> {
     /// The coroutine's state; null for a run that is not nested.
     state: *const State<'gc>,
     frames: usize,
+    /// [`Machine::throws`] at the beginning: an error may have taken the function's frame away.
+    throws: u32,
 }
 
 impl Floor<'_> {
-    const NONE: Self = Floor { state: std::ptr::null(), frames: 0 };
+    const NONE: Self = Floor { state: std::ptr::null(), frames: 0, throws: 0 };
 }
 
 /// How many runs may be nested (see [`Machine::run_callee`]), in terms of [`Machine::nested`].
@@ -116,7 +118,7 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>, floor: Floor<'gc>) -> Outcome {
                     return Outcome::Left;
                 }
                 if machine.state().frames.len() == floor.frames {
-                    return Outcome::Returned;
+                    return if machine.is_at(floor) { Outcome::Returned } else { Outcome::Left };
                 }
             }
             let mut frame: *mut Frame<'gc> = machine.top_frame_mut();
@@ -864,18 +866,31 @@ impl<'gc> Machine<'gc> {
         if self.nested >= NESTED_MAX || self.state().frames.len() != frames + 1 || self.state().is_traced {
             return Outcome::Left;
         }
-        let Callee::Lua(called) = self.top_frame().callee else { return Outcome::Left };
+        let &Frame { callee: Callee::Lua(called), want, .. } = self.top_frame() else { return Outcome::Left };
+        if want == WANT_HOOK {
+            // When that has seen it return, the function is gone.
+            return Outcome::Left;
+        }
+        let floor = Floor { state: self.current_state(), frames, throws: self.throws };
         #[cfg(all(target_arch = "wasm32", feature = "compile"))]
-        if let Some(outcome) = self.run_compiled_callee(called, frames) {
+        if let Some(outcome) = self.run_compiled_callee(called, floor) {
             return outcome;
         }
         #[cfg(not(all(target_arch = "wasm32", feature = "compile")))]
         let _ = called;
         self.nested += NESTED_RUN;
-        let floor = Floor { state: self.current_state(), frames };
         let outcome = run_frames(self, floor);
         self.nested -= NESTED_RUN;
         outcome
+    }
+
+    /// Whether the top frame is the one that a nested run was begun for.
+    #[inline]
+    pub(super) fn is_at(&self, floor: Floor<'gc>) -> bool {
+        std::ptr::eq(self.current_state(), floor.state)
+            && self.state().frames.len() == floor.frames
+            && self.throws == floor.throws
+            && !self.state().is_traced
     }
 
     /// After a native function, which may have called another one: native functions may do so for long without a Lua instruction

@@ -39,6 +39,7 @@ impl<'gc> Machine<'gc> {
     #[inline(never)]
     pub(crate) fn throw(&mut self, error: Error<'gc>) -> Flow {
         self.fuel -= fuel::THROW;
+        self.throws = self.throws.wrapping_add(1);
         let value = match error {
             Error::Thrown(value) => value,
             Error::OutOfMemory if !self.memory_retry => {
