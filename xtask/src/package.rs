@@ -34,8 +34,8 @@ struct Module {
     file: &'static str,
     /// How the VM is compiled: an `opt-level`.
     vm_level: &'static str,
-    /// The file for the oldest browsers, if there is one. References to JavaScript objects are then kept in a list in both, not in a
-    /// wasm table.
+    /// The file for the oldest browsers, if there is one. In both, references to JavaScript objects are then kept in a list, not in a wasm
+    /// table, and calls give one value.
     oldest: Option<&'static str>,
     /// Likewise what saves and restores: images of large heaps take half the time, for 10 KiB gzipped.
     persist_level: &'static str,
@@ -154,6 +154,7 @@ fn bind(module: &Module, compiled: &Path, artefacts: &Path, dist: &Path) -> Resu
     let mut code = fs::read(compiled).map_err(at(compiled))?;
     if module.oldest.is_some() {
         withhold(&mut code, "reference-types")?;
+        withhold(&mut code, "multivalue")?;
     }
     let mut bindgen = Bindgen::new();
     bindgen
@@ -199,9 +200,14 @@ fn withhold(code: &mut [u8], feature: &str) -> Result<()> {
     Ok(())
 }
 
-/// Instructions of newer features in terms of older ones.
-const LOWERING: [&str; 3] =
-    ["--llvm-memory-copy-fill-lowering", "--signext-lowering", "--llvm-nontrapping-fptoint-lowering"];
+/// Instructions of newer features in terms of older ones. Without the list of features that a module has of itself, wasm-opt goes by
+/// what it is told.
+const LOWERING: [&str; 4] = [
+    "--llvm-memory-copy-fill-lowering",
+    "--signext-lowering",
+    "--llvm-nontrapping-fptoint-lowering",
+    "--strip-target-features",
+];
 
 /// Optimizes once more with what the oldest browsers have (Safari 13.1 the least), and fails where a module needs more.
 fn restrict(web: &Path, lowered: &Path, restricted: &Path) -> Result<()> {
@@ -212,17 +218,12 @@ fn restrict(web: &Path, lowered: &Path, restricted: &Path) -> Result<()> {
 
 fn optimize(web: &Path, module: &Module, bound: &Path, optimized: &Path, passes: &[&str]) -> Result<()> {
     // The features that Rust's baseline and .cargo/config.toml allow; wasm-opt may use no others.
-    const FEATURES: [&str; 5] = [
-        "--enable-bulk-memory",
-        "--enable-multivalue",
-        "--enable-mutable-globals",
-        "--enable-nontrapping-float-to-int",
-        "--enable-sign-ext",
-    ];
+    const FEATURES: [&str; 4] =
+        ["--enable-bulk-memory", "--enable-mutable-globals", "--enable-nontrapping-float-to-int", "--enable-sign-ext"];
     let mut command = process::npm(web);
     command.args(["exec", "--no", "--", "wasm-opt", "-O3"]);
     if module.oldest.is_none() {
-        command.arg("--enable-reference-types");
+        command.args(["--enable-multivalue", "--enable-reference-types"]);
     }
     command.args(FEATURES).args(passes).arg(bound).arg("-o").arg(optimized);
     process::run(&mut command)
