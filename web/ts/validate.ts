@@ -80,7 +80,7 @@ const fields = (known: Readonly<Record<string, Check>>): Check => (value) => {
 };
 
 const signal: Check = (value) =>
-  isObject(value) && typeof value['throwIfAborted'] === 'function' && typeof value['addEventListener'] === 'function' ? null : 'an AbortSignal is needed';
+  isObject(value) && typeof value['aborted'] === 'boolean' && typeof value['addEventListener'] === 'function' ? null : 'an AbortSignal is needed';
 
 const moment: Check = (value) =>
   (value instanceof Date || typeof value === 'number') && Number.isFinite(Number(value)) ? null : 'milliseconds since 1970 or a date are needed';
