@@ -179,6 +179,9 @@ export class BasicInstance {
   private static async openWith(options: LoadOptions): Promise<BasicInstance> {
     const { autoRestore = true, name = NAME, heapLimit = HEAP_LIMIT, modules = {} } = options;
     if (typeof autoRestore !== 'boolean') throw new UsageError('INVALID_INPUT', 'autoRestore: true or false was expected');
+    if (![undefined, 'indexeddb', 'memory'].includes(options.storage)) {
+      throw new UsageError('INVALID_INPUT', 'storage: indexeddb or memory was expected');
+    }
     if (typeof name !== 'string' || name === '') throw new UsageError('INVALID_INPUT', 'name: text that is not empty was expected');
     const core = await openCore({ ...options, name, heapLimit }, null, true, beside());
     return closingOnFailure(core, undefined, async () => {
