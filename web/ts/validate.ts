@@ -106,6 +106,13 @@ const RUN: Readonly<Record<string, Check>> = {
 /** An object whose entries are looked at elsewhere. */
 const plain: Check = (value) => (isObject(value) && !Array.isArray(value) && !(value instanceof Map) ? null : 'an object is needed');
 
+/** An object with these methods. */
+const methodsOf = (...names: readonly string[]): Check => (value) => {
+  if (!isObject(value)) return 'an object is needed';
+  const missing = names.find((method) => typeof value[method] !== 'function');
+  return missing === undefined ? null : `.${missing}: a function is needed`;
+};
+
 /** What {@link CuOptions} may be. Where the wasm comes from is left to whoever loads it. */
 const OPTIONS: Readonly<Record<string, Check>> = {
   name, storage: oneOf('indexeddb', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
@@ -113,7 +120,7 @@ const OPTIONS: Readonly<Record<string, Check>> = {
   now: moment, files: entries(contents, true), filesLimit: bytes, environment: entries(text('text', LIMITS.sourceLength)), maxBatchSize: amount, maxBatchBytes: amount,
   maxFunctionBytes: amount, compressionThreshold: amount, cacheTimeout: amount, queryTimeout: amount, autoRestore: flag, modules: plain,
   home: (value) => (typeof value === 'boolean' ? null : fields({ commit: oneOf('run', 'manual'), atomic: flag })(value)),
-  sandbox: flag, permissions: either('an object', 'object'), functions: plain, signal,
+  store: methodsOf('load', 'readPages', 'append', 'checkpoint', 'close'), sandbox: flag, permissions: either('an object', 'object'), functions: plain, signal,
 };
 
 const QUERY = optional(either('an object', 'object'));
