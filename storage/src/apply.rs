@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::cursor::{Cursor, Direction, KeyRange};
 use crate::document::{Document, DocumentRef};
 use crate::engine::Engine;
-use crate::entries::{self, IndexEntry};
+use crate::entries::{self, Gathered, IndexEntry};
 use crate::error::{Error, Result};
 use crate::index::{IndexDefinition, IndexKind, IndexState};
 use crate::page::PageId;
@@ -218,10 +218,8 @@ async fn change_index(means: &mut Means<'_>, collection: u32, key: &[u8], differ
 /// Builds an index over what is there, in place of one of the same name.
 async fn create_index(means: &mut Means<'_>, collection: u32, definition: &IndexDefinition) -> Result<bool> {
     let Means { engine, generation, .. } = *means;
-    let page_size = engine.core.borrow().pager.page_size();
-    let pairs = collect_pairs(means, collection, definition).await?;
-    let mut built = IndexState { entries: pairs.len() as u64, built: true, ..IndexState::new(definition.clone()) };
-    let tree = entries::tree_entries(page_size, pairs);
+    let gathered = gather(means, collection, definition).await?;
+    let mut built = IndexState { entries: gathered.count() as u64, built: true, ..IndexState::new(definition.clone()) };
     let state = means.catalog.state(collection)?;
     let old = match state.index(&definition.name) {
         Some(position) => Some((position, tree_pages(engine, generation, state.indexes[position].root).await?)),
@@ -230,18 +228,20 @@ async fn create_index(means: &mut Means<'_>, collection: u32, definition: &Index
     *means.broken = true;
     let mut builder = Builder::default();
     let mut last_run: Option<Vec<u8>> = None;
-    for chunk in tree.chunks(BUILD_ENTRIES_PER_STEP) {
+    let mut at = 0;
+    while at < gathered.count() {
         means.control.check()?;
         let mut core = engine.core.borrow_mut();
         core.check(generation)?;
-        for (key, value) in chunk {
-            let run = IndexEntry::of(definition, page_size, key, value)?.run;
+        at = gathered.each(at, BUILD_ENTRIES_PER_STEP, |run, key, value| {
             if last_run.as_deref() != Some(run) {
                 built.distinct += 1;
-                last_run = Some(run.to_vec());
+                let last = last_run.get_or_insert_default();
+                last.clear();
+                last.extend_from_slice(run);
             }
             builder.push(&mut core.pager, key, value);
-        }
+        });
     }
     let mut core = engine.core.borrow_mut();
     core.check(generation)?;
@@ -259,25 +259,22 @@ async fn create_index(means: &mut Means<'_>, collection: u32, definition: &Index
     Ok(true)
 }
 
-/// All pairs of a stem and a document's key, unordered. Refuses duplicates.
-async fn collect_pairs(
-    means: &Means<'_>,
-    collection: u32,
-    definition: &IndexDefinition,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+/// All entries of a new index, in order. Refuses duplicates.
+async fn gather(means: &Means<'_>, collection: u32, definition: &IndexDefinition) -> Result<Gathered> {
     let state = means.catalog.state(collection)?;
-    // A hash does not tell whether two documents agree.
-    let whole = (definition.unique && definition.kind == IndexKind::Hash)
-        .then(|| IndexDefinition { kind: IndexKind::Btree, ..definition.clone() });
+    // A hash does not tell whether two documents agree, nor does what was cut.
+    let whole = definition.unique.then(|| IndexDefinition { kind: IndexKind::Btree, ..definition.clone() });
     let mut stems: Vec<Vec<u8>> = Vec::new();
-    let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut gathered = Gathered::new(means.engine.core.borrow().pager.page_size());
     let mut done = 0;
     let visit = |entry: &crate::cursor::Entry| {
         let document = DocumentRef::new(&entry.value);
         if let Some(whole) = &whole {
             stems.append(&mut whole.stems(document)?);
         }
-        pairs.extend(definition.stems(document)?.into_iter().map(|stem| (stem, entry.key().to_vec())));
+        for stem in definition.stems(document)? {
+            gathered.push(&stem, entry.key());
+        }
         done += 1;
         if done % BUILD_ENTRIES_PER_STEP as u64 == 0 {
             means.control.report(done, state.count)?;
@@ -286,18 +283,12 @@ async fn collect_pairs(
     };
     means.engine.scan(means.generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
     means.control.report(state.count, state.count)?;
-    pairs.sort_unstable();
-    let is_duplicate = match &whole {
-        Some(_) => {
-            stems.sort_unstable();
-            stems.windows(2).any(|pair| pair[0] == pair[1])
-        }
-        None => definition.unique && pairs.windows(2).any(|pair| pair[0].0 == pair[1].0),
-    };
-    if is_duplicate {
+    stems.sort_unstable();
+    if stems.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(Error::Duplicate { index: definition.name.clone() });
     }
-    Ok(pairs)
+    gathered.sort();
+    Ok(gathered)
 }
 
 async fn drop_index(means: &mut Means<'_>, collection: u32, name: &str) -> Result<bool> {

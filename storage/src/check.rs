@@ -8,7 +8,7 @@ use crate::catalog::CollectionState;
 use crate::cursor::{Direction, Entry, KeyRange};
 use crate::document::DocumentRef;
 use crate::engine::Engine;
-use crate::entries::{self, IndexEntry};
+use crate::entries::{self, Gathered, IndexEntry};
 use crate::error::{Error, Result};
 use crate::gate::Turn;
 use crate::page::{PageId, PageKind};
@@ -153,23 +153,23 @@ async fn check_indexes(engine: &Engine, state: &CollectionState) -> Result<()> {
     };
     for index in state.indexes.iter().filter(|index| index.built) {
         let definition = &index.definition;
-        let mut pairs = Vec::new();
+        let mut gathered = Gathered::new(page_size);
         let visit = |entry: &Entry| {
             let stems = definition.stems(DocumentRef::new(&entry.value))?;
-            pairs.extend(stems.into_iter().map(|stem| (stem, entry.key().to_vec())));
+            stems.iter().for_each(|stem| gathered.push(stem, entry.key()));
             Ok(true)
         };
         engine.scan(generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
-        pairs.sort_unstable();
-        let count = pairs.len() as u64;
-        let mut expected = entries::tree_entries(page_size, pairs).into_iter();
+        gathered.sort();
+        let mut at = 0;
         let mut distinct = 0;
         let mut last_run: Option<Vec<u8>> = None;
         let mut is_equal = true;
         let visit = |entry: &Entry| {
-            let expected = expected.next();
-            is_equal = expected
-                .is_some_and(|(key, value)| key == entry.key() && entries::same_documents(&value, &entry.value));
+            is_equal = false;
+            at = gathered.each(at, 1, |_, key, value| {
+                is_equal = key == entry.key() && entries::same_documents(value, &entry.value);
+            });
             let run = IndexEntry::read(definition, page_size, entry)?.run;
             if last_run.as_deref() != Some(run) {
                 distinct += 1;
@@ -178,7 +178,8 @@ async fn check_indexes(engine: &Engine, state: &CollectionState) -> Result<()> {
             Ok(is_equal)
         };
         engine.scan(generation, index.root, KeyRange::ALL, Direction::Forward, visit).await?;
-        if !is_equal || expected.next().is_some() || count != index.entries || distinct != index.distinct {
+        if !is_equal || at < gathered.count() || gathered.count() as u64 != index.entries || distinct != index.distinct
+        {
             return Err(Error::CorruptRecord("an index does not have what the documents say"));
         }
     }

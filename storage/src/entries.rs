@@ -268,27 +268,82 @@ impl<'a> IndexEntry<'a> {
     }
 }
 
-/// Makes the tree's entries from all pairs of stem and document, which it sorts.
-pub(crate) fn tree_entries(page_size: usize, pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut entries: Vec<(Vec<u8>, Vec<u8>)> = pairs
-        .into_iter()
-        .map(|(stem, document)| {
-            let (key, listed) = place_of(page_size, &stem, &document);
-            let mut value = Vec::new();
-            if listed {
-                write_bytes(&mut value, &document);
-            }
-            (key, value)
-        })
-        .collect();
-    // Stable, so that a list keeps the order of documents.
-    entries.sort_by(|left, right| left.0.cmp(&right.0));
-    entries.dedup_by(|next, kept| {
-        let same = next.0 == kept.0;
-        if same {
-            kept.1.extend_from_slice(&next.1);
+/// All entries of an index that is being built, in one piece of memory: sorting moves places only.
+pub(crate) struct Gathered {
+    page_size: usize,
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where an entry lies in the bytes: the tree's key, of which the first part is its run, then the document if it is listed.
+#[derive(Clone, Copy)]
+struct Place {
+    start: usize,
+    run: u32,
+    key: u32,
+    document: u32,
+}
+
+impl Gathered {
+    pub fn new(page_size: usize) -> Gathered {
+        Gathered { page_size, bytes: Vec::new(), places: Vec::new() }
+    }
+
+    /// Pairs so far.
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Adds a stem of a document.
+    pub fn push(&mut self, stem: &[u8], document: &[u8]) {
+        let start = self.bytes.len();
+        let run = run_of(self.page_size, stem).len() as u32;
+        if stem.len() + document.len() <= page::key_length_max(self.page_size) {
+            self.bytes.extend_from_slice(stem);
+            self.bytes.extend_from_slice(document);
+            let key = (stem.len() + document.len()) as u32;
+            self.places.push(Place { start, run, key, document: 0 });
+        } else {
+            let (key, _) = place_of(self.page_size, stem, document);
+            self.bytes.extend_from_slice(&key);
+            self.bytes.extend_from_slice(document);
+            self.places.push(Place { start, run, key: key.len() as u32, document: document.len() as u32 });
         }
-        same
-    });
-    entries
+    }
+
+    /// Puts the entries in order. Documents of one list keep theirs.
+    pub fn sort(&mut self) {
+        let bytes = &self.bytes;
+        let key = |place: &Place| &bytes[place.start..place.start + place.key as usize];
+        self.places.sort_by(|left, right| key(left).cmp(key(right)));
+    }
+
+    /// Hands some entries to `take`, from a place on: each entry's run, key and value. Gives the place behind them.
+    pub fn each(&self, from: usize, count: usize, mut take: impl FnMut(&[u8], &[u8], &[u8])) -> usize {
+        let mut at = from;
+        let mut value = Vec::new();
+        let end = self.places.len();
+        while at < end && at - from < count {
+            let (run, key, document) = self.parts(at);
+            at += 1;
+            if document.is_empty() {
+                take(run, key, &[]);
+                continue;
+            }
+            value.clear();
+            write_bytes(&mut value, document);
+            while at < end && self.parts(at).1 == key {
+                write_bytes(&mut value, self.parts(at).2);
+                at += 1;
+            }
+            take(run, key, &value);
+        }
+        at
+    }
+
+    fn parts(&self, at: usize) -> (&[u8], &[u8], &[u8]) {
+        let Place { start, run, key, document } = self.places[at];
+        let (key, rest) = self.bytes[start..].split_at(key as usize);
+        (&key[..run as usize], key, &rest[..document as usize])
+    }
 }
