@@ -246,11 +246,23 @@ fn order(field: DocumentRef<'_>, value: &Document) -> Result<Option<Ordering>> {
     })
 }
 
+/// Whether bytes occur in others. Looks for the first one and compares from there.
+fn is_inside(part: &[u8], mut text: &[u8]) -> bool {
+    let Some((first, rest)) = part.split_first() else {
+        return true;
+    };
+    while let Some(at) = text.iter().position(|byte| byte == first) {
+        text = &text[at + 1..];
+        if text.starts_with(rest) {
+            return true;
+        }
+    }
+    false
+}
+
 fn contains(field: DocumentRef<'_>, value: &Document) -> Result<bool> {
     match (field.shallow()?, value) {
-        (Shallow::String(text), Document::String(part)) => {
-            Ok(part.is_empty() || text.windows(part.len()).any(|window| window == part.as_slice()))
-        }
+        (Shallow::String(text), Document::String(part)) => Ok(is_inside(part, text)),
         (Shallow::Array(mut elements), value) => {
             while let Some(element) = elements.element()? {
                 if equal(element, value)? {

@@ -311,7 +311,9 @@ impl Planner<'_> {
             (Access::Primary(_), Order::Sort) => add(&candidate.access, Order::Sort, candidate.price + sorting),
             (Access::Primary(_), order) => add(&candidate.access, order, candidate.price * part),
             (access @ Access::Index(_), order @ Order::Index(..)) => {
-                add(access, order, (candidate.price + fetching) * part);
+                // Rows that are left out at the start are not read where no document decides which.
+                let skipped = if exact && query.after.is_none() { query.offset as f64 / rows.max(1.0) } else { 0.0 };
+                add(access, order, candidate.price * part + fetching * (part - skipped).max(0.0));
             }
             _ => {}
         }
