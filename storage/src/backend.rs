@@ -51,6 +51,11 @@ pub trait Backend {
     /// [`Error::Conflict`]: crate::Error::Conflict
     fn read_pages(&self, checkpoint: u64, pages: Vec<PageId>) -> BackendFuture<'_, Vec<Option<Vec<u8>>>>;
 
+    /// Lets other work that is ready go first: what it commits goes out together with what waits. Ready at once where nothing overlaps.
+    fn gather(&self) -> BackendFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Stores one log record under `expected_sequence + 1`, which becomes the stored sequence. Fails with
     /// [`Error::Conflict`] and stores nothing when the stored sequence is not `expected_sequence`, and with
     /// [`Error::Quota`] when there is no room. Ready only when the record is durable.

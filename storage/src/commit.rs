@@ -89,6 +89,9 @@ impl CommitQueue {
 
 /// Waits for one commit.
 pub(crate) async fn wait(engine: &Engine, ticket: Ticket) -> Result<()> {
+    if engine.commits.flight.borrow().is_none() {
+        engine.backend.gather().await?;
+    }
     poll_fn(|context| {
         loop {
             if let Some(result) = ticket.take() {

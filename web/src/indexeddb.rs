@@ -23,7 +23,9 @@ mod connection;
 mod transaction;
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 use cu_storage::{Backend, BackendFuture, Checkpoint, PageId, Stored};
 use js_sys::{Array, Uint8Array};
@@ -187,12 +189,24 @@ impl Backend for IndexedDb {
         }))
     }
 
+    fn gather(&self) -> BackendFuture<'_, ()> {
+        let mut gone_behind = false;
+        Box::pin(poll_fn(move |context| {
+            if std::mem::replace(&mut gone_behind, true) {
+                return Poll::Ready(Ok(()));
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }))
+    }
+
     fn append(&self, expected_sequence: u64, record: Vec<u8>) -> BackendFuture<'_, ()> {
         Box::pin(self.write(&[META, LOG], async move |transaction| {
             let sequence = number(expected_sequence + 1);
             let requests = transaction.request(|transaction| {
                 let (meta, log) = (transaction.store(META)?, transaction.store(LOG)?);
-                let counters = Counters::request(&meta)?;
+                // Each request takes its time; the other counter is not needed.
+                let counters = CounterRequests { checkpoint: None, sequence: get(&meta, SEQUENCE)? };
                 log.put_with_key(&Uint8Array::from(&record[..]), &sequence)?;
                 meta.put_with_key(&sequence, &JsValue::from_str(SEQUENCE))?;
                 Ok(counters)
@@ -260,15 +274,15 @@ struct Counters {
     sequence: u64,
 }
 
-/// The requests for both counters.
+/// The requests for both counters, or for the second alone.
 struct CounterRequests {
-    checkpoint: IdbRequest,
+    checkpoint: Option<IdbRequest>,
     sequence: IdbRequest,
 }
 
 impl Counters {
     fn request(meta: &IdbObjectStore) -> std::result::Result<CounterRequests, JsValue> {
-        Ok(CounterRequests { checkpoint: get(meta, CHECKPOINT)?, sequence: get(meta, SEQUENCE)? })
+        Ok(CounterRequests { checkpoint: Some(get(meta, CHECKPOINT)?), sequence: get(meta, SEQUENCE)? })
     }
 }
 
@@ -280,7 +294,8 @@ impl CounterRequests {
     }
 
     fn read(&self) -> cu_storage::Result<Counters> {
-        Ok(Counters { checkpoint: count_of(&self.checkpoint)?, sequence: count_of(&self.sequence)? })
+        let checkpoint = self.checkpoint.as_ref().map_or(Ok(0), count_of)?;
+        Ok(Counters { checkpoint, sequence: count_of(&self.sequence)? })
     }
 }
 
