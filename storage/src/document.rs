@@ -203,14 +203,19 @@ impl<'a> DocumentRef<'a> {
         let mut here = self;
         let mut rest = path.as_bytes();
         loop {
-            let Shallow::Map(mut entries) = here.shallow()? else {
+            let Shallow::Map(entries) = here.shallow()? else {
                 return Ok(None);
             };
             let dot = rest.iter().position(|byte| *byte == b'.');
             let first = &rest[..dot.unwrap_or(rest.len())];
             let mut inner = None;
-            while let Some((key, value)) = entries.entry()? {
-                if let Shallow::String(name) = key.shallow()? {
+            let mut reader = Reader { bytes: entries.bytes };
+            for _ in 0..entries.count {
+                let key = reader.shallow()?;
+                let value = reader.bytes;
+                reader.shallow()?;
+                if let Shallow::String(name) = key {
+                    let value = DocumentRef { bytes: &value[..value.len() - reader.bytes.len()] };
                     if name == rest {
                         return Ok(Some(value));
                     }
@@ -367,15 +372,38 @@ pub(crate) fn encode_array(elements: impl ExactSizeIterator<Item = Encoded>) -> 
 
 /// Wraps already encoded values into a map with string keys, which must be unique.
 pub(crate) fn encode_map(entries: &[(&[u8], &[u8])]) -> Vec<u8> {
-    let mut out = vec![tag::MAP];
-    write_varint(&mut out, entries.len() as u64);
+    let mut out = Vec::new();
+    write_map(&mut out, entries);
+    out
+}
+
+/// The same, behind what `out` already holds.
+pub(crate) fn write_map(out: &mut Vec<u8>, entries: &[(&[u8], &[u8])]) {
+    let of_one = |(name, value): &(&[u8], &[u8])| 1 + varint_length(name.len()) + name.len() + value.len();
+    let bytes = varint_length(entries.len()) + entries.iter().map(of_one).sum::<usize>();
+    out.reserve(bytes + 6);
+    out.push(tag::MAP);
+    write_varint(out, bytes as u64);
+    write_varint(out, entries.len() as u64);
     for (name, value) in entries {
         out.push(tag::STRING);
-        write_bytes(&mut out, name);
+        write_bytes(out, name);
         out.extend_from_slice(value);
     }
-    close_container(&mut out, 1);
+}
+
+/// Wraps already encoded elements that follow each other into an array.
+pub(crate) fn array_of(count: usize, elements: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(elements.len() + 11);
+    out.push(tag::ARRAY);
+    write_varint(&mut out, (varint_length(count) + elements.len()) as u64);
+    write_varint(&mut out, count as u64);
+    out.extend_from_slice(elements);
     out
+}
+
+fn varint_length(value: usize) -> usize {
+    (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 fn check_key(encoded: &[u8]) -> Result<()> {
@@ -428,6 +456,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn varint(&mut self) -> Result<u64> {
+        match self.bytes.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.bytes = rest;
+                Ok(byte.into())
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

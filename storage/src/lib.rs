@@ -113,6 +113,6 @@ pub use prepared::{Prepared, parameter};
 pub use query::{Plan, Query, QueryResult, Row, Sort, Using};
 pub use record::FORMAT_VERSION;
 pub use repair::RepairReport;
-pub use request::{encode_live_change, encode_outcomes, encode_query_result, parse_batch, parse_query};
+pub use request::{encode_answer, encode_live_change, encode_outcomes, encode_query_result, parse_batch, parse_query};
 pub use schema::Matcher;
 pub use transaction::{Savepoint, Transaction};

@@ -14,7 +14,7 @@
 
 use crate::aggregate::{Aggregate, Function};
 use crate::cursor::Direction;
-use crate::document::{Document, DocumentRef, Encoded, Shallow, encode_array, encode_map};
+use crate::document::{Document, DocumentRef, Encoded, Shallow, array_of, encode_array, encode_map, write_map};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Operator};
 use crate::live::LiveChange;
@@ -73,8 +73,7 @@ pub fn encode_outcomes(outcomes: &[Outcome], operations: &[Operation]) -> Result
 
 /// The encoding of a query's rows, or of `{rows, cursor, plan}`.
 pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8>> {
-    let rows = result.rows.iter().map(encode_row).collect::<Result<Vec<Encoded>>>()?;
-    let rows = encode_array(rows.into_iter());
+    let rows = encode_rows(&result.rows)?;
     if !explain {
         return Ok(rows);
     }
@@ -83,23 +82,36 @@ pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8
     Ok(encode_map(&[(b"rows", &rows), (b"cursor", &cursor), (b"plan", &plan)]))
 }
 
+/// The encoding of a query's answer, `{rows, cursor}`.
+pub fn encode_answer(result: &QueryResult) -> Result<Vec<u8>> {
+    let cursor = result.cursor.as_ref().unwrap_or(&Document::Nil).encode()?;
+    Ok(encode_map(&[(b"rows", &encode_rows(&result.rows)?), (b"cursor", &cursor)]))
+}
+
 /// The encoding of what a live query reports, a map `{added, changed, removed, order}`; nil for nothing.
 pub fn encode_live_change(change: Option<&LiveChange>) -> Result<Vec<u8>> {
     let Some(change) = change else { return Document::Nil.encode() };
-    let rows = |rows: &[Row]| {
-        let rows = rows.iter().map(encode_row).collect::<Result<Vec<Encoded>>>()?;
-        Ok::<_, Error>(encode_array(rows.into_iter()))
-    };
-    let (added, changed) = (rows(&change.added)?, rows(&change.changed)?);
+    let (added, changed) = (encode_rows(&change.added)?, encode_rows(&change.changed)?);
     let removed = Document::Array(change.removed.clone()).encode()?;
     let order = change.order.clone().map_or(Document::Nil, Document::Array).encode()?;
     Ok(encode_map(&[(b"added", &added), (b"changed", &changed), (b"removed", &removed), (b"order", &order)]))
 }
 
-fn encode_row(row: &Row) -> Result<Encoded> {
-    let key = row.key.encode()?;
-    Ok(Encoded::trusted(encode_map(&[(b"key", &key), (b"value", row.value.as_bytes())])))
+/// An array of maps `{key, value}`, written in one go: rows are most of what crosses.
+fn encode_rows(rows: &[Row]) -> Result<Vec<u8>> {
+    let bytes: usize = rows.iter().map(|row| row.value.as_bytes().len() + ROW_BYTES).sum();
+    let mut body = Vec::with_capacity(bytes);
+    let mut key = Vec::new();
+    for row in rows {
+        key.clear();
+        row.key.encode_into(&mut key)?;
+        write_map(&mut body, &[(&b"key"[..], &key[..]), (b"value", row.value.as_bytes())]);
+    }
+    Ok(array_of(rows.len(), &body))
 }
+
+/// About what a row takes beside its value.
+const ROW_BYTES: usize = 40;
 
 fn plan_document(plan: &Plan) -> Document {
     let number = |value: u64| Document::Integer(i64::try_from(value).unwrap_or(i64::MAX));

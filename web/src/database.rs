@@ -5,14 +5,16 @@
 //! was durable anywhere when it was made; unless TypeScript knows that nobody can have (`web/ts/presence.ts`).
 
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use cu_storage::{
-    Backend, BatchOptions, Document, IndexDefinition, MemoryBackend, Operation, Outcome, QueryResult, encode_outcomes,
-    encode_query_result, parse_batch, parse_query,
+    Backend, BatchOptions, Document, IndexDefinition, MemoryBackend, Operation, Outcome, QueryResult, encode_answer,
+    encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
-use js_sys::{Array, Function, Reflect, RegExp};
+use js_sys::{Array, Function, Reflect, RegExp, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::future_to_promise;
 
 use crate::error::Result;
 use crate::host_store::{HostStore, Store};
@@ -25,9 +27,14 @@ use crate::transaction::Transaction;
 /// One open database. Calls may overlap.
 #[wasm_bindgen]
 pub struct Database {
+    handle: Handle,
+}
+
+#[derive(Clone)]
+struct Handle {
     database: cu_storage::Database,
     /// The store, when others can write to it too.
-    shared: Option<Shared>,
+    shared: Option<Rc<Shared>>,
 }
 
 struct Shared {
@@ -51,7 +58,10 @@ impl Database {
             _ => Durability::Strict,
         };
         let shared = match options.choice("storage", &["indexeddb", "memory"])? {
-            "indexeddb" => Some(Shared { store: Rc::new(IndexedDb::open(&name, durability).await?), is_alone }),
+            "indexeddb" => {
+                let store = Rc::new(IndexedDb::open(&name, durability).await?);
+                Some(Rc::new(Shared { store, is_alone }))
+            }
             _ => None,
         };
         let backend: Rc<dyn Backend> = match &shared {
@@ -60,7 +70,7 @@ impl Database {
         };
         let options = cu_storage::Options { matcher: Rc::new(matches), ..cu_storage::Options::default() };
         let database = cu_storage::Database::open_shared(backend, options).await?;
-        Ok(Database { database, shared })
+        Ok(Database { handle: Handle { database, shared } })
     }
 
     /// Opens a database over a store of the host's, which nobody else writes to.
@@ -68,47 +78,64 @@ impl Database {
     pub async fn open_store(store: Store) -> Result<Database> {
         let options = cu_storage::Options { matcher: Rc::new(matches), ..cu_storage::Options::default() };
         let database = cu_storage::Database::open_shared(Rc::new(HostStore(store)), options).await?;
-        Ok(Database { database, shared: None })
+        Ok(Database { handle: Handle { database, shared: None } })
     }
 
     /// Runs operations as one atomic transaction, or each for itself. Resolves to an array of results when it is durable.
     pub async fn batch(&self, operations: Vec<u8>, atomic: bool) -> Result<Vec<u8>> {
-        let operations = read_batch(&operations)?;
+        let operations = parse_batch(&operations)?;
         if operations.iter().all(only_reads) {
-            self.refresh().await?;
+            self.handle.refresh().await?;
         }
-        let outcomes = self.database.batch(&operations, &BatchOptions { atomic, ..BatchOptions::default() }).await?;
+        let outcomes =
+            self.handle.database.batch(&operations, &BatchOptions { atomic, ..BatchOptions::default() }).await?;
         answer(outcomes, &operations)
     }
 
     /// Begins a transaction that stays open between calls.
     pub async fn begin(&self) -> Result<Transaction> {
-        self.refresh().await?;
-        Ok(Transaction::new(self.database.begin().await?))
+        self.handle.refresh().await?;
+        Ok(Transaction::new(self.handle.database.begin().await?))
     }
 
-    /// Runs a query. Resolves to a map `{rows, cursor, plan}`; with `explain` no row is looked at.
-    pub async fn query(&self, query: Vec<u8>) -> Result<Vec<u8>> {
-        let query = parse_query(&query)?;
-        self.refresh().await?;
-        let result = if query.explain {
-            QueryResult { plan: self.database.explain(&query).await?, ..QueryResult::default() }
-        } else {
-            self.database.query(&query).await?
-        };
-        Ok(encode_query_result(&result, true)?)
+    /// A value, nil when there is none. Gives it at once when it can.
+    #[wasm_bindgen(unchecked_return_type = "Uint8Array | Promise<Uint8Array>")]
+    pub fn get(&self, table: String, key: &[u8]) -> Result<JsValue> {
+        let key = Document::decode(key)?;
+        let handle = self.handle.clone();
+        at_once(async move {
+            handle.refresh().await?;
+            let value = handle.database.get_encoded(&table, &key).await?;
+            value.map_or_else(|| Ok(Document::Nil.encode()?), |value| Ok(value.into_bytes()))
+        })
+    }
+
+    /// Runs a query. Gives a map `{rows, cursor}`, at once when it can; with `explain` no row is looked at, and there is a
+    /// `plan` too.
+    #[wasm_bindgen(unchecked_return_type = "Uint8Array | Promise<Uint8Array>")]
+    pub fn query(&self, query: &[u8]) -> Result<JsValue> {
+        let query = parse_query(query)?;
+        let handle = self.handle.clone();
+        at_once(async move {
+            handle.refresh().await?;
+            if query.explain {
+                let plan = handle.database.explain(&query).await?;
+                return Ok(encode_query_result(&QueryResult { plan, ..QueryResult::default() }, true)?);
+            }
+            Ok(encode_answer(&handle.database.query(&query).await?)?)
+        })
     }
 
     /// Begins to watch a query.
     pub fn subscribe(&self, query: Vec<u8>) -> Result<LiveQuery> {
-        Ok(LiveQuery::new(self.database.subscribe(parse_query(&query)?)?))
+        Ok(LiveQuery::new(self.handle.database.subscribe(parse_query(&query)?)?))
     }
 
     /// Takes in what other tabs have committed, which live queries report then.
     #[wasm_bindgen(js_name = refresh)]
     pub async fn take_in(&self) -> Result<()> {
-        if self.shared.is_some() {
-            self.database.refresh().await?;
+        if self.handle.shared.is_some() {
+            self.handle.database.refresh().await?;
         }
         Ok(())
     }
@@ -117,29 +144,29 @@ impl Database {
     #[wasm_bindgen(js_name = createIndex)]
     pub async fn create_index(&self, table: String, definition: Vec<u8>) -> Result<()> {
         let definition = IndexDefinition::from_document(&Document::decode(&definition)?)?;
-        self.refresh().await?;
-        self.database.create_index(&table, &definition).await?;
+        self.handle.refresh().await?;
+        self.handle.database.create_index(&table, &definition).await?;
         Ok(())
     }
 
     /// Removes an index. Resolves to whether there was one.
     #[wasm_bindgen(js_name = dropIndex)]
     pub async fn drop_index(&self, table: String, name: String) -> Result<bool> {
-        self.refresh().await?;
-        Ok(self.database.drop_index(&table, &name).await?)
+        self.handle.refresh().await?;
+        Ok(self.handle.database.drop_index(&table, &name).await?)
     }
 
     /// Gives a table a schema; nil takes it away.
     #[wasm_bindgen(js_name = setSchema)]
     pub async fn set_schema(&self, table: String, schema: Vec<u8>) -> Result<()> {
-        self.refresh().await?;
-        Ok(self.database.set_schema(&table, &Document::decode(&schema)?).await?)
+        self.handle.refresh().await?;
+        Ok(self.handle.database.set_schema(&table, &Document::decode(&schema)?).await?)
     }
 
     /// An array of maps `{name, count}`, ordered by name.
     pub async fn collections(&self) -> Result<Vec<u8>> {
-        self.refresh().await?;
-        let collections = self.database.collections().await?;
+        self.handle.refresh().await?;
+        let collections = self.handle.database.collections().await?;
         let entries = collections.into_iter().map(|collection| {
             let count = i64::try_from(collection.count).unwrap_or(i64::MAX);
             Document::map([("name", Document::text(&collection.name)), ("count", Document::Integer(count))])
@@ -155,15 +182,15 @@ impl Database {
 
     /// Closes the database; later calls reject with `closed`.
     pub async fn close(&self) -> Result<()> {
-        Ok(self.database.close().await?)
+        Ok(self.handle.database.close().await?)
     }
 }
 
-impl Database {
+impl Handle {
     /// Takes in what other tabs have committed, if they can have. A store whose connection was lost may have been deleted.
     async fn refresh(&self) -> Result<()> {
-        if let Some(Shared { store, is_alone }) = &self.shared
-            && (store.is_lost() || !is_alone.call0(&JsValue::UNDEFINED).is_ok_and(|alone| alone.is_truthy()))
+        if let Some(shared) = &self.shared
+            && (shared.store.is_lost() || !shared.is_alone())
         {
             self.database.refresh().await?;
         }
@@ -181,25 +208,25 @@ pub fn answer(mut outcomes: Vec<Outcome>, operations: &[Operation]) -> Result<Ve
     Ok(encode_outcomes(&outcomes, operations)?)
 }
 
+impl Shared {
+    fn is_alone(&self) -> bool {
+        self.is_alone.call0(&JsValue::UNDEFINED).is_ok_and(|alone| alone.is_truthy())
+    }
+}
+
+/// What work gives when it need not wait, which is so when all pages are in memory; else a promise of it.
+fn at_once(work: impl Future<Output = Result<Vec<u8>>> + 'static) -> Result<JsValue> {
+    let mut work = Box::pin(work);
+    let bytes = |bytes: Vec<u8>| JsValue::from(Uint8Array::from(&bytes[..]));
+    match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result.map(bytes),
+        Poll::Pending => Ok(future_to_promise(async move { Ok(work.await.map(bytes)?) }).into()),
+    }
+}
+
 /// Whether an operation cannot change anything, so that its batch commits nothing.
 fn only_reads(operation: &Operation) -> bool {
     matches!(operation, Operation::Get { .. } | Operation::Query(_))
-}
-
-/// Reads a batch. TypeScript calls an increment's amount `by`.
-pub fn read_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
-    let mut operations = parse_batch(bytes)?;
-    if operations.iter().any(|operation| matches!(operation, Operation::Increment { .. })) {
-        let Document::Array(requests) = Document::decode(bytes)? else {
-            return Ok(operations);
-        };
-        for (operation, request) in operations.iter_mut().zip(&requests) {
-            if let (Operation::Increment { amount, .. }, Some(by)) = (operation, request.get("by")) {
-                *amount = by.clone();
-            }
-        }
-    }
-    Ok(operations)
 }
 
 /// Whether a text matches a pattern of a schema, by the page's own regular expressions.

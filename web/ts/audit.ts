@@ -154,7 +154,7 @@ export class AuditLog {
     return decode(await this.ask(() => this.database.batch(encode(operations), true))) as LuaValue[];
   }
 
-  private async ask(work: () => Promise<Uint8Array>): Promise<Uint8Array> {
+  private async ask(work: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
     try {
       return await this.poison.wait(work);
     } catch (error) {

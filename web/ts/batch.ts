@@ -115,7 +115,7 @@ function checkOperation(operation: BatchOperation, position: number): Record<str
     case 'update':
       return { type, table, key, value: operation.value ?? null };
     case 'increment':
-      return { type, table, key, field: operation.field, by: operation.by ?? 1 };
+      return { type, table, key, field: operation.field, amount: operation.by ?? 1 };
     default:
       throw invalid('UNKNOWN_OPERATION', `there is no operation '${type}'`, position);
   }

@@ -222,18 +222,20 @@ export interface Database {
    * One atomic transaction, or each operation for itself. Resolves when it is durable.
    *
    * @param operations an array of maps `{type, table, key}` with, by type: `set` and `update` `value`, `increment` `field`
-   * (nil: the document itself) and `by`; `{type: 'query'}` is what {@link query} takes and gives its rows; see `BatchOperation` in `batch.ts`
+   * (nil: the document itself) and `amount`; `{type: 'query'}` is what {@link query} takes and gives its rows; see `BatchOperation` in `batch.ts`
    * @returns an array with one result per operation: `set`, `update` true; `get` the value or nil; `delete` whether
    * there was something; `increment` the new number; without `atomic`, `{error: {code, message}}` where one failed
    */
   batch(operations: Uint8Array, atomic: boolean): Promise<Uint8Array>;
+  /** A value, nil when there is none; at once when it is in memory. */
+  get(table: string, key: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /**
    * @param query a map `{table, where: [{field, operator, value}], sort: [{field, order}], limit?, offset?, after?, fields?,
    * groupBy?, aggregates?, using?, explain?}`. `field` is a path such as `address.city`; an empty `where` gives all; instead
    * of a condition there may be `{and: […]}`, `{or: […]}`, `{not: …}`. Order: filter, sort, offset, limit; without `sort`, by key.
-   * @returns a map `{rows: [{key, value}], cursor, plan}`; with `explain`, `rows` is empty
+   * @returns a map `{rows: [{key, value}], cursor}`; with `explain`, `rows` is empty and there is a `plan`. At once when all that is needed is in memory
    */
-  query(query: Uint8Array): Promise<Uint8Array>;
+  query(query: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /** Begins a transaction that stays open between calls. Whoever writes meanwhile, other than through it, waits. */
   begin(): Promise<Transaction>;
   /** @param query as {@link query} takes it. What others commit is reported when it is taken in: by any call that reads, or writes. */

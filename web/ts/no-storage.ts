@@ -5,6 +5,7 @@ import { StorageError } from './errors.js';
 
 export const NO_STORAGE: Database = {
   batch: refuse,
+  get: refuse,
   query: refuse,
   begin: refuse,
   subscribe: () => {

@@ -3,7 +3,7 @@
 import { throwIfAborted } from './abort.js';
 import { advise, type QueryAdvice } from './advice.js';
 import { AUDIT_TABLE, batchResults, checkKey, checkTable, checkWritable, encodeBatch, type BatchOperation, type BatchOptions, type Key } from './batch.js';
-import { decode, type LuaValue } from './codec.js';
+import { decode, encode, type LuaValue } from './codec.js';
 import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Schema } from './definitions.js';
 import { EnhancedLuaError, engineError, UsageError, type CallCode } from './errors.js';
 import { HOME_TABLE } from './home.js';
@@ -130,7 +130,9 @@ export abstract class Tables {
 
   /** A stored value, null when there is none. */
   async getValue(table: string, key: Key): Promise<LuaValue> {
-    return this.single({ type: 'get', table, key });
+    checkTable(table);
+    checkKey(key);
+    return decode(await this.ask('BATCH_OPERATION_FAILED', (database) => database.get(table, encode(key))));
   }
 
   /** Whether there was something to delete. */
@@ -248,7 +250,7 @@ export abstract class Tables {
     return `external_${this.namesGiven}`;
   }
 
-  private async ask<T>(call: CallCode, ask: (database: TransactingDatabase) => Promise<T>): Promise<T> {
+  private async ask<T>(call: CallCode, ask: (database: TransactingDatabase) => T | Promise<T>): Promise<T> {
     const { database, poison } = this.ready();
     try {
       return await poison.wait(() => ask(database));
@@ -268,12 +270,12 @@ function laterBy(start: number, error: unknown): unknown {
 }
 
 /** Rejects when the answer takes longer than so many milliseconds. */
-async function within<T>(milliseconds: number, answer: Promise<T>): Promise<T> {
+async function within<T>(milliseconds: number, answer: T | Promise<T>): Promise<T> {
   if (typeof milliseconds !== 'number' || !(milliseconds >= 0)) {
     throw new UsageError('INVALID_INPUT', 'queryTimeout: a number of milliseconds was expected');
   }
   // Timers count in 31 bits.
-  if (milliseconds >= 2 ** 31) return answer;
+  if (milliseconds >= 2 ** 31 || !(answer instanceof Promise)) return answer;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     const error = new EnhancedLuaError('QUERY_FAILED', `the query took longer than the queryTimeout of ${milliseconds} ms`);

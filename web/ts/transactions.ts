@@ -50,7 +50,17 @@ export class TransactingDatabase implements Database {
     return open === null ? this.database.batch(operations, atomic) : this.inTurn(() => open.batch(operations, atomic));
   }
 
-  query(query: Uint8Array): Promise<Uint8Array> {
+  get(table: string, key: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    const { open } = this;
+    if (open === null) return this.database.get(table, key);
+    const operation = { type: 'get', table, key: decode(key) };
+    return this.inTurn(async () => {
+      const [value] = decode(await open.batch(encode([operation]), true)) as LuaValue[];
+      return encode(value);
+    });
+  }
+
+  query(query: Uint8Array): Uint8Array | Promise<Uint8Array> {
     const { open } = this;
     if (open === null) return this.database.query(query);
     // With `explain` a query of a batch gives what a query by itself gives, rows too.

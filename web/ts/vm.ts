@@ -83,8 +83,9 @@ export class Poison {
     }
   }
 
-  async wait<T>(start: () => Promise<T>): Promise<T> {
+  async wait<T>(start: () => T | Promise<T>): Promise<T> {
     const promise = this.call(start);
+    if (!(promise instanceof Promise)) return promise;
     let rejectPending: (error: UsageError) => void = () => undefined;
     const poisoned = new Promise<never>((_, reject) => {
       rejectPending = reject;
