@@ -39,17 +39,34 @@ struct Module {
     oldest: Option<&'static str>,
     /// Likewise what saves and restores: images of large heaps take half the time, for 10 KiB gzipped.
     persist_level: &'static str,
+    /// Likewise the storage engine.
+    storage_level: &'static str,
 }
 
 const MODULES: [Module; 4] = [
-    Module { feature: "vm", file: "cu.wasm", oldest: None, vm_level: "'s'", persist_level: "'z'" },
-    Module { feature: "compile", file: "cu-compile.wasm", oldest: None, vm_level: "3", persist_level: "2" },
+    Module {
+        feature: "vm",
+        file: "cu.wasm",
+        oldest: None,
+        vm_level: "'s'",
+        persist_level: "'z'",
+        storage_level: "'z'",
+    },
+    Module {
+        feature: "compile",
+        file: "cu-compile.wasm",
+        oldest: None,
+        vm_level: "3",
+        persist_level: "2",
+        storage_level: "'z'",
+    },
     Module {
         feature: "home",
         file: "cu-home.wasm",
         oldest: Some("cu-home-oldest.wasm"),
         vm_level: "'s'",
         persist_level: "'z'",
+        storage_level: "'z'",
     },
     Module {
         feature: "storage",
@@ -57,6 +74,7 @@ const MODULES: [Module; 4] = [
         oldest: Some("cu-storage-oldest.wasm"),
         vm_level: "3",
         persist_level: "'z'",
+        storage_level: "3",
     },
 ];
 
@@ -125,8 +143,13 @@ fn compile(root: &Path, module: &Module) -> Result<PathBuf> {
     let flags = format!("target.{WASM_TARGET}.rustflags=[{}]", flags.join(","));
     let arguments = ["build", "--profile=wasm", "-p", CRATE, "--target", WASM_TARGET, "--config", &flags];
     let features = ["--no-default-features", "--features", module.feature];
-    let levels =
-        [("cu-vm", module.vm_level), ("cu-persist", module.persist_level), ("miniz_oxide", module.persist_level)];
+    let levels = [
+        ("cu-vm", module.vm_level),
+        ("cu-persist", module.persist_level),
+        ("miniz_oxide", module.persist_level),
+        ("cu-storage", module.storage_level),
+        ("xxhash-rust", module.storage_level),
+    ];
     let levels = levels.map(|(package, level)| format!("profile.wasm.package.{package}.opt-level={level}"));
     let levels = levels.iter().flat_map(|level| ["--config", level]);
     process::run(process::cargo(root).args(arguments).args(levels).args(features))?;
