@@ -15,11 +15,17 @@ test('npm packs what is built, and nothing else', async () => {
   const { stdout } = await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd });
   const [{ files }] = JSON.parse(stdout);
   const paths = files.map(({ path }) => path);
-  const strange = paths.filter((path) => path !== 'package.json' && !/^dist\/[\w-]+(\.d\.ts|\.js|\.wasm)$/.test(path));
+  const strange = paths.filter((path) => !['package.json', 'README.md', 'LICENSE'].includes(path) && !/^dist\/[\w-]+(\.d\.ts|\.js|\.wasm)$/.test(path));
   assert.deepEqual(strange, []);
+  assert.ok(paths.includes('README.md') && paths.includes('LICENSE'));
   for (const entry of Object.values(exports).flatMap((entry) => (typeof entry === 'string' ? entry : Object.values(entry)))) {
     assert.ok(paths.includes(entry.replace('./', '')), entry);
   }
+});
+
+test('the licence is the project\'s', () => {
+  const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8');
+  assert.equal(read('../LICENSE'), read('../../LICENSE'));
 });
 
 test('publint has nothing to say', async () => {
