@@ -21,7 +21,9 @@ pub(crate) mod finalize;
 mod hooks;
 mod instruction;
 mod loops;
+mod nested;
 mod operators;
+mod steps;
 mod switch;
 mod traceback;
 mod unwind;
@@ -39,8 +41,8 @@ pub(crate) use activation::Activation;
 pub(crate) use calls::EXTRA_SLOTS;
 pub(crate) use calls::{NATIVE_CALLS_HANDLING_MAX, NATIVE_SLOTS};
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
-pub(crate) use execute::NESTED_MAX;
-pub(crate) use execute::Outcome;
+pub(crate) use nested::NESTED_MAX;
+pub(crate) use nested::Outcome;
 pub(crate) use switch::FAILED_CLOSER;
 
 /// The native functions that only frames refer to.

@@ -6,7 +6,6 @@
 use std::cell::Cell;
 
 use crate::fuel::HAS_LIMITS;
-
 use crate::image::HeapImage;
 
 /// The nominal size of an object's header: two words on a 64-bit machine.

@@ -11,8 +11,8 @@ use std::ptr;
 
 use cu_translator::{IMPORTS, outcome};
 
-use super::execute::{Floor, NESTED_MAX};
 use super::instruction::library_step;
+use super::nested::{Floor, NESTED_MAX};
 use super::{Flow, Machine, Outcome, Stop};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;

@@ -14,21 +14,17 @@
 
 use std::cell::Cell;
 
-use super::calls::CALL_HANDLERS_MAX;
 use super::instruction::library_step;
+use super::nested::{Floor, Outcome};
 use super::{Flow, Machine, Stop};
 use crate::arithmetic::{
     float_floor_divide, float_modulo, integer_floor_divide, integer_modulo, power, shift_left, shift_right,
 };
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
-use crate::error::Error;
 use crate::fuel;
-use crate::heap::coroutine::{
-    Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, State, WANT_ALL, WANT_FINISH, WANT_HOOK, WANT_REPEAT, WANT_RETURN,
-};
-use crate::heap::native::{Native, Role};
-use crate::heap::string::LuaString;
+use crate::heap::coroutine::{Callee, Frame, WANT_ALL, WANT_FINISH};
+use crate::heap::native::Role;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
@@ -42,36 +38,6 @@ pub(super) fn run(machine: &mut Machine<'_>) {
         run_frames(machine, Floor::NONE) == Outcome::Stopped
     } {}
 }
-
-/// How [`run_frames`] ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// [`Machine::stop`] says why.
-    Stopped,
-    /// The top frame is that of the native function whose call was run, which has its results.
-    Returned,
-    /// What is to run now is for the caller's caller: another coroutine, a frame further down, or hooks watch.
-    Left,
-}
-
-/// Where a nested run ends.
-#[derive(Clone, Copy)]
-pub(super) struct Floor<'gc> {
-    /// The coroutine's state; null for a run that is not nested.
-    state: *const State<'gc>,
-    frames: usize,
-    /// [`Machine::throws`] at the beginning: an error may have taken the function's frame away.
-    throws: u32,
-}
-
-impl Floor<'_> {
-    const NONE: Self = Floor { state: std::ptr::null(), frames: 0, throws: 0 };
-}
-
-/// How many runs may be nested (see [`Machine::run_callee`]), in terms of [`Machine::nested`].
-const NESTED_RUN: u32 = 3;
-/// Up to here runs and compiled functions may be nested; they take space on the thread's stack.
-pub(crate) const NESTED_MAX: u32 = 150;
 
 /// As [`run`], while the current coroutine is traced; false when that has changed. Not the place for speed.
 fn run_traced(machine: &mut Machine<'_>) -> bool {
@@ -102,7 +68,7 @@ fn run_traced(machine: &mut Machine<'_>) -> bool {
 }
 
 /// Likewise while it is not traced and, in a nested run, above its floor.
-fn run_frames<'gc>(machine: &mut Machine<'gc>, floor: Floor<'gc>) -> Outcome {
+pub(super) fn run_frames<'gc>(machine: &mut Machine<'gc>, floor: Floor<'gc>) -> Outcome {
     let context = machine.context;
     let accounting = context.accounting();
     // SAFETY: see the module.
@@ -830,277 +796,5 @@ fn run_frames<'gc>(machine: &mut Machine<'gc>, floor: Floor<'gc>) -> Outcome {
                 }
             }
         }
-    }
-}
-
-impl<'gc> Machine<'gc> {
-    /// Runs the native function of the top frame, and what it calls, as long as that comes back to it.
-    fn run_native_frame(&mut self, native: Native<'gc>) -> Flow {
-        let (coroutine, frames) = (self.coroutine, self.state().frames.len());
-        // A call that `pcall` protects may return through it without a look at its frame.
-        let may_nest = native.role() == Role::Plain;
-        loop {
-            let result = self.run_native(native);
-            let flow = match result {
-                Ok(flow) => flow,
-                Err(error) => match self.throw(error) {
-                    Flow::Stop => Flow::Stop,
-                    _ => self.pause(),
-                },
-            };
-            if flow == Flow::Stop || !may_nest || !self.coroutine.ptr_eq(coroutine) {
-                return flow;
-            }
-            match self.run_callee(frames) {
-                Outcome::Returned => {}
-                Outcome::Left => return Flow::Enter,
-                Outcome::Stopped => return Flow::Stop,
-            }
-        }
-    }
-
-    /// Runs the Lua function that the native function in frame number `frames` has just called, until that has the results. No state
-    /// is in this function: at any instruction it can be left for its caller, who goes on with the frames as they are.
-    #[inline]
-    pub(crate) fn run_callee(&mut self, frames: usize) -> Outcome {
-        if self.nested >= NESTED_MAX || self.state().frames.len() != frames + 1 || self.state().is_traced {
-            return Outcome::Left;
-        }
-        let &Frame { callee: Callee::Lua(called), want, .. } = self.top_frame() else { return Outcome::Left };
-        if want == WANT_HOOK {
-            // When that has seen it return, the function is gone.
-            return Outcome::Left;
-        }
-        let floor = Floor { state: self.current_state(), frames, throws: self.throws };
-        #[cfg(all(target_arch = "wasm32", feature = "compile"))]
-        if let Some(outcome) = self.run_compiled_callee(called, floor) {
-            return outcome;
-        }
-        #[cfg(not(all(target_arch = "wasm32", feature = "compile")))]
-        let _ = called;
-        self.nested += NESTED_RUN;
-        let outcome = run_frames(self, floor);
-        self.nested -= NESTED_RUN;
-        outcome
-    }
-
-    /// Whether the top frame is the one that a nested run was begun for.
-    #[inline]
-    pub(super) fn is_at(&self, floor: Floor<'gc>) -> bool {
-        std::ptr::eq(self.current_state(), floor.state)
-            && self.state().frames.len() == floor.frames
-            && self.throws == floor.throws
-            && !self.state().is_traced
-    }
-
-    /// After a native function, which may have called another one: native functions may do so for long without a Lua instruction
-    /// in between.
-    #[inline]
-    pub(crate) fn pause(&mut self) -> Flow {
-        if self.context.accounting().wants_cycle() {
-            self.stop = Stop::Collect;
-            return Flow::Stop;
-        }
-        self.fuel -= fuel::take_owed();
-        if self.fuel < 0 {
-            self.stop = Stop::OutOfFuel;
-            return Flow::Stop;
-        }
-        Flow::Enter
-    }
-
-    /// What follows an `instruction` that is over: a collection or the end of the fuel.
-    #[inline(always)]
-    pub(super) fn safe_point(&mut self, instruction: Instruction) -> Flow {
-        self.memory_retry = false;
-        if self.context.accounting().wants_cycle() {
-            self.clear_dead_registers(instruction);
-            self.stop = Stop::Collect;
-            return Flow::Stop;
-        }
-        self.fuel -= fuel::take_owed();
-        if self.fuel < 0 {
-            self.stop = Stop::OutOfFuel;
-            return Flow::Stop;
-        }
-        Flow::Continue
-    }
-
-    /// Turns an error into what it leads to.
-    #[inline(always)]
-    pub(super) fn settle(&mut self, result: Result<Flow, Error<'gc>>) -> Flow {
-        match result {
-            Ok(flow) => flow,
-            Err(error) => self.throw(error),
-        }
-    }
-
-    /// As [`Self::settle`], and goes on after the instruction's trailing word.
-    #[inline(always)]
-    fn settle_and_skip(&mut self, result: Result<Flow, Error<'gc>>) -> Flow {
-        let flow = self.settle(result);
-        if flow == Flow::Continue {
-            let frame = self.top_frame_mut();
-            // SAFETY: the trailing word belongs to the code.
-            frame.pc = unsafe { frame.pc.add(1) };
-        }
-        flow
-    }
-
-    /// Goes on at the target of the current instruction's jump, or after it. A jump back costs its distance.
-    pub(super) fn branch(&mut self, taken: bool) -> Flow {
-        let frame = self.top_frame_mut();
-        // SAFETY: a saved `pc` points at the jump offset; a verified jump lands on an instruction.
-        let offset = unsafe {
-            let offset = if taken { (*frame.pc).get() as i32 } else { 0 };
-            frame.pc = frame.pc.offset(offset as isize + 1);
-            offset
-        };
-        self.fuel += i64::from(offset.min(0));
-        Flow::Continue
-    }
-
-    /// As [`Value::raw_equals`], paying for long strings.
-    #[inline(always)]
-    pub(super) fn raw_equals(&mut self, left: Value<'gc>, right: Value<'gc>) -> bool {
-        match (left, right) {
-            (Value::String(a), Value::String(b)) => a.ptr_eq(b) || (!a.is_short() && self.equal_long(a, b)),
-            _ => left.raw_equals(right),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn equal_long(&mut self, left: LuaString<'gc>, right: LuaString<'gc>) -> bool {
-        let equal = left.equals_long(right);
-        self.fuel -= fuel::take_owed();
-        equal
-    }
-
-    /// A comparison that is not of two integers or two floats.
-    #[inline(never)]
-    pub(super) fn compare_and_branch(
-        &mut self,
-        operator: Metamethod,
-        left: Value<'gc>,
-        right: Value<'gc>,
-        flag: bool,
-    ) -> Result<Flow, Error<'gc>> {
-        self.fuel -= fuel::SLOW_PATH;
-        match self.compare(operator, left, right)? {
-            Ok(holds) => Ok(self.branch(holds == flag)),
-            Err(handler) => self.call_metamethod(handler, &[left, right], WANT_FINISH),
-        }
-    }
-
-    /// Closes what is at or above slot `from`; the instruction is repeated until nothing is left.
-    #[inline(never)]
-    pub(super) fn close_block(&mut self, from: usize) -> Result<Flow, Error<'gc>> {
-        let at = self.free_slot();
-        let called = self.close_step(from as u32, Value::Nil, Some(at), WANT_REPEAT)?;
-        Ok(if called { Flow::Enter } else { Flow::Continue })
-    }
-
-    /// Likewise for everything of the top frame, which then returns `count` values from slot `first` on.
-    #[inline(never)]
-    pub(super) fn close_and_leave(&mut self, first: usize, count: usize) -> Result<Flow, Error<'gc>> {
-        let at = self.free_slot().max(first + count);
-        let (base, function, want) = (self.top_frame().base, self.top_frame().function, self.top_frame().want);
-        if self.close_step(base, Value::Nil, Some(at), WANT_REPEAT)? {
-            return Ok(Flow::Enter);
-        }
-        self.leave(function as usize, first, count, want)
-    }
-
-    /// Prepares the numeric loop whose counters start at slot `first`.
-    #[inline(never)]
-    pub(super) fn enter_loop(&mut self, first: usize) -> Result<Flow, Error<'gc>> {
-        let runs = self.prepare_loop(first)?;
-        Ok(self.branch(!runs))
-    }
-
-    /// Marks the closing value of a generic loop and goes to its first step.
-    #[inline(never)]
-    pub(super) fn enter_generic_loop(&mut self, closing: usize) -> Result<Flow, Error<'gc>> {
-        self.mark_to_be_closed(closing)?;
-        Ok(self.branch(true))
-    }
-
-    /// Calls the iterator in slot `function` with the loop's state and control value, which follow it.
-    #[inline(never)]
-    pub(super) fn call_iterator(&mut self, function: usize, want: i32) -> Result<Flow, Error<'gc>> {
-        match self.slot(function) {
-            Value::Native(native) if !self.state().is_traced => self.call_native(native, function, 2, want),
-            _ => self.call(function, 2, want),
-        }
-    }
-
-    /// Replaces the top frame by a call of the value in slot `function`.
-    #[inline]
-    pub(super) fn tail_call(&mut self, function: usize, args: usize) -> Result<Flow, Error<'gc>> {
-        let mut args = args;
-        let mut handlers = 0;
-        while !matches!(self.slot(function), Value::Closure(_) | Value::Native(_)) {
-            handlers += 1;
-            if handlers > CALL_HANDLERS_MAX {
-                return Err(self.runtime_error(b"stack overflow"));
-            }
-            self.insert_call_handler(function, args)?;
-            args += 1;
-        }
-        let frame = *self.top_frame();
-        let closure = match self.slot(function) {
-            Value::Closure(closure) => closure,
-            // A native function runs on top of the caller, so that errors have a position.
-            Value::Native(_) if self.state().is_traced => return self.call(function, args, WANT_RETURN),
-            Value::Native(native) => return self.call_native(native, function, args, WANT_RETURN),
-            _ => unreachable!("checked above"),
-        };
-        let target = frame.function as usize;
-        self.state_mut().stack.copy_within(function..=function + args, target);
-        self.state_mut().frames.pop();
-        self.enter_lua(closure, target, args, frame.want)?;
-        self.top_frame_mut().flags |= FLAG_TAIL_CALL | frame.flags & FLAG_NATIVE_CALL;
-        if self.fuel < 0 {
-            self.stop = Stop::OutOfFuel;
-            return Ok(Flow::Stop);
-        }
-        Ok(Flow::Enter)
-    }
-
-    /// Forgets what is left in registers above those in use after `instruction`, before a collection would take it for alive. The
-    /// compiler calls functions, makes objects and concatenates in the first unused registers; of other instructions nothing
-    /// is known, and nothing cleared.
-    #[cold]
-    #[inline(never)]
-    fn clear_dead_registers(&mut self, instruction: Instruction) {
-        let used = match instruction.opcode() {
-            // The values of an open list end at the frame's top.
-            Some(Opcode::Call | Opcode::VarArg) if instruction.c() == 0 => return,
-            Some(Opcode::Call) => Some(instruction.a() + instruction.c() - 1),
-            Some(Opcode::NewTable | Opcode::Concat) => Some(instruction.a() + 1),
-            Some(Opcode::Closure) if instruction.b() == 1 => Some(instruction.a() + 1),
-            _ => None,
-        };
-        let frame = self.top_frame_mut();
-        let Callee::Lua(closure) = frame.callee else { return };
-        // No list is open.
-        frame.top = frame.base;
-        let base = frame.base as usize;
-        if let Some(used) = used {
-            let registers = closure.proto().0.register_count as usize;
-            self.state_mut().stack[base + used..base + registers].fill(Value::Nil);
-        }
-    }
-
-    /// A table with announced sizes. They come from bytecode, so the room made in advance is bounded.
-    #[inline(never)]
-    pub(super) fn new_table(&mut self, target: usize, items: usize, fields: usize) -> Result<Flow, Error<'gc>> {
-        let (items, fields) = (items.min(1 << 16), fields.min(1 << 12));
-        self.fuel -= (fuel::copied(items) + fuel::values(fields)) as i64;
-        self.context.accounting().check(items * 16 + fields * 40)?;
-        let table = Table::new(self.context, items, fields);
-        self.set_slot(target, Value::Table(table));
-        Ok(Flow::Continue)
     }
 }
