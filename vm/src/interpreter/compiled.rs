@@ -19,7 +19,7 @@ use crate::bytecode::opcode::Opcode;
 use crate::compiled::{Code, has_kind};
 use crate::fuel::{self, Fuel};
 use crate::heap::closure::Closure;
-use crate::heap::coroutine::{Callee, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH};
+use crate::heap::coroutine::{Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH};
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
 
@@ -253,6 +253,7 @@ impl<'gc> Machine<'gc> {
             Some(opcode @ (Opcode::NewTable | Opcode::Concat | Opcode::SetList | Opcode::Closure)) => {
                 self.make_instruction(instruction, opcode)
             }
+            Some(Opcode::Close) if self.close_at_once(self.position(instruction.a()) as u32) => Ok(Flow::Continue),
             _ => self.run_instruction(instruction),
         };
         match self.settle(result) {
@@ -381,19 +382,24 @@ impl<'gc> Machine<'gc> {
         let (instruction, after) = unsafe { (Instruction((*pc).get()), pc.add(1)) };
         let frame = *self.top_frame();
         let is_lua_caller = self.lua_caller().is_some();
-        let value = match instruction.opcode() {
-            Some(Opcode::Return1) => Some(self.slot(frame.base as usize + instruction.a())),
-            Some(Opcode::Return0) => None,
+        let first = frame.base as usize + instruction.a();
+        let count = match instruction.opcode() {
+            Some(Opcode::Return1) => 1,
+            Some(Opcode::Return0) => 0,
+            Some(Opcode::Return) if instruction.b() > 0 => instruction.b() - 1,
             _ => return self.leave_with(instruction, after, frame.want, is_lua_caller),
         };
-        let count = i32::from(value.is_some());
-        if frame.want == count && is_lua_caller {
-            if let Some(value) = value {
-                self.set_slot(frame.function as usize, value);
-            }
-            self.state_mut().frames.pop();
-            return outcome::CONTINUE;
+        let is_simple = instruction.opcode() != Some(Opcode::Return);
+        if is_lua_caller
+            && frame.want >= WANT_ALL
+            && (is_simple || !instruction.flag() || self.close_at_once(frame.base))
+        {
+            return self.leave_to_lua(frame, first, count, is_simple);
         }
+        if !is_simple {
+            return self.leave_with(instruction, after, frame.want, is_lua_caller);
+        }
+        let value = (count == 1).then(|| self.slot(first));
         if self.leave_protected(value).is_some() {
             return outcome::CONTINUE;
         }
@@ -401,6 +407,39 @@ impl<'gc> Machine<'gc> {
             return outcome::CONTINUE;
         }
         self.leave_with(instruction, after, frame.want, is_lua_caller)
+    }
+
+    /// Returns to the Lua function that called, which takes a list of values; `is_simple` for the instructions that return at most one.
+    fn leave_to_lua(&mut self, frame: Frame<'gc>, first: usize, count: usize, is_simple: bool) -> i32 {
+        debug_assert!(frame.flags & FLAG_NATIVE_CALL == 0);
+        let (function, wanted) = (frame.function as usize, usize::try_from(frame.want).unwrap_or(count));
+        let state = self.state_mut();
+        let results = &mut state.stack[function..first + count.max(1)];
+        let copied = count.min(wanted);
+        results.copy_within(first - function..first - function + copied, 0);
+        state.frames.pop();
+        if is_simple && frame.want == count as i32 {
+            return outcome::CONTINUE;
+        }
+        for slot in copied..wanted {
+            state.stack[function + slot] = Value::Nil;
+        }
+        if frame.want == WANT_ALL {
+            self.top_frame_mut().top = (function + count) as u32;
+        }
+        // As when the dispatch loop loads the caller's frame.
+        self.fuel -= fuel::take_owed();
+        if self.context.accounting().wants_cycle() { outcome::FRAME } else { outcome::CONTINUE }
+    }
+
+    /// Closes what is at or above slot `from`, if that are only variables that closures have captured.
+    #[inline]
+    fn close_at_once(&mut self, from: u32) -> bool {
+        let is_done = self.state().to_close.last().is_none_or(|position| *position < from);
+        if is_done {
+            self.coroutine.close_upvalues(from);
+        }
+        is_done
     }
 
     /// Returns one value to the native function that called; false if there is none.
