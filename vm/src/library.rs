@@ -9,6 +9,7 @@ mod coroutine;
 mod debug;
 pub(crate) mod host_function;
 mod io;
+mod leaf;
 mod load;
 mod math;
 mod os;
@@ -26,6 +27,7 @@ use crate::heap::table::Table;
 use crate::heap::value::Value;
 
 pub(crate) use io::{FileHandle, Stream};
+pub(crate) use leaf::Leaf;
 pub(crate) use protected::{HOST, error_report, host_call, read_report};
 
 /// Native functions of one library, each with its full registered name.
@@ -77,7 +79,7 @@ pub(crate) fn find(name: &str) -> Option<Special> {
         return Some(*found);
     }
     let listed = LISTS.iter().copied().flatten().find(|(listed, _)| *listed == name);
-    listed.map(|&(name, code)| (NativeDefinition { name, code }, Role::Plain))
+    listed.map(|&(name, code)| (NativeDefinition { name, code }, leaf::role_of(name)))
 }
 
 /// Of the functions with values of their own, the one with this name that scripts come by in calling others.
@@ -140,7 +142,7 @@ fn library<'gc>(context: Context<'gc>, name: &str, functions: Functions) -> Tabl
 
 fn fill<'gc>(context: Context<'gc>, table: Table<'gc>, functions: Functions) {
     for &(name, code) in functions {
-        let native = Native::new(context, NativeDefinition { name, code }, &[]);
+        let native = Native::with_role(context, NativeDefinition { name, code }, &[], leaf::role_of(name));
         let field = name.rsplit('.').next().unwrap_or(name);
         set_field(context, table, field, Value::Native(native));
         name_permanent(context, name, Value::Native(native));

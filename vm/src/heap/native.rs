@@ -11,6 +11,7 @@ use super::value::Value;
 use crate::call::{Action, Call};
 use crate::context::Context;
 use crate::error::Error;
+use crate::library::Leaf;
 
 /// The code of a native function. It is entered again with another [`Call::state`] after each call it asked for.
 pub type NativeCode = for<'gc> fn(&mut Call<'_, 'gc>) -> Result<Action, Error<'gc>>;
@@ -39,6 +40,8 @@ pub(crate) struct NativeObject<'gc> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Plain,
+    /// Likewise; usual calls of it are made without a frame.
+    Leaf(Leaf),
     /// `next`: generic loops step over the table themselves.
     Next,
     /// The iterator of `ipairs`: likewise.
@@ -54,6 +57,11 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// Whether the function does nothing that the interpreter takes part in.
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self, Role::Plain | Role::Leaf(_))
+    }
+
     /// Whether errors come back to such a function.
     pub(crate) fn is_protected(self) -> bool {
         matches!(self, Role::Protected | Role::Loading | Role::ProtectedCall | Role::Handled)

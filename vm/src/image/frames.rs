@@ -105,7 +105,7 @@ fn check_frame(placed: &Placed<'_>, stack: usize) -> Result<(), &'static str> {
     }
     match callee {
         Callee::Native(native) => {
-            let state_max = if native.role() == Role::Plain { i32::MAX as u32 } else { u32::MAX };
+            let state_max = if native.role().is_plain() { i32::MAX as u32 } else { u32::MAX };
             // The dispatch loop enters `pcall` without them; it needs none.
             let slots = if native.role() == Role::ProtectedCall { 0 } else { NATIVE_SLOTS };
             // During a return hook the fields tell where the function's own results are; they are checked when it is over.

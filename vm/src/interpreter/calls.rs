@@ -12,6 +12,7 @@ use crate::heap::coroutine::{
 };
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
+use crate::library::Leaf;
 use crate::metamethod::Metamethod;
 
 /// Slots every function finds above its arguments or registers: an instruction's metamethod call fits there.
@@ -323,6 +324,15 @@ impl<'gc> Machine<'gc> {
         args: usize,
         want: i32,
     ) -> Result<Flow, Error<'gc>> {
+        if let Role::Leaf(leaf) = native.role()
+            && let Some(value) = self.run_leaf(leaf, function, args, want)
+        {
+            self.set_slot(function, value);
+            if want == 1 {
+                return Ok(Flow::Continue);
+            }
+            return self.take_results(function, function, 1, want);
+        }
         self.enter_native(native, function, args, want)?;
         let mut call = Call::new(self, native, function, args, 0);
         let (first, count) = match (native.code())(&mut call)? {
@@ -335,10 +345,30 @@ impl<'gc> Machine<'gc> {
             self.set_slot(function, value);
             return Ok(Flow::Continue);
         }
+        self.take_results(function, first, count, want)
+    }
+
+    /// Hands the results of a native function that an instruction of the top frame has called to that.
+    fn take_results(&mut self, function: usize, first: usize, count: usize, want: i32) -> Result<Flow, Error<'gc>> {
         match self.place_results(function, first, count, want)? {
             Flow::Enter if want >= WANT_ALL => Ok(Flow::Continue),
             other => Ok(other),
         }
+    }
+
+    /// The result of a call of a [`Leaf`] function; `None` if it needs a frame, or the stacks have to grow for one.
+    #[inline]
+    fn run_leaf(&mut self, leaf: Leaf, function: usize, args: usize, want: i32) -> Option<Value<'gc>> {
+        let state = self.state();
+        let end = function + 1 + args;
+        if end + NATIVE_SLOTS > state.stack.len() || state.frames.len() == state.frames.capacity() {
+            return None;
+        }
+        let args: *const [Value<'gc>] = &raw const state.stack[function + 1..end];
+        // SAFETY: such a function does not touch the stack.
+        let value = leaf.run(self, unsafe { &*args }, want)?;
+        self.fuel -= fuel::CALL;
+        Some(value)
     }
 
     /// Runs the native function of the top frame from its current state.

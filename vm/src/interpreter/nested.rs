@@ -7,7 +7,7 @@ use super::execute::run_frames;
 use super::{Flow, Machine, Stop};
 use crate::fuel;
 use crate::heap::coroutine::{Callee, Frame, State, WANT_HOOK};
-use crate::heap::native::{Native, Role};
+use crate::heap::native::Native;
 
 /// How [`run_frames`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl<'gc> Machine<'gc> {
     pub(super) fn run_native_frame(&mut self, native: Native<'gc>) -> Flow {
         let (coroutine, frames) = (self.coroutine, self.state().frames.len());
         // A call that `pcall` protects may return through it without a look at its frame.
-        let may_nest = native.role() == Role::Plain;
+        let may_nest = native.role().is_plain();
         loop {
             let result = self.run_native(native);
             let flow = match result {

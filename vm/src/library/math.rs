@@ -121,7 +121,7 @@ fn abs<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 }
 
 /// A float without fraction as an integer if it fits.
-fn integral<'gc>(float: f64) -> Value<'gc> {
+pub(super) fn integral<'gc>(float: f64) -> Value<'gc> {
     float_to_integer(float).map_or(Value::Float(float), Value::Integer)
 }
 
