@@ -1,11 +1,11 @@
 //! Memory runs out everywhere: programs are run at every heap limit at which they behave differently, and after each run the heap is
-//! sound: what it counts is the sum of what is in it.
+//! sound: what it counts is the sum of what is in it. The next run has what dead objects took, also those that wait for finalizers.
 
 use std::collections::HashSet;
 
 use cu_tests::{End, run_within};
 use cu_vm::image::{Image, NoUserdata, sizes};
-use cu_vm::{Options, Vm};
+use cu_vm::{Options, RunError, Step, Value, Vm};
 
 /// Pieces of code that allocate in all ways there are; each gives true.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -55,6 +55,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     (
         "closing",
         "local n = 0 local function f() local a <close> = setmetatable({}, {__close = function() n = n + 1 end}) return {} end for i = 1, 20 do f() end return n == 20",
+    ),
+    (
+        "finalizers in a recursion",
+        "local m = {__gc = function(o) o.more = {o} end} local function f(n) for i = 1, 3 do local o = setmetatable({}, m) o.me = o end return n == 0 or f(n - 1) and true end return f(100)",
     ),
     ("finalizers", "for i = 1, 30 do setmetatable({}, {__gc = function() end}) end collectgarbage() return true"),
     (
@@ -128,4 +132,91 @@ fn memory_runs_out_at_every_limit() {
         runs += check_program(source).unwrap_or_else(|problem| panic!("{name}: {problem}"));
     }
     assert!(runs >= 2_000, "only {runs} runs");
+}
+
+/// Pieces of code that run out of memory. Nothing of what they make can be reached afterwards.
+const BOMBS: &[(&str, &str)] = &[
+    (
+        "kept until the error",
+        "local m, t = {__gc = function(o) o.self = nil end}, {} for i = 1, math.huge do local o = setmetatable({}, m) o.self = o t[i] = o end",
+    ),
+    (
+        "a chain",
+        "local last while true do local o o = setmetatable({last = last}, {__gc = function() o.me = o end}) last = o end",
+    ),
+    (
+        "with much behind them",
+        "local m, t = {__gc = function() end}, {} for i = 1, math.huge do t[i] = setmetatable({data = ('x'):rep(500) .. i, all = t}, m) end",
+    ),
+    (
+        "finalizers that allocate",
+        "local t = {} local m = {__gc = function(o) o.more = {{}, {}, o} end} for i = 1, math.huge do local o = setmetatable({t}, m) o.self = o t[i] = o end",
+    ),
+    (
+        "finalizers that fail",
+        "local t = {} local m = {__gc = function(o) error(o) end} for i = 1, math.huge do local o = setmetatable({t}, m) o.self = o t[i] = o end",
+    ),
+    (
+        "in coroutines",
+        "local t = {} local m = {__gc = function(o) coroutine.close(o.co) end} for i = 1, math.huge do local o = setmetatable({}, m) o.co = coroutine.create(function() coroutine.yield(o) end) coroutine.resume(o.co) t[i] = o end",
+    ),
+    (
+        "a native function's memory",
+        "local o = setmetatable({}, {__gc = function() end}) o.self = o o.data = ('x'):rep(20000) o = nil return ('y'):rep(1 << 30)",
+    ),
+];
+
+/// What has to succeed afterwards, in the same heap: in Lua code, and in one native call that asks for much at once.
+const AFTERWARDS: &[&str] = &[
+    "local t = {} for i = 1, 100 do t[i] = {i} end return #t",
+    "return #('x'):rep(8000)",
+    "return load('return 1')()",
+];
+
+const LIMITS: usize = 120;
+const FUEL: u64 = 1 << 26;
+
+fn check_afterwards(bomb: &str, afterwards: &str, limit: usize) -> Result<(), String> {
+    let mut vm = Vm::new(Options { heap_limit: limit, ..Options::default() });
+    for round in 0..3 {
+        let end = run_within(&mut vm, bomb, FUEL)?;
+        if end != End::OutOfMemory {
+            return Err(format!("limit {limit}, round {round}: {end:?}"));
+        }
+        let end = run_within(&mut vm, afterwards, FUEL)?;
+        if end != End::Finishes {
+            let used = vm.heap_bytes().used;
+            return Err(format!("limit {limit}, round {round}, afterwards: {end:?}, {used} bytes in use"));
+        }
+    }
+    check_heap(&mut vm)
+}
+
+#[test]
+fn the_next_run_has_what_dead_objects_took() {
+    let base = Vm::new(Options::default()).heap_bytes().used;
+    for (name, bomb) in BOMBS {
+        for afterwards in AFTERWARDS {
+            for step in 0..LIMITS {
+                let limit = base + 40_000 + step * 3 * STEP;
+                check_afterwards(bomb, afterwards, limit)
+                    .unwrap_or_else(|problem| panic!("{name}, {afterwards}: {problem}"));
+            }
+        }
+    }
+}
+
+/// A call that the heap has no room for is refused, and the VM is as before.
+#[test]
+fn arguments_that_do_not_fit_leave_nothing_running() {
+    let mut vm = Vm::new(Options::default());
+    let function = vm.load(b"return select('#', ...)", "=arguments").expect("a correct program");
+    let count = |vm: &mut Vm, arguments: usize| {
+        vm.start(|context| (context.fetch(&function), vec![Value::Nil; arguments]))?;
+        assert_eq!(vm.step(1 << 20), Ok(Step::Finished));
+        Ok(vm.take_results(|_, values| values[0].to_integer()))
+    };
+    assert_eq!(count(&mut vm, 60_000), Err(RunError::Usage("the arguments do not fit into the heap")));
+    assert!(!vm.is_running());
+    assert_eq!(count(&mut vm, 6_000), Ok(Some(6_000)));
 }

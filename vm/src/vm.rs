@@ -201,7 +201,7 @@ impl Vm {
         }
         self.running = true;
         self.fuel_used = 0;
-        self.enter(|context| {
+        let entered = self.enter(|context| {
             let (function, args) = values(context);
             let main = context.registered().main;
             context.update_registered(|registered| {
@@ -222,7 +222,11 @@ impl Vm {
                 machine.call(0, values.len() - 1, -1)
             });
             entered.map(|_| ()).map_err(|_| RunError::Usage("the arguments do not fit into the heap"))
-        })
+        });
+        if entered.is_err() {
+            self.abort();
+        }
+        entered
     }
 
     /// Prepares the end of the VM's life: a run that finalizes every object that has a `__gc` metamethod. [`Self::step`] runs it.
@@ -238,7 +242,7 @@ impl Vm {
         }
         self.running = true;
         self.fuel_used = 0;
-        self.enter(|context| {
+        let entered = self.enter(|context| {
             let main = context.registered().main;
             context.update_registered(|registered| {
                 registered.current = main;
@@ -246,7 +250,11 @@ impl Vm {
             });
             context.root().finalizing.set(false);
             Machine::new(context, main, 0).enter_close().map_err(|_| RunError::Usage("the heap is full"))
-        })
+        });
+        if entered.is_err() {
+            self.abort();
+        }
+        entered
     }
 
     /// Runs for at most about `fuel` units: one per instruction that can repeat (a jump back costs its distance) and per piece of
@@ -570,7 +578,9 @@ impl<'gc> Machine<'gc> {
         // Lua code takes the error. A native function that calls others may be what deals with one already, and allocations that matter
         // ask for themselves; after it, the error comes at the next safe point.
         let in_lua = matches!(self.state().frames.last(), Some(frame) if matches!(frame.callee, Callee::Lua(_)));
-        if collected && in_lua && self.context.accounting().over_limit() && !self.memory_retry {
+        let is_full = collected && in_lua && self.context.accounting().over_limit() && !self.memory_retry;
+        // Dead objects take memory until their finalizers have run. So those come first; then code that allocates comes here again.
+        if is_full && !self.start_finalizers(false) {
             self.memory_retry = true;
             return self.throw(Error::OutOfMemory);
         }
@@ -579,9 +589,9 @@ impl<'gc> Machine<'gc> {
         {
             return self.throw_interruption(&message);
         }
-        match self.start_finalizers() {
-            Ok(()) => Flow::Enter,
-            Err(error) => self.throw(error),
-        }
+        // A run begins with a native function, and one that is tried again with more memory has not begun either.
+        let is_start = self.state().frames.len() == 1;
+        self.start_finalizers(collected || is_start);
+        Flow::Enter
     }
 }

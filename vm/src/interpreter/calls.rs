@@ -299,9 +299,10 @@ impl<'gc> Machine<'gc> {
         Ok(())
     }
 
+    /// Makes room for at least one more frame.
     #[cold]
     #[inline(never)]
-    fn grow_frames(&mut self) -> Result<(), Error<'gc>> {
+    pub(super) fn grow_frames(&mut self) -> Result<(), Error<'gc>> {
         let before = self.state().frames.capacity();
         let capacity = (before * 2).max(4);
         // While the frames are copied, the old ones are there, too.

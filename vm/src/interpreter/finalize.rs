@@ -1,6 +1,6 @@
 //! Finalizers: `__gc` metamethods run between instructions of whatever code is running (manual §2.5.3).
 
-use super::Machine;
+use super::{Machine, NATIVE_SLOTS};
 use crate::call::{Action, Call, STATE_FAILED};
 use crate::error::Error;
 use crate::heap::accounting::FINALIZER_BYTES;
@@ -34,12 +34,24 @@ fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
         call.machine.warn_of_finalizer(error);
     }
     let context = call.context();
-    // SAFETY: the only reference to the list.
-    while let Some(object) = unsafe { (*context.root().doomed.get()).pop() } {
+    // SAFETY: the only reference to the list; it is not held across a call.
+    let doomed = || unsafe { &mut *context.root().doomed.get() };
+    while let Some(object) = doomed().pop() {
         context.accounting().release(FINALIZER_BYTES);
         let finalizer = context.metamethod(object, Metamethod::Gc);
         if matches!(finalizer, Value::Closure(_) | Value::Native(_)) {
-            return call.call_unyieldable(1, finalizer, &[object], 0, 1);
+            let called = call.call_unyieldable(1, finalizer, &[object], 0, 1);
+            let is_first = call.state() == 0;
+            if called.is_err() && (is_first || !call.machine.memory_retry) {
+                // There is no room for the call. It is made again after a collection or, when the first one fails, later.
+                context.accounting().charge(FINALIZER_BYTES);
+                doomed().push(object);
+                if is_first {
+                    context.root().finalizing.set(false);
+                    call.machine.resume_hooks();
+                }
+            }
+            return called;
         }
     }
     context.root().finalizing.set(false);
@@ -48,19 +60,32 @@ fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 }
 
 impl<'gc> Machine<'gc> {
-    /// Enters the queue's runner if objects wait and the running function is at an instruction boundary.
-    pub(crate) fn start_finalizers(&mut self) -> Result<(), Error<'gc>> {
+    /// Enters the queue's runner if objects wait and the running function is at a boundary: a Lua function between two instructions, or,
+    /// with `before_native`, a native function that has not begun. Whether it did; if the stacks have no room for it, the objects go on
+    /// waiting.
+    pub(crate) fn start_finalizers(&mut self, before_native: bool) -> bool {
         // SAFETY: a look at the length.
         let waiting = unsafe { !(*self.context.root().doomed.get()).is_empty() };
-        let at_boundary = matches!(self.state().frames.last(), Some(frame) if matches!(frame.callee, Callee::Lua(_)));
+        let at_boundary = match self.state().frames.last() {
+            Some(frame) => match frame.callee {
+                Callee::Lua(_) => true,
+                Callee::Native(_) => before_native && frame.state == 0 && !frame.is_hooked() && !self.state().is_traced,
+            },
+            None => false,
+        };
         if !waiting || !at_boundary || self.context.root().finalizing.get() {
-            return Ok(());
+            return false;
         }
+        // Nothing may be allocated in vain: a run that only went from one collection to the next would not get anywhere.
         let at = self.state().live_top();
-        self.ensure_stack(at + 1)?;
+        let has_room = self.ensure_stack(at + 1 + NATIVE_SLOTS).is_ok()
+            && (self.state().frames.len() < self.state().frames.capacity() || self.grow_frames().is_ok());
+        if !has_room {
+            return false;
+        }
         let finalizers = self.finalizers();
         self.set_slot(at, finalizers);
-        self.call(at, 0, 0).map(|_| ())
+        self.call(at, 0, 0).is_ok()
     }
 
     /// A function that finalizes all that is queued.
