@@ -20,6 +20,7 @@
 //! allocation, code is verified, and every frame must stand at an instruction where a frame can be left or stopped
 //! (see `frames`). Native functions check their slots themselves.
 
+mod bounds;
 mod coroutine;
 mod describe;
 mod frames;

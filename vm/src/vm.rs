@@ -589,9 +589,10 @@ impl<'gc> Machine<'gc> {
         {
             return self.throw_interruption(&message);
         }
-        // A run begins with a native function, and one that is tried again with more memory has not begun either.
-        let is_start = self.state().frames.len() == 1;
-        self.start_finalizers(collected || is_start);
+        // A native function that is tried again with more memory has not begun. After finalizers, another collection may give it more.
+        if self.start_finalizers(collected) {
+            self.memory_retry = false;
+        }
         Flow::Enter
     }
 }

@@ -52,13 +52,16 @@ impl ChunkNames {
         }
         let hash = u64::from(hash_bytes(text, 0));
         let mut names = self.0.borrow_mut();
-        let mut compared = 0;
-        let known = names.find(hash, |name| {
-            compared += 1;
-            name.upgrade().is_some_and(|name| name.text == *text)
+        // All that have the hash are looked at: which come first is not the same on all platforms.
+        let (mut compared, mut known) = (0, None);
+        names.find(hash, |name| {
+            let name = name.upgrade().filter(|name| name.hash == hash);
+            compared += usize::from(name.is_some());
+            known = known.take().or(name.filter(|name| name.text == *text));
+            false
         });
         fuel::owe_probes(compared);
-        if let Some(name) = known.and_then(Weak::upgrade) {
+        if let Some(name) = known {
             return name;
         }
         accounting.charge(nominal_bytes(text.len()));

@@ -4,10 +4,10 @@
 //! interpreter's unchecked accesses rest on that. Code words are cells because inline caches live among them.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use gc_arena::{Collect, Gc};
-use hashbrown::HashTable;
 
 use super::accounting::{HEADER_BYTES, covers, note_freed};
 use super::chunk_name::ChunkName;
@@ -64,10 +64,10 @@ impl Drop for ProtoObject<'_> {
     }
 }
 
-/// The string among `strings` that is equal to this one, which is added if there is none.
-fn shared<'gc>(string: LuaString<'gc>, strings: &mut HashTable<LuaString<'gc>>) -> LuaString<'gc> {
-    let entry = strings.entry(string.hash().into(), |other| *other == string, |other| other.hash().into());
-    *entry.or_insert(string).get()
+/// The string among `strings` that is equal to this one, which is added if there is none. Many may have one hash of the heap's.
+fn shared<'gc>(string: LuaString<'gc>, strings: &mut HashMap<&'gc [u8], LuaString<'gc>>) -> LuaString<'gc> {
+    string.hash();
+    *strings.entry(string.as_bytes()).or_insert(string)
 }
 
 /// Empties the inline caches in code, and gives the words that were in those that were not empty. Stops at a word that is no
@@ -104,7 +104,7 @@ impl<'gc> Proto<'gc> {
     /// Puts a verified function and everything inside it on the heap.
     pub fn new(context: Context<'gc>, function: Verified) -> Self {
         // Equal long strings of a chunk are one object.
-        let long_strings = &mut HashTable::new();
+        let long_strings = &mut HashMap::new();
         let constant = &mut |constant: Constant| match constant {
             Constant::Nil => Value::Nil,
             Constant::Boolean(boolean) => Value::Boolean(boolean),

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 
 use gc_arena::{Collect, Finalization, Gc, Mutation};
 use hashbrown::HashTable;
@@ -173,15 +174,21 @@ impl fmt::Debug for LuaString<'_> {
 pub(crate) struct Interned {
     /// Invariant: every pointer is to a live short string; `purge` runs before dead ones are swept.
     table: UnsafeCell<HashTable<*const Header>>,
+    /// Strings whose hash [`CROWD`] others had, by [`strong_hash`]: who knows the seed can make any number of them, and no look-up may
+    /// go through them one by one. The same invariant holds.
+    crowded: UnsafeCell<HashTable<*const Header>>,
     /// The serial numbers of strings that were shown by `%p`, which are too few to have a place for one in every string. The
     /// same invariant holds.
     serials: UnsafeCell<HashTable<(*const Header, u32)>>,
     seed: u64,
 }
 
+/// How many strings with one hash the table holds before others go elsewhere.
+const CROWD: usize = 16;
+
 impl Interned {
     pub(crate) fn new(seed: u64) -> Self {
-        Interned { table: UnsafeCell::default(), serials: UnsafeCell::default(), seed }
+        Interned { table: UnsafeCell::default(), crowded: UnsafeCell::default(), serials: UnsafeCell::default(), seed }
     }
 
     /// The string with these bytes: the interned one, or a new one.
@@ -192,18 +199,22 @@ impl Interned {
         let hash = hash_bytes(bytes, self.seed);
         // SAFETY: the only reference to the table; nothing called below reaches it again.
         let table = unsafe { &mut *self.table.get() };
+        let mut crowd = 0;
         let equals = |candidate: &*const Header| {
             // SAFETY: by the table's invariant the pointer is to a live short string.
             unsafe {
-                (**candidate).hash.get() == hash && (**candidate).len as usize == bytes.len() && {
-                    let start = candidate.cast::<u8>().add(size_of::<Header>());
-                    std::slice::from_raw_parts(start, bytes.len()) == bytes
+                (**candidate).hash.get() == hash && {
+                    crowd += 1;
+                    interned_bytes(*candidate) == bytes
                 }
             }
         };
         if let Some(found) = table.find(u64::from(hash), equals) {
             // SAFETY: a live string of this arena, see the invariant.
             return LuaString(unsafe { Gc::from_ptr(*found) });
+        }
+        if let Some(found) = self.find_crowded(bytes) {
+            return found;
         }
         let string = match bytes.len() {
             0..=8 => short_string::<8>(mc, accounting, bytes, hash),
@@ -212,10 +223,38 @@ impl Interned {
             25..=32 => short_string::<32>(mc, accounting, bytes, hash),
             _ => short_string::<40>(mc, accounting, bytes, hash),
         };
+        if crowd >= CROWD {
+            self.insert_crowded(string);
+            return string;
+        }
         // SAFETY: as in `equals`.
         let hasher = |entry: &*const Header| u64::from(unsafe { (**entry).hash.get() });
         table.insert_unique(u64::from(hash), Gc::as_ptr(string.0), hasher);
         string
+    }
+
+    #[inline(always)]
+    fn find_crowded<'gc>(&self, bytes: &[u8]) -> Option<LuaString<'gc>> {
+        // SAFETY: the only reference to the table, whose pointers are to live short strings of this arena.
+        unsafe {
+            let crowded = &*self.crowded.get();
+            if crowded.is_empty() {
+                return None;
+            }
+            let found = crowded.find(strong_hash(bytes, self.seed), |entry| interned_bytes(*entry) == bytes);
+            found.map(|found| LuaString(Gc::from_ptr(*found)))
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_crowded(&self, string: LuaString<'_>) {
+        // SAFETY: as in `find_crowded`.
+        unsafe {
+            let hasher = |entry: &*const Header| strong_hash(interned_bytes(*entry), self.seed);
+            let entry = Gc::as_ptr(string.0);
+            (*self.crowded.get()).insert_unique(hasher(&entry), entry, hasher);
+        }
     }
 
     /// The serial number of a string, which is `new` if it had none.
@@ -238,7 +277,10 @@ impl Interned {
     /// Calls `visit` with every interned string, in no particular order.
     pub(crate) fn for_each<'gc>(&self, _: &Mutation<'gc>, mut visit: impl FnMut(LuaString<'gc>)) {
         // SAFETY: `visit` cannot reach the table; the pointers are to live strings of this arena, see the invariant.
-        unsafe { (*self.table.get()).iter().for_each(|entry| visit(LuaString(Gc::from_ptr(*entry)))) }
+        unsafe {
+            let entries = (*self.table.get()).iter().chain((*self.crowded.get()).iter());
+            entries.for_each(|entry| visit(LuaString(Gc::from_ptr(*entry))));
+        }
     }
 
     /// Forgets the strings that this cycle is about to free.
@@ -247,6 +289,7 @@ impl Interned {
         unsafe {
             let is_alive = |pointer: *const Header| !Gc::is_dead(fc, Gc::<'gc, Header>::from_ptr(pointer));
             (*self.table.get()).retain(|entry| is_alive(*entry));
+            (*self.crowded.get()).retain(|entry| is_alive(*entry));
             (*self.serials.get()).retain(|entry| is_alive(entry.0));
         }
     }
@@ -279,6 +322,28 @@ fn short_string<'gc, const N: usize>(
     let gc = Gc::new(mc, Short { header, bytes: buffer });
     // SAFETY: `Short` starts with a `Header` (repr(C)).
     LuaString(unsafe { Gc::cast(gc) })
+}
+
+/// The bytes of a short string.
+///
+/// # Safety
+///
+/// The string is alive as long as they are used.
+#[inline(always)]
+unsafe fn interned_bytes<'a>(string: *const Header) -> &'a [u8] {
+    // SAFETY: the bytes follow the header.
+    unsafe {
+        let start = string.cast::<u8>().add(size_of::<Header>());
+        std::slice::from_raw_parts(start, (*string).len as usize)
+    }
+}
+
+/// SipHash, for which nobody can make many strings with one hash.
+fn strong_hash(bytes: &[u8], seed: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(seed);
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 const HASH_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;

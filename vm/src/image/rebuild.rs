@@ -3,10 +3,11 @@
 //! First every object is made empty, then filled, so references in any direction need no care. No collection and no Lua code
 //! can come between, and the heap is told of metatables, weakness and finalizers as they were found, not as they would be now.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use gc_arena::Arena;
 
+use super::bounds::{classes, steps_max, take_steps};
 use super::describe::FILE_KIND;
 use super::frames::{self, Placed, Starts, instruction_starts};
 use super::{
@@ -15,6 +16,7 @@ use super::{
 use crate::bytecode::function::{Constant, FunctionParts};
 use crate::bytecode::verify::{SHORT_STRING_BYTES_MAX, verify};
 use crate::context::{Context, Handle, Registered, Root, SharedFiles, has_finalizer};
+use crate::fuel;
 use crate::heap::accounting::FINALIZER_BYTES;
 use crate::heap::closure::Closure;
 use crate::heap::coroutine::{
@@ -32,10 +34,6 @@ use crate::interpreter::NATIVE_CALLS_HANDLING_MAX;
 use crate::library::{self, FileHandle};
 use crate::metamethod::Metamethod;
 use crate::vm::{Options, Vm};
-
-/// Steps of looking for keys, per entry and altogether, before a table's keys are taken for an attack by equal hashes.
-const STEPS_PER_ENTRY: u64 = 64;
-const STEPS_MIN: u64 = 1 << 16;
 
 /// The highest serial number of an image.
 const SERIAL_MAX: u32 = i32::MAX as u32;
@@ -71,13 +69,20 @@ struct Builder<'gc, 'a> {
     userdata: Vec<Userdata<'gc>>,
     coroutines: Vec<Coroutine<'gc>>,
     starts: Vec<Option<Starts>>,
+    /// See [`classes`].
+    classes: OnceCell<Vec<u32>>,
 }
 
 fn damaged<T>(kind: &'static str, number: usize, problem: &'static str) -> Result<T, ImageError> {
     Err(ImageError::Damaged { part: Damage { kind, number, problem } })
 }
 
-fn or_damaged<T>(found: Option<T>, kind: &'static str, number: usize, problem: &'static str) -> Result<T, ImageError> {
+pub(super) fn or_damaged<T>(
+    found: Option<T>,
+    kind: &'static str,
+    number: usize,
+    problem: &'static str,
+) -> Result<T, ImageError> {
     match found {
         Some(found) => Ok(found),
         None => damaged(kind, number, problem),
@@ -101,10 +106,12 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             userdata: Vec::new(),
             coroutines: Vec::new(),
             starts: vec![None; image.functions.len()],
+            classes: OnceCell::new(),
         }
     }
 
     fn build(mut self, parts: &HostParts<'_>, has_debug: bool) -> Result<Vec<Handle>, ImageError> {
+        fuel::take_owed();
         self.check_serials()?;
         self.make_strings()?;
         self.make_functions()?;
@@ -197,6 +204,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             depths.push(depth);
             trees.push(Some(parts));
         }
+        let mut steps = steps_max(image.functions.len());
         for (number, tree) in trees.into_iter().enumerate() {
             let Some(tree) = tree else { continue };
             let verified = verify(tree).map_err(|source| ImageError::Verify { function: number, source })?;
@@ -206,6 +214,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             let mut constants = constants.into_iter();
             let constant = &mut |_: Constant| constants.next().unwrap_or(Value::Nil);
             let proto = Proto::with_constants(self.context, verified, constant);
+            take_steps(&mut steps, "function", number)?;
             self.number_protos(number, proto, &caches);
         }
         Ok(())
@@ -399,10 +408,13 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             if !complete {
                 return None;
             }
-            let mut steps = STEPS_MIN + u64::from(image.entries) * STEPS_PER_ENTRY;
-            for _ in 0..image.entries {
+            let mut steps = steps_max(image.entries as usize);
+            let first = image.values as usize + image.array_length as usize;
+            let data = &self.image.values[first..];
+            for entry in 0..image.entries as usize {
                 let (key, value) = (values.next()??, values.next()??);
-                table.restore_entry(key, value, &mut steps).then_some(())?;
+                let has_key = |other: usize| self.is_same_key(data[2 * other], data[2 * entry]);
+                table.restore_entry(key, value, has_key, &mut steps).then_some(())?;
             }
             table.set_metatable_raw(self.metatable(image.metatable)?);
             Some(())
@@ -410,6 +422,22 @@ impl<'gc, 'a> Builder<'gc, 'a> {
         or_damaged(filled(), "table", number, "content")?;
         table.restore_weakness(self.context, Weakness { keys: image.weak_keys, values: image.weak_values });
         Ok(())
+    }
+
+    /// Whether two keys of entries are equal. Comparing long strings byte by byte at each step would take an attacker's time.
+    fn is_same_key(&self, one: Datum, other: Datum) -> bool {
+        match (one, other) {
+            (Datum::String(one), Datum::String(other)) => {
+                let (one, other) = (one as usize, other as usize);
+                let (a, b) = (self.strings[one], self.strings[other]);
+                a.ptr_eq(b)
+                    || (!a.is_short() && a.len() == b.len() && {
+                        let classes = self.classes.get_or_init(|| classes(&self.image.strings));
+                        classes[one] == classes[other]
+                    })
+            }
+            _ => one == other,
+        }
     }
 
     fn fill_others(&self) -> Result<(), ImageError> {

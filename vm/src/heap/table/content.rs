@@ -1,6 +1,6 @@
 //! A table's content as it is stored, for images: order, removed keys and room included.
 
-use super::parts::{Entry, Parts};
+use super::parts::{Entry, Parts, entry_number, has_tag};
 use super::{Table, Weakness};
 use crate::arithmetic::float_to_integer;
 use crate::context::Context;
@@ -41,9 +41,16 @@ impl<'gc> Table<'gc> {
         self.0.border.set(last_border);
     }
 
-    /// Appends an entry to a table whose array part is complete. False if no table can have it there. `steps` is counted down by
-    /// the work of looking for the key; at 0 too many keys have one hash.
-    pub(crate) fn restore_entry(self, key: Value<'gc>, value: Value<'gc>, steps: &mut u64) -> bool {
+    /// Appends an entry to a table whose array part is complete. False if no table can have it there. `has_key` tells whether the entry
+    /// of this number has the key, in a time that does not depend on the key's length. `steps` is counted down by the work of looking
+    /// for the key; at 0 too many keys have one hash.
+    pub(crate) fn restore_entry(
+        self,
+        key: Value<'gc>,
+        value: Value<'gc>,
+        has_key: impl Fn(usize) -> bool,
+        steps: &mut u64,
+    ) -> bool {
         let parts = self.parts_mut();
         if parts.entries.len() == parts.entries.capacity() {
             return false;
@@ -59,7 +66,7 @@ impl<'gc> Table<'gc> {
             Value::Integer(integer) => value.is_nil() || !(1..=parts.array.len() as u64).contains(&(integer as u64)),
             _ => serial_cell(key).is_none_or(|serial| serial.get() != 0),
         };
-        fits && parts.restore(key, value, steps)
+        fits && parts.restore(key, value, has_key, steps)
     }
 
     /// Sets how its references count, and notes it in the heap's list if some are weak.
@@ -73,10 +80,16 @@ impl<'gc> Table<'gc> {
 }
 
 impl<'gc> Parts<'gc> {
-    /// Appends a key that must not be there yet, counting each comparison.
-    fn restore(&mut self, key: Value<'gc>, value: Value<'gc>, steps: &mut u64) -> bool {
+    /// Appends a key that must not be there yet, counting each step.
+    fn restore(
+        &mut self,
+        key: Value<'gc>,
+        value: Value<'gc>,
+        has_key: impl Fn(usize) -> bool,
+        steps: &mut u64,
+    ) -> bool {
         if self.index.is_empty() {
-            if self.entries.iter().any(|entry| entry.key.raw_equals(key)) {
+            if (0..self.entries.len()).any(has_key) {
                 return false;
             }
             self.insert(key, value, 0);
@@ -86,8 +99,8 @@ impl<'gc> Parts<'gc> {
         let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
         while self.index[slot] != 0 {
-            let number = super::parts::entry_number(self.index[slot], mask);
-            if *steps == 0 || self.entries[number].key.raw_equals(key) {
+            let place = self.index[slot];
+            if *steps == 0 || (has_tag(place, hash, mask) && has_key(entry_number(place, mask))) {
                 return false;
             }
             *steps -= 1;
