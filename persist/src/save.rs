@@ -7,6 +7,8 @@
 //! A table's items `1..=#t` are its array part on the wire, holes included, so `#t` is the same after loading; all other pairs follow
 //! in traversal order.
 
+mod trail;
+
 use std::cell::Cell;
 
 use cu_vm::bytecode::encoding::{FunctionTable, StringTable};
@@ -20,9 +22,10 @@ use crate::error::{Error, Result};
 
 use crate::identity::{ByAddress, address};
 use crate::limits::Limits;
-use crate::path::{described, push_key, push_pair, push_slot, push_upvalue};
+use crate::path::described;
 use crate::stateful::{self, Summary};
 use crate::wire::{self, Counts, NativeHead, TableHead, Writer};
+use trail::{Found, Object, Step};
 
 /// How to save.
 #[derive(Debug, Clone)]
@@ -94,44 +97,6 @@ fn write<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save, 
         done += 1;
     }
     saver.finish(&root_values)
-}
-
-/// An object that has a number.
-#[derive(Clone, Copy)]
-enum Object<'gc> {
-    Table(Table<'gc>),
-    Closure(Closure<'gc>),
-    Upvalue(Upvalue<'gc>),
-    Native(Native<'gc>),
-    Coroutine(Coroutine<'gc>),
-}
-
-/// An object and how the walk came to it.
-struct Found<'gc> {
-    object: Object<'gc>,
-    step: Step,
-}
-
-/// The last step on the way to a value; the number first is that of the object it starts from.
-#[derive(Clone, Copy)]
-enum Step {
-    Root(u32),
-    Metatable(u32),
-    /// The item with this index.
-    Item(u32, u32),
-    /// A key of the pair at this position in the traversal.
-    Key(u32, u32),
-    /// The value of the pair at this position in the traversal.
-    Pair(u32, u32),
-    Upvalue(u32, u8),
-    UpvalueContent(u32),
-    NativeValue(u32, u32),
-    /// A slot of a coroutine's stack; the error and the hook's function follow the last one.
-    Slot(u32, u32),
-    /// The function of a frame.
-    Callee(u32),
-    /// An open upvalue of a coroutine.
-    Open(u32),
 }
 
 struct Saver<'gc, 'a> {
@@ -395,59 +360,9 @@ impl<'gc> Saver<'gc, '_> {
     }
 
     fn not_persistable(&self, value: Value<'gc>, step: Step) -> Error {
-        Error::NotPersistable { path: self.path(step), what: described(value) }
-    }
-
-    /// The way from a root to the end of `last`.
-    fn path(&self, last: Step) -> String {
-        let mut steps = vec![last];
-        let mut step = last;
-        while let Some(place) = step.start() {
-            step = self.found[place as usize].step;
-            steps.push(step);
-        }
-        let mut path = String::new();
-        for step in steps.iter().rev() {
-            let start = step.start().map(|place| self.found[place as usize].object);
-            match (*step, start) {
-                (Step::Root(index), _) => path.push_str(self.names.get(index as usize).copied().unwrap_or_default()),
-                (Step::Metatable(_), _) => path.push_str(".metatable"),
-                (Step::Item(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index))),
-                (Step::Key(_, position), Some(Object::Table(table))) => {
-                    push_pair(&mut path, table, position as usize, true)
-                }
-                (Step::Pair(_, position), Some(Object::Table(table))) => {
-                    push_pair(&mut path, table, position as usize, false);
-                }
-                (Step::Upvalue(_, index), Some(Object::Closure(closure))) => {
-                    push_upvalue(&mut path, closure.proto(), usize::from(index));
-                }
-                (Step::Slot(_, position), Some(Object::Coroutine(coroutine))) if HAS_COROUTINES => {
-                    push_slot(&mut path, self.context, coroutine, position);
-                }
-                (Step::NativeValue(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index) + 1)),
-                _ => {}
-            }
-        }
-        path
-    }
-}
-
-impl Step {
-    /// The place in the walk of the object that the step starts from.
-    fn start(self) -> Option<u32> {
-        match self {
-            Step::Root(_) => None,
-            Step::Metatable(place)
-            | Step::Item(place, _)
-            | Step::Key(place, _)
-            | Step::Pair(place, _)
-            | Step::Upvalue(place, _)
-            | Step::UpvalueContent(place)
-            | Step::NativeValue(place, _)
-            | Step::Slot(place, _)
-            | Step::Callee(place)
-            | Step::Open(place) => Some(place),
+        Error::NotPersistable {
+            path: trail::path(self.context, &self.names, &self.found, step),
+            what: described(value),
         }
     }
 }
