@@ -6,9 +6,10 @@
 mod scan;
 
 use cu_vm::bytecode::verify::Verified;
+use cu_vm::image::{NoUserdata, UserdataCodec};
 use cu_vm::{Handle, Value, Vm};
 
-use crate::envelope::{self, BLOB_VERSION_MAX, COROUTINES_VERSION, HAS_COROUTINES};
+use crate::envelope::{self, BLOB_VERSION_MAX, COROUTINES_VERSION, HAS_COROUTINES, USERDATA_VERSION};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::path::described;
@@ -17,7 +18,7 @@ use crate::save::{Save, save_values};
 use crate::wire::Counts;
 use scan::{Layout, Scan, read_counts};
 
-pub(crate) use scan::coroutine_counts;
+pub(crate) use scan::{coroutine_counts, take_userdata};
 
 /// What a blob starts with.
 pub(crate) const MAGIC: [u8; 4] = *b"\x1bCuF";
@@ -71,6 +72,20 @@ pub fn load_function(vm: &mut Vm, bytes: &[u8], limits: &Limits) -> Result<Handl
 ///
 /// As for [`load_function`].
 pub fn load_functions(vm: &mut Vm, bytes: &[u8], limits: &Limits) -> Result<Vec<Handle>> {
+    load_functions_with(vm, bytes, limits, &NoUserdata)
+}
+
+/// Likewise for a host whose values in userdata are in blobs; see [`Save::userdata`].
+///
+/// # Errors
+///
+/// Besides, [`Error::UnknownUserdata`] for what the codec does not know, before anything is made.
+pub fn load_functions_with(
+    vm: &mut Vm,
+    bytes: &[u8],
+    limits: &Limits,
+    userdata: &dyn UserdataCodec,
+) -> Result<Vec<Handle>> {
     let blob = Blob::read(bytes, limits)?;
     let fits = |vm: &Vm| {
         let heap = vm.heap_bytes();
@@ -83,7 +98,7 @@ pub fn load_functions(vm: &mut Vm, bytes: &[u8], limits: &Limits) -> Result<Vec<
         }
     }
     vm.enter(|context| {
-        let values = blob.build(context)?;
+        let values = blob.build_with(context, userdata)?;
         values.iter().try_for_each(|value| check_function(*value))?;
         Ok(values.into_iter().map(|value| context.stash(value)).collect())
     })
@@ -115,10 +130,15 @@ impl Blob {
         let mut reader = Reader::at(&payload, 0);
         let counts = read_counts(&mut reader, limits)?;
         let mut scan = Scan::new(&payload, counts, limits);
-        if HAS_COROUTINES && version == COROUTINES_VERSION {
+        if HAS_COROUTINES && version >= COROUTINES_VERSION {
             let coroutines = reader.take()?;
             reader.check_count(coroutines, 16)?;
             scan.layout.coroutine_count = coroutines;
+        }
+        if HAS_COROUTINES && version >= USERDATA_VERSION {
+            let userdata = reader.take()?;
+            reader.check_count(userdata, 4)?;
+            scan.layout.userdata_count = userdata;
         }
         let (layout, functions) = scan.run(&mut reader)?;
         Ok(Blob { payload, counts, layout, functions })

@@ -3,11 +3,13 @@
 //! First every object is made empty, then filled, so references in any direction and cycles need no special care. Metatables come
 //! last, when their `__mode` and `__gc` are there to be seen. Permanents are resolved before anything is made.
 
-use cu_vm::bytecode::verify::Verified;
-use cu_vm::image::{CoroutineFault, CoroutineParts};
-use cu_vm::{Closure, Context, Coroutine, Native, Proto, Table, TableError, Upvalue, Value};
+use std::any::Any;
 
-use crate::blob::{Blob, coroutine_counts};
+use cu_vm::bytecode::verify::Verified;
+use cu_vm::image::{CoroutineFault, CoroutineParts, NoUserdata, UserdataCodec};
+use cu_vm::{Closure, Context, Coroutine, Native, Proto, Table, TableError, Upvalue, Userdata, Value};
+
+use crate::blob::{Blob, coroutine_counts, take_userdata};
 use crate::content::{put_items, put_pairs};
 use crate::coroutine::{Head, take_frame};
 use crate::envelope::HAS_COROUTINES;
@@ -22,7 +24,17 @@ impl Blob {
     /// # Errors
     ///
     /// [`Error::UnknownPermanent`] before anything is made; [`Error::Limit`] if the heap is full.
-    pub fn build<'gc>(mut self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
+    pub fn build<'gc>(self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
+        self.build_with(context, &NoUserdata)
+    }
+
+    /// Likewise, with the host's values in userdata.
+    ///
+    /// # Errors
+    ///
+    /// Besides, [`Error::UnknownUserdata`] before anything is made.
+    pub fn build_with<'gc>(mut self, context: Context<'gc>, codec: &dyn UserdataCodec) -> Result<Vec<Value<'gc>>> {
+        let host_values = if HAS_COROUTINES { self.host_values(codec)? } else { Vec::new() };
         let permanents = self.resolve_permanents(context)?;
         let functions = std::mem::take(&mut self.functions);
         let mut builder = Builder {
@@ -35,20 +47,41 @@ impl Blob {
             closures: Vec::with_capacity(self.counts.closures as usize),
             natives: Vec::with_capacity(self.counts.natives as usize),
             coroutines: Vec::new(),
+            userdata: Vec::new(),
             metatables: Vec::new(),
+            userdata_metatables: Vec::new(),
         };
         builder.make_objects(functions)?;
+        builder.make_userdata(host_values);
         builder.fill()?;
         let mut reader = Reader::at(&self.payload, self.layout.roots);
         let roots = (0..self.counts.roots).map(|_| builder.value(&mut reader)).collect();
         for (table, metatable) in &builder.metatables {
             context.set_metatable(*table, Some(*metatable));
         }
+        for (userdata, metatable) in &builder.userdata_metatables {
+            context.set_userdata_metatable(*userdata, Some(*metatable));
+        }
         roots
     }
 
     fn string(&self, number: u32) -> &[u8] {
         self.layout.strings.get(number as usize).and_then(|range| self.payload.get(range.clone())).unwrap_or_default()
+    }
+
+    /// The host's values, each with the number of values that belong to it.
+    fn host_values(&self, codec: &dyn UserdataCodec) -> Result<Vec<(Box<dyn Any>, usize)>> {
+        let mut reader = Reader::at(&self.payload, self.layout.userdata);
+        let mut made = Vec::with_capacity(self.layout.userdata_count as usize);
+        for _ in 0..self.layout.userdata_count {
+            let (kind, bytes, head) = take_userdata(&mut reader)?;
+            let data = codec.load(kind, bytes).ok_or_else(|| Error::UnknownUserdata { kind: kind.to_owned() })?;
+            made.push((data, head.values as usize));
+            for _ in 0..head.values {
+                reader.take::<wire::Value>()?;
+            }
+        }
+        Ok(made)
     }
 
     fn resolve_permanents<'gc>(&self, context: Context<'gc>) -> Result<Vec<Value<'gc>>> {
@@ -110,7 +143,9 @@ struct Builder<'gc, 'a> {
     closures: Vec<Closure<'gc>>,
     natives: Vec<Native<'gc>>,
     coroutines: Vec<Coroutine<'gc>>,
+    userdata: Vec<Userdata<'gc>>,
     metatables: Vec<(Table<'gc>, Table<'gc>)>,
+    userdata_metatables: Vec<(Userdata<'gc>, Table<'gc>)>,
 }
 
 impl<'gc, 'a> Builder<'gc, 'a> {
@@ -156,6 +191,12 @@ impl<'gc, 'a> Builder<'gc, 'a> {
         Ok(())
     }
 
+    fn make_userdata(&mut self, host_values: Vec<(Box<dyn Any>, usize)>) {
+        let context = self.context;
+        let made = host_values.into_iter().map(|(data, count)| Userdata::with_user_values(context, data, count));
+        self.userdata.extend(made);
+    }
+
     fn fill(&mut self) -> Result<()> {
         let Blob { layout, .. } = self.blob;
         let mut reader = self.reader(layout.tables);
@@ -177,7 +218,28 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             return Ok(());
         }
         let mut reader = self.reader(layout.coroutines);
-        self.coroutines.iter().try_for_each(|coroutine| self.fill_coroutine(*coroutine, &mut reader))
+        self.coroutines.iter().try_for_each(|coroutine| self.fill_coroutine(*coroutine, &mut reader))?;
+        let mut reader = self.reader(layout.userdata);
+        for userdata in self.userdata.clone() {
+            let (_, _, head) = take_userdata(&mut reader)?;
+            let metatable = self.metatable(head.metatable, &reader)?;
+            self.userdata_metatables.extend(metatable.map(|metatable| (userdata, metatable)));
+            for value in userdata.user_values() {
+                value.set(self.value(&mut reader)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn metatable(&self, metatable: wire::Metatable, reader: &Reader<'a>) -> Result<Option<Table<'gc>>> {
+        Ok(match metatable {
+            wire::Metatable::None => None,
+            wire::Metatable::Table(number) => Some(pick(&self.tables, number, reader)?),
+            wire::Metatable::Permanent(number) => match pick(&self.permanents, number, reader)? {
+                Value::Table(metatable) => Some(metatable),
+                _ => return Err(reader.corrupt(CorruptKind::Kind)),
+            },
+        })
     }
 
     fn fill_coroutine(&self, coroutine: Coroutine<'gc>, reader: &mut Reader<'a>) -> Result<()> {
@@ -214,14 +276,8 @@ impl<'gc, 'a> Builder<'gc, 'a> {
 
     fn fill_table(&mut self, table: Table<'gc>, reader: &mut Reader<'a>) -> Result<()> {
         let head: TableHead = reader.take()?;
-        match head.metatable {
-            wire::Metatable::None => {}
-            wire::Metatable::Table(number) => self.metatables.push((table, pick(&self.tables, number, reader)?)),
-            wire::Metatable::Permanent(number) => match pick(&self.permanents, number, reader)? {
-                Value::Table(metatable) => self.metatables.push((table, metatable)),
-                _ => return Err(reader.corrupt(CorruptKind::Kind)),
-            },
-        }
+        let metatable = self.metatable(head.metatable, reader)?;
+        self.metatables.extend(metatable.map(|metatable| (table, metatable)));
         let mut values = |count: u32| (0..count).map(|_| self.value(reader)).collect::<Result<Vec<_>>>();
         let items = values(head.items)?;
         put_items(self.context, table, &items).map_err(refusal)?;
@@ -243,9 +299,8 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             wire::Value::Native(number) => Value::Native(pick(&self.natives, number, reader)?),
             wire::Value::Permanent(number) => pick(&self.permanents, number, reader)?,
             wire::Value::Coroutine(number) => Value::Coroutine(pick(&self.coroutines, number, reader)?),
-            wire::Value::Userdata(_) | wire::Value::LightUserdata(_) => {
-                return Err(reader.corrupt(CorruptKind::Kind));
-            }
+            wire::Value::Userdata(number) => Value::Userdata(pick(&self.userdata, number, reader)?),
+            wire::Value::LightUserdata(_) => return Err(reader.corrupt(CorruptKind::Kind)),
         })
     }
 }

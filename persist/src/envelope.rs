@@ -29,10 +29,13 @@ pub const FORMAT_VERSION: u8 = 1;
 /// The version of a function blob that holds coroutines; others are written as version 1, which older programs read.
 pub(crate) const COROUTINES_VERSION: u8 = 2;
 
-/// The highest version of a function blob that this build reads.
-pub(crate) const BLOB_VERSION_MAX: u8 = if HAS_COROUTINES { COROUTINES_VERSION } else { FORMAT_VERSION };
+/// The version of one that holds userdata.
+pub(crate) const USERDATA_VERSION: u8 = 3;
 
-/// Whether function blobs may hold coroutines.
+/// The highest version of a function blob that this build reads.
+pub(crate) const BLOB_VERSION_MAX: u8 = if HAS_COROUTINES { USERDATA_VERSION } else { FORMAT_VERSION };
+
+/// Whether function blobs may hold coroutines and userdata.
 pub(crate) const HAS_COROUTINES: bool = cfg!(feature = "coroutines");
 
 const FLAG_DEFLATED: u8 = 1;

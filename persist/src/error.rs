@@ -38,7 +38,7 @@ pub enum Error {
         /// Which part refers to it; empty when only the name is known.
         path: String,
     },
-    /// An image holds a userdata of a kind that no codec of this host knows. Register the codec before loading.
+    /// A userdata of a kind that no codec of this host knows. Register the codec before loading.
     #[error("unknown userdata '{kind}'")]
     UnknownUserdata {
         /// The kind.

@@ -43,7 +43,7 @@ mod transaction;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use cu_storage::{Document, IndexDefinition, Query};
 use cu_vm::image::UserdataCodec;
@@ -51,6 +51,7 @@ use cu_vm::{
     Action, Call, Context, Error as LuaError, Native, NativeDefinition, Table, TableError, Userdata, Value, Vm,
 };
 
+use crate::codecs::Codecs;
 use crate::error::{Error, Result};
 use crate::path::push_key;
 use crate::value::{FunctionPolicy, from_document, to_document};
@@ -180,7 +181,15 @@ const TABLE: NativeDefinition = NativeDefinition { name: "ext.table", code: tabl
 impl External {
     /// Tables that no VM has yet.
     pub fn new(tables: impl Tables + 'static, options: ExternalOptions) -> External {
-        External(Rc::new(Shared { tables: Box::new(tables), options, wait: Wait::default() }))
+        External(Rc::new_cyclic(|shared: &Weak<Shared>| {
+            let mut options = options;
+            if let FunctionPolicy::Allow(save) = &mut options.functions {
+                // Functions in documents may refer to these tables.
+                let own = Rc::new(Functions { shared: shared.clone() });
+                save.userdata = Rc::new(Codecs::default().and(own).and(save.userdata.clone()));
+            }
+            Shared { tables: Box::new(tables), options, wait: Wait::default() }
+        }))
     }
 
     /// Gives a VM the global table `ext`. One that comes from an image has it already, if it was loaded with [`Self::natives`] and
@@ -359,6 +368,21 @@ impl UserdataCodec for External {
             2 if name.is_empty() => Some(Box::new(query::Step)),
             _ => None,
         }
+    }
+}
+
+/// The codec of functions in documents, which belong to what they are in.
+struct Functions {
+    shared: Weak<Shared>,
+}
+
+impl UserdataCodec for Functions {
+    fn save(&self, data: &dyn Any) -> Option<(String, Vec<u8>)> {
+        External(self.shared.upgrade()?).save(data)
+    }
+
+    fn load(&self, kind: &str, bytes: &[u8]) -> Option<Box<dyn Any>> {
+        External(self.shared.upgrade()?).load(kind, bytes)
     }
 }
 

@@ -181,7 +181,8 @@ impl Home {
                 let what = crate::path::described(root);
                 return Err(Error::NotPersistable { path: NAMES[0].to_owned(), what });
             }
-            let save = Save { limits: self.shared.options.limits.clone(), ..Save::default() };
+            let HomeOptions { limits, userdata, .. } = self.shared.options.clone();
+            let save = Save { limits, userdata, ..Save::default() };
             let walked = commit::changes(&self.shared, context, home, root);
             commit::located(walked, || unsaveable_in_memory(context, (NAMES[0], root), &save))
         })

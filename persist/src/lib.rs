@@ -36,6 +36,7 @@
 mod audit;
 mod blob;
 mod build;
+mod codecs;
 mod content;
 mod coroutine;
 mod envelope;
@@ -55,7 +56,8 @@ mod wire;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use audit::{AUDIT_COLLECTION, AuditFault, AuditHead, AuditLog, AuditRecord};
-pub use blob::{Blob, load_function, load_functions, save_function, save_functions};
+pub use blob::{Blob, load_function, load_functions, load_functions_with, save_function, save_functions};
+pub use codecs::Codecs;
 pub use envelope::{FORMAT_VERSION, compress_bytes, decompress_bytes};
 pub use error::{CorruptKind, Error, Result};
 pub use external::{

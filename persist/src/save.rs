@@ -10,25 +10,28 @@
 mod trail;
 
 use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
 
 use cu_vm::bytecode::encoding::{FunctionTable, StringTable};
 use cu_vm::home::FillError;
-use cu_vm::{Closure, Context, Coroutine, Native, Table, Upvalue, Value};
+use cu_vm::image::{NoUserdata, UserdataCodec};
+use cu_vm::{Closure, Context, Coroutine, Native, Table, Upvalue, Userdata, Value};
 
 use crate::blob::MAGIC;
 use crate::coroutine::{Head, put_frame};
-use crate::envelope::{self, COROUTINES_VERSION, FORMAT_VERSION, HAS_COROUTINES, UNCOMPRESSED_MAX};
+use crate::envelope::{self, COROUTINES_VERSION, FORMAT_VERSION, HAS_COROUTINES, UNCOMPRESSED_MAX, USERDATA_VERSION};
 use crate::error::{Error, Result};
 
 use crate::identity::{ByAddress, address};
 use crate::limits::Limits;
 use crate::path::described;
 use crate::stateful::{self, Summary};
-use crate::wire::{self, Counts, NativeHead, TableHead, Writer};
+use crate::wire::{self, Bytes, Counts, NativeHead, TableHead, UserdataHead, Writer};
 use trail::{Found, Object, Step};
 
 /// How to save.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Save {
     /// Leave out names of variables, line numbers and chunk names.
     pub strip_debug: bool,
@@ -36,11 +39,27 @@ pub struct Save {
     pub limits: Limits,
     /// Bytes up to which a blob is not compressed. Larger ones are if that saves at least a tenth.
     pub uncompressed_max: usize,
+    /// How the host's values in userdata are written, and read again.
+    pub userdata: Rc<dyn UserdataCodec>,
+}
+
+impl fmt::Debug for Save {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Save { strip_debug, limits, uncompressed_max, userdata: _ } = self;
+        let mut shown = formatter.debug_struct("Save");
+        shown.field("strip_debug", strip_debug).field("limits", limits).field("uncompressed_max", uncompressed_max);
+        shown.finish_non_exhaustive()
+    }
 }
 
 impl Default for Save {
     fn default() -> Self {
-        Save { strip_debug: false, limits: Limits::default(), uncompressed_max: UNCOMPRESSED_MAX }
+        Save {
+            strip_debug: false,
+            limits: Limits::default(),
+            uncompressed_max: UNCOMPRESSED_MAX,
+            userdata: Rc::new(NoUserdata),
+        }
     }
 }
 
@@ -82,6 +101,8 @@ fn write<'gc>(context: Context<'gc>, roots: &[(&str, Value<'gc>)], save: &Save, 
         natives: Writer::default(),
         coroutines: Writer::default(),
         coroutine_count: 0,
+        userdata: Writer::default(),
+        userdata_count: 0,
         permanent_numbers: ByAddress::default(),
         items: Writer::default(),
         pairs: Writer::default(),
@@ -123,6 +144,8 @@ struct Saver<'gc, 'a> {
     natives: Writer,
     coroutines: Writer,
     coroutine_count: u32,
+    userdata: Writer,
+    userdata_count: u32,
     /// Scratch for one table.
     items: Writer,
     pairs: Writer,
@@ -164,6 +187,9 @@ impl<'gc> Saver<'gc, '_> {
                 }
                 Value::Coroutine(coroutine) if HAS_COROUTINES && coroutine.parts(self.context).is_some() => {
                     (Object::Coroutine(coroutine), wire::Value::Coroutine(next(&mut self.coroutine_count)))
+                }
+                Value::Userdata(userdata) if HAS_COROUTINES => {
+                    (Object::Userdata(userdata), wire::Value::Userdata(next(&mut self.userdata_count)))
                 }
                 _ => return Err(self.not_persistable(value, step)),
             };
@@ -207,7 +233,8 @@ impl<'gc> Saver<'gc, '_> {
             }
             Object::Native(native) => self.native(native, place),
             Object::Coroutine(coroutine) if HAS_COROUTINES => self.coroutine(coroutine, place),
-            Object::Coroutine(_) => Ok(()),
+            Object::Userdata(userdata) if HAS_COROUTINES => self.userdata(userdata, place),
+            Object::Coroutine(_) | Object::Userdata(_) => Ok(()),
         }
     }
 
@@ -216,14 +243,7 @@ impl<'gc> Saver<'gc, '_> {
             return Ok(());
         }
         self.context.fill(table).map_err(unreadable)?;
-        let metatable = match table.metatable() {
-            None => wire::Metatable::None,
-            Some(metatable) => match self.value(Value::Table(metatable), Step::Metatable(place))? {
-                wire::Value::Table(number) => wire::Metatable::Table(number),
-                wire::Value::Permanent(number) => wire::Metatable::Permanent(number),
-                _ => unreachable!("a table is written as a table or as a permanent"),
-            },
-        };
+        let metatable = self.metatable(table.metatable(), place)?;
         self.items.clear();
         self.pairs.clear();
         let border = table.length();
@@ -252,6 +272,15 @@ impl<'gc> Saver<'gc, '_> {
         self.tables.append(self.items.as_bytes());
         self.tables.append(self.pairs.as_bytes());
         self.check_size()
+    }
+
+    fn metatable(&mut self, metatable: Option<Table<'gc>>, place: u32) -> Result<wire::Metatable> {
+        let Some(metatable) = metatable else { return Ok(wire::Metatable::None) };
+        Ok(match self.value(Value::Table(metatable), Step::Metatable(place))? {
+            wire::Value::Table(number) => wire::Metatable::Table(number),
+            wire::Value::Permanent(number) => wire::Metatable::Permanent(number),
+            _ => unreachable!("a table is written as a table or as a permanent"),
+        })
     }
 
     fn closure(&mut self, closure: Closure<'gc>, place: u32) -> Result<()> {
@@ -324,11 +353,28 @@ impl<'gc> Saver<'gc, '_> {
         Ok(())
     }
 
+    fn userdata(&mut self, userdata: Userdata<'gc>, place: u32) -> Result<()> {
+        let Some((kind, bytes)) = self.save.userdata.save(userdata.data()) else {
+            return Err(self.not_persistable(Value::Userdata(userdata), self.found[place as usize].step));
+        };
+        self.userdata.put(&Bytes(kind.as_bytes()));
+        self.userdata.put(&Bytes(&bytes));
+        let metatable = self.metatable(userdata.metatable(), place)?;
+        let values = userdata.user_values();
+        self.userdata.put(&UserdataHead { metatable, values: values.len() as u32 });
+        for (index, value) in values.iter().enumerate() {
+            let content = self.value(value.get(), Step::UserValue(place, index as u32))?;
+            self.userdata.put(&content);
+        }
+        self.check_size()
+    }
+
     /// Stops before the output grows far beyond what sealing it would allow.
     fn check_size(&self) -> Result<()> {
         let written = self.tables.as_bytes().len()
             + self.closures.as_bytes().len()
             + self.coroutines.as_bytes().len()
+            + self.userdata.as_bytes().len()
             + self.strings.out.as_bytes().len()
             + self.functions.out.as_bytes().len();
         if written > self.save.limits.payload_bytes { Err(Error::Limit { what: "payload size" }) } else { Ok(()) }
@@ -338,9 +384,16 @@ impl<'gc> Saver<'gc, '_> {
         let counts = Counts { strings: self.strings.len(), functions: self.functions.len(), ..self.counts };
         let mut out = Writer::default();
         out.put(&counts);
-        let version = if self.coroutine_count > 0 { COROUTINES_VERSION } else { FORMAT_VERSION };
-        if version == COROUTINES_VERSION {
+        let version = match (self.coroutine_count, self.userdata_count) {
+            (0, 0) => FORMAT_VERSION,
+            (_, 0) => COROUTINES_VERSION,
+            _ => USERDATA_VERSION,
+        };
+        if version >= COROUTINES_VERSION {
             out.put(&self.coroutine_count);
+        }
+        if version >= USERDATA_VERSION {
+            out.put(&self.userdata_count);
         }
         let sections = [
             &self.strings.out,
@@ -351,6 +404,7 @@ impl<'gc> Saver<'gc, '_> {
             &self.closures,
             &self.natives,
             &self.coroutines,
+            &self.userdata,
             root_values,
         ];
         for section in sections {

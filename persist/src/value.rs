@@ -232,7 +232,7 @@ impl<'gc> Decoder<'gc, '_> {
         let FunctionPolicy::Allow(save) = self.functions else {
             return Err(Error::FunctionRefused { path: "function blob".into() });
         };
-        let values = Blob::read(bytes, &save.limits)?.build(self.context)?;
+        let values = Blob::read(bytes, &save.limits)?.build_with(self.context, &*save.userdata)?;
         match values[..] {
             [function] => check_function(function).map(|()| function),
             _ => Err(Error::NotAFunction { found: format!("{} values", values.len()) }),

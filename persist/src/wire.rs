@@ -1,8 +1,9 @@
-//! The payload's parts as explicit structs, encoded by postcard; format versions 1 and 2. Version 2 has coroutines.
+//! The payload's parts as explicit structs, encoded by postcard; format versions 1 to 3. Version 2 has coroutines, version 3 userdata too.
 //!
 //! ```text
 //!   Counts
 //!   version 2: number of coroutines
+//!   version 3: number of userdata
 //!   strings     each: length, bytes
 //!   permanents  each: name (string number)
 //!   functions   each as in binary chunks (`cu_vm::bytecode::wire`); children come before their parents
@@ -12,13 +13,14 @@
 //!   natives     each: NativeHead, Value…
 //!   version 2: coroutines, each: what is numbers (`coroutine::Head`, counts, frames, open upvalues, variables to be closed), slots,
 //!               error, function of the hook, functions of the frames: Value…
+//!   version 3: userdata, each: what kind of host's value it is and its bytes, as its codec gave them; UserdataHead, Value…
 //!   roots       each: Value
 //! ```
 //!
 //! Objects of each kind are numbered from zero in the order in which a breadth-first walk from the roots meets them, so
 //! equal graphs give equal bytes. References go by number, in any direction.
 
-pub(crate) use cu_vm::bytecode::wire::Writer;
+pub(crate) use cu_vm::bytecode::wire::{Bytes, Writer};
 use serde::{Deserialize, Serialize};
 
 /// How many of each follow.
@@ -48,7 +50,7 @@ pub(crate) enum Value {
     Native(u32),
     /// In blobs only.
     Permanent(u32),
-    /// In images only.
+    /// In images, and in blobs of version 3.
     Userdata(u32),
     /// In images, and in blobs of version 2.
     Coroutine(u32),
@@ -75,5 +77,12 @@ pub(crate) struct TableHead {
 pub(crate) struct NativeHead {
     /// The permanent whose code it runs.
     pub permanent: u32,
+    pub values: u32,
+}
+
+/// What a userdata has besides the host's value.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct UserdataHead {
+    pub metatable: Metatable,
     pub values: u32,
 }

@@ -308,8 +308,8 @@ fn other_data_is_refused() {
         assert_eq!(load(&mut vm, bytes).unwrap_err().code(), code);
     }
     let mut future = sample();
-    future[4] = 3;
-    assert_eq!(load(&mut vm, &future), Err(Error::Version { found: 3 }));
+    future[4] = 4;
+    assert_eq!(load(&mut vm, &future), Err(Error::Version { found: 4 }));
 }
 
 /// Likewise for a blob of version 2: a coroutine that waits inside protected calls, loops and scopes.

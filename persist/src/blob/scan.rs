@@ -8,7 +8,7 @@ use crate::envelope::HAS_COROUTINES;
 use crate::error::{CorruptKind, Error, Result};
 use crate::limits::Limits;
 use crate::reader::Reader;
-use crate::wire::{self, Counts, NativeHead, TableHead};
+use crate::wire::{self, Counts, NativeHead, TableHead, UserdataHead};
 
 /// Where things are in a checked payload, and what building them takes.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub(crate) struct Layout {
     pub natives: usize,
     pub coroutines: usize,
     pub coroutine_count: u32,
+    pub userdata: usize,
+    pub userdata_count: u32,
     pub roots: usize,
     pub heap_bytes: usize,
 }
@@ -70,6 +72,11 @@ pub(crate) fn coroutine_counts(reader: &mut Reader<'_>) -> Result<[u32; 4]> {
     Ok(counts)
 }
 
+/// The kind of a userdata, its bytes, and what else comes before its values.
+pub(crate) fn take_userdata<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], UserdataHead)> {
+    Ok((reader.take()?, reader.take()?, reader.take()?))
+}
+
 /// Nominal sizes of objects, rounded up.
 mod nominal {
     pub const COROUTINE: usize = 128;
@@ -77,6 +84,7 @@ mod nominal {
     pub const UPVALUE: usize = 72;
     pub const CLOSURE: usize = 40;
     pub const NATIVE: usize = 72;
+    pub const USERDATA: usize = 520;
 
     /// Parts of a table grow to powers of two; a key has its place in the index besides its entry.
     pub fn table(items: usize, pairs: usize) -> usize {
@@ -145,6 +153,11 @@ impl<'a> Scan<'a> {
         for number in 0..coroutine_count {
             self.scan_coroutine(reader).map_err(|error| error.within(|| format!("coroutine {number}")))?;
         }
+        self.layout.userdata = reader.offset();
+        let userdata_count = if HAS_COROUTINES { self.layout.userdata_count } else { 0 };
+        for number in 0..userdata_count {
+            self.scan_userdata(reader).map_err(|error| error.within(|| format!("userdata {number}")))?;
+        }
         self.layout.roots = reader.offset();
         for number in 0..self.counts.roots {
             self.scan_value(reader).map_err(|error| error.within(|| format!("root {number}")))?;
@@ -188,7 +201,8 @@ impl<'a> Scan<'a> {
             wire::Value::Native(number) => (number, self.counts.natives),
             wire::Value::Permanent(number) => (number, self.counts.permanents),
             wire::Value::Coroutine(number) => (number, self.layout.coroutine_count),
-            wire::Value::Userdata(_) | wire::Value::LightUserdata(_) => {
+            wire::Value::Userdata(number) => (number, self.layout.userdata_count),
+            wire::Value::LightUserdata(_) => {
                 return Err(reader.corrupt(CorruptKind::Kind));
             }
             _ => return Ok(value),
@@ -199,16 +213,7 @@ impl<'a> Scan<'a> {
 
     fn scan_table(&mut self, reader: &mut Reader<'a>) -> Result<()> {
         let head: TableHead = reader.take()?;
-        match head.metatable {
-            wire::Metatable::None => {}
-            wire::Metatable::Table(number) => {
-                reader.check_number(number, self.counts.tables)?;
-            }
-            wire::Metatable::Permanent(number) => {
-                reader.check_number(number, self.counts.permanents)?;
-                self.layout.permanent_uses[number as usize].is_metatable = true;
-            }
-        }
+        self.check_metatable(head.metatable, reader)?;
         reader.check_count(head.items, 1)?;
         let mut last = wire::Value::True;
         for _ in 0..head.items {
@@ -232,6 +237,20 @@ impl<'a> Scan<'a> {
         }
         let bytes = nominal::table(head.items as usize, head.pairs as usize);
         self.layout.heap_bytes = self.layout.heap_bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    fn check_metatable(&mut self, metatable: wire::Metatable, reader: &Reader<'a>) -> Result<()> {
+        match metatable {
+            wire::Metatable::None => {}
+            wire::Metatable::Table(number) => {
+                reader.check_number(number, self.counts.tables)?;
+            }
+            wire::Metatable::Permanent(number) => {
+                reader.check_number(number, self.counts.permanents)?;
+                self.layout.permanent_uses[number as usize].is_metatable = true;
+            }
+        }
         Ok(())
     }
 
@@ -277,6 +296,17 @@ impl<'a> Scan<'a> {
         }
         let bytes = nominal::COROUTINE + head.stack_length as usize * 16 + frames as usize * 48;
         self.layout.heap_bytes = self.layout.heap_bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    fn scan_userdata(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        let (_, bytes, head) = take_userdata(reader)?;
+        self.check_metatable(head.metatable, reader)?;
+        reader.check_count(head.values, 1)?;
+        for _ in 0..head.values {
+            self.scan_value(reader)?;
+        }
+        self.layout.heap_bytes += nominal::USERDATA + bytes.len() + head.values as usize * 16;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! How the walk of saving came to an object: a step from another one, up to a value that was asked for. It is told as text when something
 //! cannot be saved.
 
-use cu_vm::{Closure, Context, Coroutine, Native, Table, Upvalue, Value};
+use cu_vm::{Closure, Context, Coroutine, Native, Table, Upvalue, Userdata, Value};
 
 use crate::envelope::HAS_COROUTINES;
 use crate::path::{push_key, push_pair, push_slot, push_upvalue};
@@ -14,6 +14,7 @@ pub(super) enum Object<'gc> {
     Upvalue(Upvalue<'gc>),
     Native(Native<'gc>),
     Coroutine(Coroutine<'gc>),
+    Userdata(Userdata<'gc>),
 }
 
 /// An object and how the walk came to it.
@@ -36,6 +37,7 @@ pub(super) enum Step {
     Upvalue(u32, u8),
     UpvalueContent(u32),
     NativeValue(u32, u32),
+    UserValue(u32, u32),
     /// A slot of a coroutine's stack; the error and the hook's function follow the last one.
     Slot(u32, u32),
     /// The function of a frame.
@@ -56,6 +58,7 @@ impl Step {
             | Step::Upvalue(place, _)
             | Step::UpvalueContent(place)
             | Step::NativeValue(place, _)
+            | Step::UserValue(place, _)
             | Step::Slot(place, _)
             | Step::Callee(place)
             | Step::Open(place) => Some(place),
@@ -90,7 +93,9 @@ pub(super) fn path<'gc>(context: Context<'gc>, names: &[&str], found: &[Found<'g
             (Step::Slot(_, position), Some(Object::Coroutine(coroutine))) if HAS_COROUTINES => {
                 push_slot(&mut path, context, coroutine, position);
             }
-            (Step::NativeValue(_, index), _) => push_key(&mut path, Value::Integer(i64::from(index) + 1)),
+            (Step::NativeValue(_, index) | Step::UserValue(_, index), _) => {
+                push_key(&mut path, Value::Integer(i64::from(index) + 1));
+            }
             _ => {}
         }
     }
