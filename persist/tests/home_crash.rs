@@ -1,46 +1,22 @@
 //! Crashes during commits of `_home`: each write of a workload fails once, or its answer is lost. What a crash at that moment would
 //! leave holds the state of the last commit or of the one under way, as a whole.
 //!
-//! The state is a ring of tables that the program moves along, counters in variables, a coroutine and a list that grows and shrinks;
-//! its sum is the same number in each of its parts, so a mixture of two states shows.
+//! The programs in `fixtures/crash` make a state of which a mixture of two shows. `CU_CUT_POINTS` sets how many power cuts are tried.
 
 use std::rc::Rc;
 
 use cu_persist::{HomeOptions, StoredHome};
-use cu_storage::{Database, Error, MemoryBackend, Options, WriteFault, block_on};
+use cu_storage::{Backend, Database, Error, FileBackend, MemoryBackend, Options, WriteFault, block_on};
 use cu_vm::{RunError, Vm};
+use disk::SharedDisk;
 
-const ROUND: &str = r#"
-if not _home.parts then
-  local n = 0
-  _home.count = function() n = n + 1 return n end
-  _home.co = coroutine.wrap(function() local i = 0 while true do i = i + 1 coroutine.yield(i) end end)
-  _home.parts = {}
-  for i = 1, 5 do _home.parts[i] = {round = 0, list = {}} end
-  _home.class = {__index = {}}
-end
-local round = _home.count()
-_home.co()
-_home.round = round
-for i, part in ipairs(_home.parts) do
-  part.round = round
-  part.list = {table.unpack(part.list, #part.list > 3 and 2 or 1)}
-  part.list[#part.list + 1] = setmetatable({round = round, text = string.rep('x', 50 * i)}, _home.class)
-end
-_home.parts[round % 5 + 1], _home.parts[1] = _home.parts[1], _home.parts[round % 5 + 1]
-"#;
+#[path = "../../storage/tests/support/disk.rs"]
+mod disk;
+
+const ROUND: &str = include_str!("../../fixtures/crash/round.lua");
 
 /// The number of rounds that all parts agree on; -1 if they do not.
-const CHECK: &str = r#"
-if not _home.parts then return 0 end
-local round = _home.round
-local same = _home.count() - 1 == round and _home.co() - 1 == round and #_home.parts == 5
-for i, part in ipairs(_home.parts) do
-  same = same and part.round == round and part.list[#part.list].round == round and #part.list <= 4
-  same = same and getmetatable(part.list[1]) == _home.class
-end
-return same and round or -1
-"#;
+const CHECK: &str = include_str!("../../fixtures/crash/check.lua");
 
 fn options() -> Options {
     // Checkpoints every few commits.
@@ -54,7 +30,11 @@ struct Session {
 
 impl Session {
     fn open(store: &MemoryBackend) -> Session {
-        let database = Rc::new(block_on(Database::open(store.clone(), options())).expect("it opens"));
+        Session::over(store.clone())
+    }
+
+    fn over(backend: impl Backend + 'static) -> Session {
+        let database = Rc::new(block_on(Database::open(backend, options())).expect("it opens"));
         let vm = Vm::new(cu_vm::Options::default());
         let home = StoredHome::attach(&vm, database, HomeOptions::default()).expect("it can be read");
         Session { vm, home }
@@ -120,6 +100,41 @@ fn every_write_fails_once() {
 #[test]
 fn every_answer_is_lost_once() {
     every_write_goes_wrong_once(&WriteFault::LoseAnswer);
+}
+
+/// Power cuts under the file backend, at every write of a workload and at the moment each commit resolves: the last acknowledged state, or
+/// the one under way.
+#[test]
+fn a_power_cut_at_any_write_leaves_a_whole_state() {
+    let cuts: usize = std::env::var("CU_CUT_POINTS").ok().and_then(|count| count.parse().ok()).unwrap_or(400);
+    let disk = SharedDisk::default();
+    let mut session = Session::over(FileBackend::over(disk.clone()).expect("it opens"));
+    let mut acknowledged = vec![disk.done().len()];
+    for _ in 0..ROUNDS {
+        session.run(ROUND).expect("it runs");
+        session.home.commit(&session.vm).expect("it is stored");
+        acknowledged.push(disk.done().len());
+    }
+    let done = disk.done();
+    let places = done.len() - acknowledged[0];
+    assert!(places > 200, "{places}");
+    let check = |cut: usize, number: usize| {
+        let disk = SharedDisk::after_power_cut(&done[..cut], number as u64);
+        let stored = Session::over(FileBackend::over(disk).expect("it opens")).run(CHECK).expect("it runs");
+        let last = acknowledged.iter().rposition(|at| *at <= cut).unwrap_or(0) as i64;
+        assert!(stored == last || stored == last + 1, "cut {number} at {cut}: {stored} after commit {last}");
+        stored == last + 1
+    };
+    for (round, at) in acknowledged.iter().enumerate() {
+        assert!(!check(*at, round), "what is acknowledged is there, and nothing else");
+    }
+    let mut ahead = 0;
+    for number in 0..cuts {
+        // Every place in turn, then again with other losses.
+        ahead +=
+            usize::from(check(acknowledged[0] + (number * places.div_ceil(cuts.min(places))) % places + 1, number));
+    }
+    assert!(ahead > 0, "some cuts come after a commit is on the disk and before it is acknowledged");
 }
 
 /// Two processes that hold the same state: the second one to commit is refused, and nothing of it is stored.

@@ -7,112 +7,12 @@
 
 mod support;
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use cu_storage::{BatchOptions, Database, FileBackend, IndexDefinition, IndexKind, Operation, block_on};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
+use support::disk::{DiskOperation, SharedDisk};
 use support::{Model, Write, assert_sound, contents, tiny, write};
-
-#[derive(Debug, Clone)]
-enum DiskOperation {
-    Write(u64, Vec<u8>),
-    SetLength(u64),
-    Flush,
-}
-
-/// A disk that notes what is done to it.
-#[derive(Debug, Default)]
-struct Disk {
-    bytes: Vec<u8>,
-    done: Vec<DiskOperation>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct SharedDisk(Arc<Mutex<Disk>>);
-
-fn put(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
-    let end = offset as usize + data.len();
-    if bytes.len() < end {
-        bytes.resize(end, 0);
-    }
-    bytes[offset as usize..end].copy_from_slice(data);
-}
-
-impl redb::StorageBackend for SharedDisk {
-    fn len(&self) -> Result<u64, io::Error> {
-        Ok(self.0.lock().unwrap().bytes.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        let disk = self.0.lock().unwrap();
-        let end = offset as usize + out.len();
-        let found = disk.bytes.get(offset as usize..end).ok_or(io::ErrorKind::UnexpectedEof)?;
-        out.copy_from_slice(found);
-        Ok(())
-    }
-
-    fn set_len(&self, length: u64) -> Result<(), io::Error> {
-        let mut disk = self.0.lock().unwrap();
-        disk.bytes.resize(length as usize, 0);
-        disk.done.push(DiskOperation::SetLength(length));
-        Ok(())
-    }
-
-    fn sync_data(&self) -> Result<(), io::Error> {
-        self.0.lock().unwrap().done.push(DiskOperation::Flush);
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        let mut disk = self.0.lock().unwrap();
-        put(&mut disk.bytes, offset, data);
-        disk.done.push(DiskOperation::Write(offset, data.to_vec()));
-        Ok(())
-    }
-}
-
-/// A generator without state outside, so that every cut can be made again from its number.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % sides
-    }
-}
-
-/// Bytes that a disk writes as a whole.
-const SECTOR: usize = 512;
-
-/// Carries out what was not flushed: some of it, shuffled and torn at sectors.
-fn lose_some(bytes: &mut Vec<u8>, pending: &[DiskOperation], dice: &mut Dice) {
-    let mut order: Vec<&DiskOperation> = pending.iter().collect();
-    if dice.roll(2) == 0 {
-        for at in (1..order.len()).rev() {
-            order.swap(at, dice.roll(at + 1));
-        }
-    }
-    for operation in order {
-        match operation {
-            DiskOperation::SetLength(length) if dice.roll(2) == 0 => bytes.resize(*length as usize, 0),
-            DiskOperation::Write(offset, data) => match dice.roll(3) {
-                0 => {}
-                1 => put(bytes, *offset, data),
-                _ => {
-                    for (number, sector) in data.chunks(SECTOR).enumerate() {
-                        if dice.roll(2) == 0 {
-                            put(bytes, offset + (number * SECTOR) as u64, sector);
-                        }
-                    }
-                }
-            },
-            _ => {}
-        }
-    }
-}
 
 /// The disk's operations, and after how many of them each commit was acknowledged, with the model as it was then.
 fn workload() -> (Vec<DiskOperation>, Vec<(usize, Model)>) {
@@ -120,7 +20,7 @@ fn workload() -> (Vec<DiskOperation>, Vec<(usize, Model)>) {
     let batches = proptest::collection::vec(proptest::collection::vec(write(), 1..12), 60);
     let batches = batches.new_tree(&mut TestRunner::new(config)).unwrap().current();
     let disk = SharedDisk::default();
-    let done = || disk.0.lock().unwrap().done.len();
+    let done = || disk.done().len();
     let database = block_on(Database::open(FileBackend::over(disk.clone()).unwrap(), tiny(512))).unwrap();
     let mut model = Model::new();
     let mut acknowledged = vec![(done(), model.clone())];
@@ -134,8 +34,7 @@ fn workload() -> (Vec<DiskOperation>, Vec<(usize, Model)>) {
             acknowledged.push((done(), model.clone()));
         }
     }
-    let done = disk.0.lock().unwrap().done.clone();
-    (done, acknowledged)
+    (disk.done(), acknowledged)
 }
 
 fn without_empty(mut model: Model) -> Model {
@@ -153,18 +52,7 @@ fn a_power_cut_at_any_write_loses_no_acknowledged_commit() {
     for number in 0..cuts {
         // Every place in turn, then again with other losses.
         let cut = first + (number * places.div_ceil(cuts.min(places))) % places + 1;
-        let mut dice = Dice(number as u64);
-        let flushed = done[..cut].iter().rposition(|one| matches!(one, DiskOperation::Flush)).map_or(0, |at| at + 1);
-        let mut bytes = Vec::new();
-        for operation in &done[..flushed] {
-            match operation {
-                DiskOperation::Write(offset, data) => put(&mut bytes, *offset, data),
-                DiskOperation::SetLength(length) => bytes.resize(*length as usize, 0),
-                DiskOperation::Flush => {}
-            }
-        }
-        lose_some(&mut bytes, &done[flushed..cut], &mut dice);
-        let disk = SharedDisk(Arc::new(Mutex::new(Disk { bytes, done: Vec::new() })));
+        let disk = SharedDisk::after_power_cut(&done[..cut], number as u64);
         let backend = FileBackend::over(disk).unwrap_or_else(|error| panic!("cut {number} at {cut}: {error}"));
         let database = block_on(Database::open(backend, tiny(512))).unwrap();
         assert_sound(&database);

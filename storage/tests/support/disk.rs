@@ -1,0 +1,125 @@
+//! A simulated disk under the file backend, of which a power cut leaves what was flushed, and of the rest any part, torn and in any order.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug, Clone)]
+pub enum DiskOperation {
+    Write(u64, Vec<u8>),
+    SetLength(u64),
+    Flush,
+}
+
+/// A disk that notes what is done to it.
+#[derive(Debug, Default)]
+struct Disk {
+    bytes: Vec<u8>,
+    done: Vec<DiskOperation>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct SharedDisk(Arc<Mutex<Disk>>);
+
+impl SharedDisk {
+    /// All that was done to it.
+    pub fn done(&self) -> Vec<DiskOperation> {
+        self.0.lock().unwrap().done.clone()
+    }
+
+    /// The disk that a power cut leaves after these operations; the number decides what is lost.
+    pub fn after_power_cut(done: &[DiskOperation], number: u64) -> SharedDisk {
+        let mut dice = Dice(number);
+        let flushed = done.iter().rposition(|one| matches!(one, DiskOperation::Flush)).map_or(0, |at| at + 1);
+        let mut bytes = Vec::new();
+        for operation in &done[..flushed] {
+            match operation {
+                DiskOperation::Write(offset, data) => put(&mut bytes, *offset, data),
+                DiskOperation::SetLength(length) => bytes.resize(*length as usize, 0),
+                DiskOperation::Flush => {}
+            }
+        }
+        lose_some(&mut bytes, &done[flushed..], &mut dice);
+        SharedDisk(Arc::new(Mutex::new(Disk { bytes, done: Vec::new() })))
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
+    let end = offset as usize + data.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[offset as usize..end].copy_from_slice(data);
+}
+
+impl redb::StorageBackend for SharedDisk {
+    fn len(&self) -> Result<u64, io::Error> {
+        Ok(self.0.lock().unwrap().bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        let disk = self.0.lock().unwrap();
+        let end = offset as usize + out.len();
+        let found = disk.bytes.get(offset as usize..end).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(found);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> Result<(), io::Error> {
+        let mut disk = self.0.lock().unwrap();
+        disk.bytes.resize(length as usize, 0);
+        disk.done.push(DiskOperation::SetLength(length));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.0.lock().unwrap().done.push(DiskOperation::Flush);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        let mut disk = self.0.lock().unwrap();
+        put(&mut disk.bytes, offset, data);
+        disk.done.push(DiskOperation::Write(offset, data.to_vec()));
+        Ok(())
+    }
+}
+
+/// A generator without state outside, so that every cut can be made again from its number.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % sides
+    }
+}
+
+/// Bytes that a disk writes as a whole.
+const SECTOR: usize = 512;
+
+/// Carries out what was not flushed: some of it, shuffled and torn at sectors.
+fn lose_some(bytes: &mut Vec<u8>, pending: &[DiskOperation], dice: &mut Dice) {
+    let mut order: Vec<&DiskOperation> = pending.iter().collect();
+    if dice.roll(2) == 0 {
+        for at in (1..order.len()).rev() {
+            order.swap(at, dice.roll(at + 1));
+        }
+    }
+    for operation in order {
+        match operation {
+            DiskOperation::SetLength(length) if dice.roll(2) == 0 => bytes.resize(*length as usize, 0),
+            DiskOperation::Write(offset, data) => match dice.roll(3) {
+                0 => {}
+                1 => put(bytes, *offset, data),
+                _ => {
+                    for (number, sector) in data.chunks(SECTOR).enumerate() {
+                        if dice.roll(2) == 0 {
+                            put(bytes, offset + (number * SECTOR) as u64, sector);
+                        }
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+}
