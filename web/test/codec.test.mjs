@@ -1,7 +1,7 @@
 // The document encoding: golden bytes, round trips over generated values, and hostile bytes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decode, encode } from '../dist/codec.js';
+import { decode, encode, encodeInto } from '../dist/codec.js';
 import { EnhancedLuaError, FunctionBlob } from '../dist/index.js';
 import { fromHex, hex } from './bytes.mjs';
 
@@ -130,5 +130,54 @@ test('hostile bytes give a typed error', () => {
   assert.throws(() => decode(nested), { code: 'corrupt' });
   for (const bytes of ['0000', '09', '0803010f', '06ffffffffffff7f', '0607ffffffff0f0000', '03ffffffffffffffffffff', '03ffffffffffffffffff7f', '0702010600']) {
     assert.throws(() => decode(fromHex(bytes)), { code: 'corrupt' }, bytes);
+  }
+});
+
+test('maps come back whatever keys the ones before them had', () => {
+  const next = random(7);
+  const names = ['a', 'ab', 'b', 'id', 'ids', 'name', '', '1', '__proto__', 'ü', 'k'.repeat(70)];
+  const key = () => (next() < 0.05 ? [7, true, 1.5][Math.floor(next() * 3)] : names[Math.floor(next() * names.length)]);
+  const map = (depth) => {
+    const entries = Array.from({ length: Math.floor(next() * 5) }, () => [key(), depth > 2 || next() < 0.7 ? Math.floor(next() * 1e6) : map(depth + 1)]);
+    const unique = new Map(entries);
+    const isPlain = [...unique.keys()].every((one) => typeof one === 'string');
+    // A literal with `__proto__` as data, as the decoder makes it.
+    return isPlain ? Object.fromEntries(unique) : unique;
+  };
+  for (let round = 0; round < 300; round += 1) {
+    const rows = Array.from({ length: 10 }, () => map(0));
+    assert.deepStrictEqual(decode(encode(rows)), rows, `round ${round}`);
+  }
+  // Text keys that look like numbers stand where they were written when another key makes it a Map.
+  const mixed = new Map([['b', 1], ['10', 2], ['9', 3], [true, 4]]);
+  assert.deepEqual([...decode(encode(mixed))], [...mixed]);
+});
+
+test('lengths of every size stand before maps of any depth', () => {
+  const text = (length) => 'x'.repeat(length);
+  const nested = (length) => ({ a: [{ b: text(length), c: { d: text(length) } }, text(length)], e: undefined, f: length });
+  const { e: _, ...kept } = nested(0);
+  assert.equal(hex(encode(nested(0))), hex(encode(kept)));
+  for (const length of [0, 1, 100, 118, 119, 120, 121, 122, 16_000, 16_370, 16_380, 3, 70_000, 2_100_000, 5]) {
+    const bytes = encode(nested(length));
+    assert.equal(decode(bytes).a[0].c.d.length, length);
+    // What a new encoder writes, which has seen no other lengths.
+    const anew = encodeInto(new Uint8Array(1), [nested(length)]).subarray(-bytes.length);
+    assert.ok(bytes.every((byte, index) => byte === anew[index]), `${length}`);
+  }
+  const many = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`k${index}`, index < 200 ? undefined : index]));
+  assert.deepEqual(decode(encode(many)), JSON.parse(JSON.stringify(many)));
+});
+
+test('an error names the path of what cannot be encoded, and nothing of what was passed before', () => {
+  const passed = { a: { b: [1, { c: 2 }] }, d: [[1, 2, 3], new Map([['x', { y: 1 }]])] };
+  for (const [value, path] of [
+    [{ ...passed, e: Symbol('s') }, 'value.e'],
+    [[passed, [() => 1]], 'value[1][0]'],
+    [{ ...passed, f: { g: [passed, new Date()] } }, 'value.f.g[1]'],
+    [new Map([['m', passed], ['n', 2n ** 70n]]), 'value.n'],
+    [Symbol('s'), 'value'],
+  ]) {
+    assert.throws(() => encode(value), (error) => error.details.path === path && error.message.startsWith(`${path}:`), path);
   }
 });

@@ -25,7 +25,7 @@ export { FunctionBlob, HomeRecord, type LuaKey, type LuaValue } from './document
 
 /** An encoder to use again: making its buffer takes longer than encoding a few values. A larger buffer is not kept. */
 let idle: Encoder | null = null;
-const IDLE_BYTES_MAX = 64 * 1024;
+const IDLE_BYTES_MAX = 512 * 1024;
 
 /**
  * Encodes one value. `undefined` becomes nil (left out where it is a plain object's property), integral numbers

@@ -6,6 +6,24 @@ import { fromZigzag } from './wide.js';
 
 const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** A key of a map that has been read before. Most maps have the keys of the one before them, in the same order. */
+interface KnownKey {
+  /** Its encoding. */
+  readonly bytes: Uint8Array;
+  readonly text: string;
+  /** The key that came behind it the last time. */
+  next: KnownKey | null;
+}
+
+/** Keys by a hash of their bytes; one that comes to the same place takes it over. */
+const KNOWN_KEYS = 512;
+/** Longer keys, and those further behind in a map, are rather data. */
+const KNOWN_BYTES_MAX = 64;
+const FOLLOWED_MAX = 64;
+const knownKeys: (KnownKey | undefined)[] = new Array<KnownKey | undefined>(KNOWN_KEYS).fill(undefined);
+/** The first key of the last map, by depth. */
+const firsts: (KnownKey | undefined)[] = new Array<KnownKey | undefined>(DEPTH_MAX + 1).fill(undefined);
+
 export class Decoder {
   position = 0;
   private readonly bytes: Uint8Array;
@@ -60,6 +78,33 @@ export class Decoder {
 
   private map(depth: number): Map<LuaKey, LuaValue> | { [key: string]: LuaValue } {
     const { count, end } = this.containerHead(depth, 2);
+    const start = this.position;
+    const object: { [key: string]: LuaValue } = {};
+    let known = firsts[depth] ?? null;
+    let before: KnownKey | null = null;
+    for (let index = 0; index < count; index++) {
+      if (known === null || !this.skipKnown(known)) {
+        known = this.knownKey();
+        // A key that is none of a plain object: once more from the start.
+        if (known === null) {
+          this.position = start;
+          return this.oddMap(count, end, depth);
+        }
+        if (index < FOLLOWED_MAX && known.bytes.length <= KNOWN_BYTES_MAX) {
+          if (before === null) firsts[depth] = known;
+          else before.next = known;
+        }
+      }
+      object[known.text] = this.value(depth);
+      before = known;
+      known = known.next;
+    }
+    if (this.position !== end) throw corrupt(this.position);
+    return object;
+  }
+
+  /** A map with any keys, in the order in which they come. */
+  private oddMap(count: number, end: number, depth: number): Map<LuaKey, LuaValue> | { [key: string]: LuaValue } {
     const entries: [LuaKey, LuaValue][] = [];
     for (let index = 0; index < count; index++) {
       const at = this.position;
@@ -78,6 +123,38 @@ export class Decoder {
       }
     }
     return object;
+  }
+
+  /** Passes a key when it is this one. */
+  private skipKnown({ bytes: expected }: KnownKey): boolean {
+    const { bytes, position } = this;
+    const { length } = expected;
+    if (position + length > this.end) return false;
+    for (let index = 0; index < length; index++) {
+      if (bytes[position + index] !== expected[index]) return false;
+    }
+    this.position = position + length;
+    return true;
+  }
+
+  /** Reads a key that a plain object can have; null when it is another one, with the position anywhere. */
+  private knownKey(): KnownKey | null {
+    const { bytes, position: start } = this;
+    if (this.byte() !== Tag.String) return null;
+    const length = this.length();
+    let hash = length;
+    for (let index = this.position; index < this.position + length; index++) {
+      hash = Math.imul(hash ^ (bytes[index] as number), 0x01000193);
+    }
+    const place = (hash ^ (hash >>> 15)) & (KNOWN_KEYS - 1);
+    const found = knownKeys[place];
+    this.position = start;
+    if (found !== undefined && this.skipKnown(found)) return found;
+    const text = this.value(0);
+    if (typeof text !== 'string' || text === '__proto__') return null;
+    const known = { bytes: bytes.slice(start, this.position), text, next: null };
+    if (known.bytes.length <= KNOWN_BYTES_MAX) knownKeys[place] = known;
+    return known;
   }
 
   /** The count is checked against the bytes that are left, so that no attacker sizes a loop. */

@@ -7,6 +7,7 @@ import { fits, toZigzag } from './wide.js';
 /** What is reached on several ways is encoded as often, so a small object may stand for any number of bytes. */
 const ENCODED_BYTES_MAX = 64 * 1024 * 1024;
 
+/** The keys and positions that lead to a value: as many as its depth, and then those of earlier values. */
 type Path = (string | number)[];
 
 const textEncoder = new TextEncoder();
@@ -16,6 +17,8 @@ export class Encoder {
   /** Made for the first float. */
   private view: DataView | null = null;
   private length = 0;
+  /** Bytes that the length of the last container took, by depth. */
+  private readonly lengthRoom: number[] = [];
 
   /** Writes into the bytes while there is room, then into larger ones of its own. */
   constructor(bytes: Uint8Array = new Uint8Array(256)) {
@@ -48,61 +51,69 @@ export class Encoder {
       case 'number':
         return this.number(value);
       case 'bigint':
-        if (!fits(value)) throw unencodable('a BigInt over 64 bits', path);
+        if (!fits(value)) throw unencodable('a BigInt over 64 bits', path, depth);
         return this.integer(Number.isSafeInteger(Number(value)) ? Number(value) : value);
       case 'string':
         return this.string(value);
       case 'object':
         if (value === null) return this.byte(Tag.Nil);
-        if (depth >= DEPTH_MAX) throw unencodable(`nesting deeper than ${DEPTH_MAX} levels`, path);
+        if (depth >= DEPTH_MAX) throw unencodable(`nesting deeper than ${DEPTH_MAX} levels`, path, depth);
         return this.object(value, depth + 1, path);
       default:
-        throw unencodable(`a ${typeof value}`, path);
+        throw unencodable(`a ${typeof value}`, path, depth);
     }
   }
 
   private object(value: object, depth: number, path: Path): void {
     if (Array.isArray(value)) return this.array(value, depth, path);
-    if (value instanceof Uint8Array) return this.byteString(value, path);
+    if (isPlain(value)) return this.plain(value as Readonly<Record<string, unknown>>, depth, path);
+    if (value instanceof Uint8Array) return this.byteString(value, depth, path);
     if (value instanceof FunctionBlob) return this.blob(FunctionBlob.kind, value.bytes);
     if (value instanceof HomeRecord) return this.blob(HomeRecord.kind, value.bytes);
     if (value instanceof Map) return this.map(value, depth, path);
-    if (!isPlain(value)) {
-      const name: unknown = value.constructor?.name;
-      throw unencodable(typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'a class instance', path);
-    }
-    const entries = Object.entries(value).filter(([, property]) => property !== undefined);
-    return this.container(Tag.Map, entries.length, () => {
-      for (const [key, property] of entries) {
-        this.string(key);
-        path.push(key);
-        this.value(property, depth, path);
-        path.pop();
+    const name: unknown = value.constructor?.name;
+    throw unencodable(typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'a class instance', path, depth - 1);
+  }
+
+  private plain(value: Readonly<Record<string, unknown>>, depth: number, path: Path): void {
+    const keys = Object.keys(value);
+    const start = this.open(Tag.Map, keys.length, depth);
+    const behindCount = this.length;
+    let missing = 0;
+    for (let index = 0; index < keys.length; index++) {
+      const key = keys[index] as string;
+      const property = value[key];
+      if (property === undefined) {
+        missing++;
+        continue;
       }
-    });
+      this.string(key);
+      path[depth - 1] = key;
+      this.value(property, depth, path);
+    }
+    if (missing > 0) this.recount(start, behindCount, keys.length - missing);
+    this.close(start, depth);
   }
 
   private array(array: readonly unknown[], depth: number, path: Path): void {
-    this.container(Tag.Array, array.length, () => {
-      for (let index = 0; index < array.length; index++) {
-        path.push(index);
-        this.value(array[index], depth, path);
-        path.pop();
-      }
-    });
+    const start = this.open(Tag.Array, array.length, depth);
+    for (let index = 0; index < array.length; index++) {
+      path[depth - 1] = index;
+      this.value(array[index], depth, path);
+    }
+    this.close(start, depth);
   }
 
   private map(map: ReadonlyMap<unknown, unknown>, depth: number, path: Path): void {
-    this.container(Tag.Map, map.size, () => {
-      for (const [key, entry] of map) {
-        path.push(String(key));
-        const scalar = key instanceof Uint8Array || ['boolean', 'number', 'bigint', 'string'].includes(typeof key);
-        if (!scalar || Number.isNaN(key)) throw unencodable('a key that is no boolean, number or string', path);
-        this.value(key, depth, path);
-        this.value(entry, depth, path);
-        path.pop();
-      }
-    });
+    const start = this.open(Tag.Map, map.size, depth);
+    for (const [key, entry] of map) {
+      path[depth - 1] = String(key);
+      const scalar = key instanceof Uint8Array || ['boolean', 'number', 'bigint', 'string'].includes(typeof key);
+      if (!scalar || Number.isNaN(key)) throw unencodable('a key that is no boolean, number or string', path, depth);
+      this.value(key, depth, path);
+      this.value(entry, depth, path);
+    }
+    this.close(start, depth);
   }
 
   private number(value: number): void {
@@ -174,10 +185,10 @@ export class Encoder {
     return true;
   }
 
-  private byteString(bytes: Uint8Array, path: Path): void {
+  private byteString(bytes: Uint8Array, depth: number, path: Path): void {
     // A copy of one whose buffer was transferred fails, and nothing else about it does.
     const isDetached = bytes.length === 0 && bytes.byteOffset === 0 && !isAttached(bytes);
-    if (isDetached) throw unencodable('a Uint8Array whose buffer was transferred', path);
+    if (isDetached) throw unencodable('a Uint8Array whose buffer was transferred', path, depth - 1);
     this.byte(Tag.String);
     this.varint(bytes.length);
     this.append(bytes);
@@ -190,21 +201,41 @@ export class Encoder {
     this.append(bytes);
   }
 
-  /** Writes the content behind one byte for its length, and moves it where the length takes more. */
-  private container(tag: Tag, count: number, content: () => void): void {
-    this.byte(tag);
-    const lengthAt = this.length;
-    this.byte(0);
+  /** Begins a container with as many bytes for its length as the last one at its depth took. Gives the place of its count. */
+  private open(tag: Tag, count: number, depth: number): number {
+    const room = this.lengthRoom[depth] ?? 1;
+    this.reserve(1 + room);
+    this.bytes[this.length] = tag;
+    this.length += 1 + room;
+    const start = this.length;
     this.varint(count);
-    content();
-    const start = lengthAt + 1;
+    return start;
+  }
+
+  /** Puts the length before what was written since `start`, and moves that where the length takes more bytes or fewer. */
+  private close(start: number, depth: number): void {
+    const room = this.lengthRoom[depth] ?? 1;
     const length = this.length - start;
-    const extra = varintLength(length) - 1;
-    this.reserve(extra);
-    if (extra > 0) this.bytes.copyWithin(start + extra, start, this.length);
-    this.length = lengthAt;
+    const needed = varintLength(length);
+    const place = start - room;
+    if (needed !== room) {
+      this.lengthRoom[depth] = needed;
+      if (needed > room) this.reserve(needed - room);
+      this.bytes.copyWithin(place + needed, start, start + length);
+    }
+    this.length = place;
     this.varint(length);
-    this.length += length;
+    this.length = place + needed + length;
+  }
+
+  /** Puts a smaller count at the start of a container, whose elements begin at `behind`. */
+  private recount(start: number, behind: number, count: number): void {
+    const moved = start + varintLength(count);
+    this.bytes.copyWithin(moved, behind, this.length);
+    const length = moved + this.length - behind;
+    this.length = start;
+    this.varint(count);
+    this.length = length;
   }
 
   private varint(value: number): void {
@@ -230,7 +261,7 @@ export class Encoder {
   private reserve(count: number): void {
     const needed = this.length + count;
     if (needed <= this.bytes.length) return;
-    if (needed > ENCODED_BYTES_MAX) throw unencodable('more than 64 MiB', []);
+    if (needed > ENCODED_BYTES_MAX) throw unencodable('more than 64 MiB', [], 0);
     const grown = new Uint8Array(Math.max(needed, this.bytes.length * 2));
     grown.set(this.bytes.subarray(0, this.length));
     this.bytes = grown;
@@ -259,8 +290,8 @@ function isAttached(bytes: Uint8Array): boolean {
   }
 }
 
-function unencodable(what: string, path: Path): UsageError {
-  const steps = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`));
+function unencodable(what: string, path: Path, depth: number): UsageError {
+  const steps = path.slice(0, depth).map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`));
   const place = `value${steps.join('')}`;
   return new UsageError('INVALID_INPUT', `${place}: ${what} cannot be passed to Lua or stored`, {
     details: { path: place },
