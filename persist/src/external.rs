@@ -38,6 +38,7 @@
 
 mod database;
 mod query;
+mod remote;
 mod table;
 mod transaction;
 
@@ -57,6 +58,7 @@ use crate::path::push_key;
 use crate::value::{FunctionPolicy, from_document, to_document};
 
 pub use database::StoredTables;
+pub use remote::{RemoteHost, RemoteRequest, RemoteTables};
 
 /// Longest name of a table.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -138,6 +140,21 @@ pub trait Tables {
 
     /// Undoes what transactions have done that are still open.
     fn roll_back_all(&self);
+}
+
+/// The tables of a host that has no database: each use fails. With them, a VM can be loaded that refers to tables.
+pub struct NoTables;
+
+impl Tables for NoTables {
+    fn answer(&self, _: &Request) -> Result<Option<Answer>> {
+        Err(Error::Storage { reason: "there is no database here".into() })
+    }
+
+    fn in_transaction(&self) -> bool {
+        false
+    }
+
+    fn roll_back_all(&self) {}
 }
 
 /// The external tables of a VM.
@@ -237,6 +254,21 @@ impl External {
         add(context, ext, TABLE, &[source])?;
         add(context, ext, transaction::TRANSACTION, &[source])?;
         context.globals().set(context, Value::String(context.string(b"ext")), Value::Table(ext))
+    }
+
+    /// Gives other global variables, those of a sandbox, a table `ext` of their own.
+    ///
+    /// # Errors
+    ///
+    /// If it does not fit into the heap.
+    pub fn share<'gc>(context: Context<'gc>, globals: Table<'gc>) -> std::result::Result<(), TableError> {
+        let ext = context.table();
+        for definition in [TABLE, transaction::TRANSACTION] {
+            let name = definition.name.rsplit('.').next().unwrap_or_default();
+            let function = context.permanent(definition.name.as_bytes());
+            ext.set(context, Value::String(context.string(name.as_bytes())), function)?;
+        }
+        globals.set(context, Value::String(context.string(b"ext")), Value::Table(ext))
     }
 
     /// Whether scripts may do that; the error says which table they may not use.

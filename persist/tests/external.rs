@@ -7,8 +7,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 use cu_persist::{
-    Access, Answer, External, ExternalOptions, FunctionPolicy, HomeOptions, Limits, Request, Save, StoredHome,
-    StoredTables, Tables, load_image, save_image,
+    Access, Answer, External, ExternalOptions, FunctionPolicy, HomeOptions, Limits, RemoteHost, RemoteRequest,
+    RemoteTables, Request, Save, StoredHome, StoredTables, Tables, load_image, save_image,
 };
 use cu_storage::{Database, MemoryBackend, Options as StorageOptions, ScanOptions, block_on};
 use cu_vm::image::HostParts;
@@ -171,6 +171,145 @@ fn runs_wait_for_answers() {
             (String::from_utf8_lossy(&printed.take()).into_owned(), vm.fuel_used())
         };
         assert_eq!(run(true), run(false), "{name}");
+    }
+}
+
+/// A host that is handed bytes, and answers them by what a page has of the engine: batches, queries, definitions as bytes. Half of its answers come later.
+#[derive(Clone)]
+struct Bytes {
+    tables: Rc<StoredTables>,
+    asked: Rc<RefCell<Vec<(RemoteRequest, String, Vec<u8>)>>>,
+    is_late: bool,
+}
+
+impl Bytes {
+    fn carry_out(&self, request: RemoteRequest, table: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let answer = |request: Request| self.tables.answer_now(&request).map_err(|error| error.to_string());
+        // Errors begin with the table's name there.
+        let bare = |error: String| error.strip_prefix(&format!("{table}: ")).unwrap_or(&error).to_owned();
+        let document = |bytes| cu_storage::Document::decode(bytes).expect("it is a document");
+        let answered = match request {
+            RemoteRequest::Get => answer(Request::Get(table.into(), document(bytes))),
+            RemoteRequest::Batch => match cu_storage::parse_batch(bytes).expect("it is a batch").as_slice() {
+                [cu_storage::Operation::Set { collection, key, value }] => {
+                    answer(Request::Set(collection.clone(), key.clone(), value.decode().expect("it is one")))
+                }
+                [cu_storage::Operation::Delete { collection, key }] => {
+                    answer(Request::Set(collection.clone(), key.clone(), cu_storage::Document::Nil))
+                }
+                other => panic!("{other:?}"),
+            },
+            RemoteRequest::Query => answer(Request::Query(cu_storage::parse_query(bytes).map_err(|e| e.to_string())?)),
+            RemoteRequest::Index => {
+                let definition = cu_storage::IndexDefinition::from_document(&document(bytes)).expect("it is one");
+                answer(Request::Index(table.into(), definition))
+            }
+            RemoteRequest::Begin => answer(Request::Begin),
+            RemoteRequest::Commit => answer(Request::Commit),
+            RemoteRequest::RollBack => answer(Request::RollBack),
+            RemoteRequest::RollBackAll => {
+                self.tables.roll_back_all();
+                Ok(Answer::Done)
+            }
+        };
+        match answered.map_err(bare)? {
+            Answer::Done => Ok(Vec::new()),
+            Answer::Value(value) => Ok(value.unwrap_or_default().encode().expect("it is one")),
+            Answer::Rows { rows, examined, cursor, matched } => {
+                let row = |(key, value)| cu_storage::Document::map([("key", key), ("value", value)]);
+                let count = |count: u64| cu_storage::Document::Integer(count.cast_signed());
+                let answer = cu_storage::Document::map([
+                    ("rows", cu_storage::Document::Array(rows.into_iter().map(row).collect())),
+                    ("cursor", cursor.unwrap_or_default()),
+                    ("examined", count(examined)),
+                    ("matched", count(matched)),
+                ]);
+                Ok(answer.encode().expect("it is one"))
+            }
+        }
+    }
+}
+
+impl RemoteHost for Bytes {
+    fn ask(&self, request: RemoteRequest, table: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let mut asked = self.asked.borrow_mut();
+        asked.push((request, table.to_owned(), bytes.to_vec()));
+        if self.is_late && asked.len() % 2 == 0 && request != RemoteRequest::RollBackAll {
+            return Ok(None);
+        }
+        drop(asked);
+        self.carry_out(request, table, bytes).map(Some)
+    }
+}
+
+/// Programs print the same over bytes, and use the same fuel whether answers come at once or later.
+#[test]
+fn requests_cross_as_bytes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/external");
+    for name in ["access", "traversal", "queries", "transactions", "errors", "functions"] {
+        let source = std::fs::read(folder.join(name).with_extension("lua")).expect("it can be read");
+        let run = |is_late: bool| {
+            let printed = Rc::<RefCell<Vec<u8>>>::default();
+            let host = Box::new(Printer(printed.clone()));
+            let mut vm = Vm::new(Options { heap_limit: 16 << 20, host, ..Options::default() });
+            let stored = Rc::new(StoredTables::new(open(&MemoryBackend::new())));
+            let tables = RemoteTables::new(Bytes { tables: stored, asked: Rc::default(), is_late });
+            let external = External::new(tables.clone(), options());
+            external.open(&vm).expect("it fits");
+            let chunk = vm.load(&source, &format!("@{name}.lua")).expect("it compiles");
+            vm.start(|context| (context.fetch(&chunk), Vec::new())).expect("it starts");
+            while vm.step(FUEL).expect("it runs") == Step::Waiting {
+                assert!(tables.waits());
+                let (request, table, bytes) = tables.host().asked.borrow().last().cloned().expect("it has asked");
+                tables.answer_with(tables.host().carry_out(request, &table, &bytes));
+            }
+            assert!(!vm.is_running());
+            external.end_run();
+            assert!(!tables.in_transaction());
+            (String::from_utf8_lossy(&printed.take()).into_owned(), vm.fuel_used())
+        };
+        let at_once = run(false);
+        assert_eq!(run(true), at_once, "{name}");
+        let expected = std::fs::read(folder.join(name).with_extension("out")).expect("there is an expected output");
+        assert_eq!(at_once.0, String::from_utf8_lossy(&expected), "{name}");
+    }
+}
+
+/// However a run ends that waits or has a transaction open, the host is told to undo it, and the next run is not given an old answer.
+#[test]
+fn a_run_that_is_given_up_undoes_its_transaction() {
+    let stored = Rc::new(StoredTables::new(open(&MemoryBackend::new())));
+    for stop in 0.. {
+        let mut vm = Vm::new(Options::default());
+        let tables = RemoteTables::new(Bytes { tables: stored.clone(), asked: Rc::default(), is_late: true });
+        let external = External::new(tables.clone(), options());
+        external.open(&vm).expect("it fits");
+        let program = b"local t = ext.table('t') t.kept = 1
+            ext.transaction(function() t.x = 1 ext.transaction(function() t.y = t.x end) t.z = 2 while true do end end)";
+        let chunk = vm.load(program, "=open").expect("it compiles");
+        vm.start(|context| (context.fetch(&chunk), Vec::new())).expect("it starts");
+        let mut waits = 0;
+        let step = loop {
+            match vm.step(100_000).expect("it runs") {
+                Step::Waiting if waits < stop => {
+                    waits += 1;
+                    let (request, table, bytes) = tables.host().asked.borrow().last().cloned().expect("it has asked");
+                    tables.answer_with(tables.host().carry_out(request, &table, &bytes));
+                }
+                step => break step,
+            }
+        };
+        vm.abort();
+        external.end_run();
+        assert!(!tables.in_transaction() && !tables.waits());
+        let found = |key: &str| stored.answer_now(&Request::Get("t".into(), cu_storage::Document::text(key)));
+        for key in ["x", "y", "z"] {
+            assert_eq!(found(key), Ok(Answer::Value(None)), "{key} after {stop}");
+        }
+        if step == Step::OutOfFuel {
+            assert!(stop >= 3, "{stop}");
+            break;
+        }
     }
 }
 

@@ -49,6 +49,11 @@ impl Function {
         let known = FUNCTIONS.iter().find(|(known, _)| *known == name);
         known.map(|(_, function)| *function).ok_or_else(|| Error::invalid("function", format!("there is no '{name}'")))
     }
+
+    /// The name that requests write for it.
+    pub fn name(self) -> &'static str {
+        FUNCTIONS.iter().find(|(_, function)| *function == self).map_or("", |(name, _)| name)
+    }
 }
 
 impl Aggregate {

@@ -89,6 +89,11 @@ impl Operator {
             .map(|(_, operator)| *operator)
             .ok_or_else(|| Error::UnknownOperator(name.to_owned()))
     }
+
+    /// The name that requests write for it.
+    pub fn name(self) -> &'static str {
+        OPERATORS.iter().find(|(_, operator)| *operator == self).map_or("", |(name, _)| name)
+    }
 }
 
 impl Filter {

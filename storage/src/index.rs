@@ -201,7 +201,7 @@ impl IndexDefinition {
     }
 
     /// The definition as a document.
-    pub(crate) fn to_document(&self) -> Document {
+    pub fn to_document(&self) -> Document {
         let fields = self.fields.iter().map(|field| Document::text(field)).collect();
         let mut entries = vec![
             ("name", Document::text(&self.name)),

@@ -82,10 +82,15 @@ pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8
     Ok(encode_map(&[(b"rows", &rows), (b"cursor", &cursor), (b"plan", &plan)]))
 }
 
-/// The encoding of a query's answer, `{rows, cursor}`.
+/// The encoding of a query's answer, `{rows, cursor, examined, matched}`: entries and documents looked at, and rows that there are
+/// without the limit.
 pub fn encode_answer(result: &QueryResult) -> Result<Vec<u8>> {
     let cursor = result.cursor.as_ref().unwrap_or(&Document::Nil).encode()?;
-    Ok(encode_map(&[(b"rows", &encode_rows(&result.rows)?), (b"cursor", &cursor)]))
+    let count = |count: u64| Document::Integer(count.cast_signed()).encode();
+    let examined = count(result.plan.rows_examined + result.plan.entries_examined)?;
+    let matched = count(result.plan.rows_matched)?;
+    let rows = encode_rows(&result.rows)?;
+    Ok(encode_map(&[(b"rows", &rows), (b"cursor", &cursor), (b"examined", &examined), (b"matched", &matched)]))
 }
 
 /// The encoding of what a live query reports, a map `{added, changed, removed, order}`; nil for nothing.

@@ -1,9 +1,9 @@
 //! Operations and queries: from Rust types and through the document requests.
 
 use cu_storage::{
-    BatchOptions, Database, Direction, Document, Error, Filter, IndexDefinition, IndexKind, MemoryBackend, Operation,
-    Operator, Options, Outcome, Query, Sort, Using, block_on, encode_outcomes, encode_query_result, parse_batch,
-    parse_query,
+    Aggregate, BatchOptions, Database, Direction, Document, Error, Filter, Function, IndexDefinition, IndexKind,
+    MemoryBackend, Operation, Operator, Options, Outcome, Query, Sort, Using, block_on, encode_outcomes, encode_query,
+    encode_query_result, parse_batch, parse_query,
 };
 
 fn people() -> Database {
@@ -366,4 +366,52 @@ fn a_closed_database_says_so() {
     block_on(database.close()).unwrap();
     assert_eq!(block_on(other.get("people", &1.into())), Err(Error::Closed));
     assert_eq!(block_on(other.set("people", &1.into(), &1.into())), Err(Error::Closed));
+}
+
+#[test]
+fn a_query_is_read_back_from_its_encoding() {
+    let names =
+        ["=", "!=", "<", "<=", ">", ">=", "between", "in", "not in", "contains", "startsWith", "endsWith", "exists"];
+    let conditions = names.map(|name| {
+        let operator = Operator::from_name(name).unwrap();
+        assert_eq!(operator.name(), name);
+        let value = match operator {
+            Operator::Between | Operator::In | Operator::NotIn => vec![1.into(), Document::text("x")].into(),
+            Operator::StartsWith | Operator::EndsWith => Document::text("a"),
+            Operator::Exists => Document::Boolean(false),
+            _ => Document::Float(0.5),
+        };
+        Filter::field("a.b", operator, value)
+    });
+    let [first, second, third, ..] = conditions.clone();
+    let filters = [
+        Filter::default(),
+        Filter::And(conditions.to_vec()),
+        Filter::Or(vec![Filter::Not(Box::new(first.clone())), Filter::And(vec![second])]),
+        Filter::Not(Box::new(Filter::Or(Vec::new()))),
+        third,
+        Filter::field("$value", Operator::Equal, Document::Nil),
+    ];
+    for filter in filters {
+        let plain = Query::new("people", filter);
+        let all = Query {
+            after: Some(vec![1.into(), Document::text("k"), 2.into()].into()),
+            offset: 3,
+            limit: Some(0),
+            fields: Some(vec!["a".into(), "b.c".into()]),
+            explain: true,
+            using: Using::Index("a,b".into()),
+            ..plain.clone().order_by("a", Direction::Backward).order_by("$key", Direction::Forward)
+        };
+        let groups = Query {
+            group_by: vec!["a".into(), "b".into()],
+            aggregates: vec![Aggregate::count("n"), Aggregate::of("m", Function::Average, "c.d")],
+            using: Using::Scan,
+            ..plain.clone()
+        };
+        let indexed = Query { fields: Some(Vec::new()), using: Using::AnyIndex, ..plain.clone() };
+        for query in [plain, all, groups, indexed] {
+            assert_eq!(parse_query(&encode_query(&query).unwrap()), Ok(query));
+        }
+    }
 }
