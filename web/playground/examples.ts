@@ -2,7 +2,7 @@
 
 export const EXAMPLES: { readonly [name: string]: string } = {
   'A first look': `-- Lua 5.4, run by a virtual machine written in Rust.
--- Ctrl+Enter runs; what you save on the right is there after a reload.
+-- Ctrl+Enter runs. What a program leaves behind is shown beside it.
 
 local function greet(name)
   return string.format("Hello, %s!", name)
@@ -67,6 +67,44 @@ end
 
 local sum = Vector.new(1, 2) + Vector.new(3, 4)
 print(sum, sum == Vector.new(4, 6))
+`,
+  'A state that stays': `-- What is in _home is there again after a reload: try it, then run once more.
+-- Functions keep their upvalues, coroutines the line they stand on.
+
+if not _home.counter then
+  local n = 0
+  _home.counter = function()
+    n = n + 1
+    return n
+  end
+  _home.reset = function()
+    n = 0
+  end
+  _home.story = coroutine.wrap(function()
+    local lines = {"Once", "upon", "a", "time", "."}
+    while true do
+      for i, word in ipairs(lines) do
+        coroutine.yield(word)
+      end
+    end
+  end)
+end
+
+print("run number", _home.counter())
+print("the next word", _home.story())
+`,
+  'A run to save half-way': `-- Press Save state (panel State) while this counts, then Stop.
+-- Restore brings it back where it was; Resume goes on.
+
+local function wait(fuel)
+  for i = 1, fuel do end
+end
+
+for step = 1, 60 do
+  print("step", step)
+  wait(10000000)
+end
+return "arrived"
 `,
   'An error with its traceback': `-- The line is marked, and the output says how it got there.
 

@@ -1,6 +1,9 @@
 /** The three forms beside the program: save and call a function, store a record, ask a query. */
 
-import { FunctionBlob, type Cu, type Entry, type Operator, type Query } from 'cu-wasm';
+import { FunctionBlob, type Entry, type Operator, type Query, type QueryPlan } from 'cu-wasm';
+import type { Session } from './session.js';
+import { keyText } from './stored.js';
+import { connectTabs } from './tabs.js';
 import { describe, element, parseArguments, parseValue, showValue } from './values.js';
 
 const OPERATORS: readonly Operator[] = [
@@ -13,34 +16,34 @@ type Field = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
 export type Pick = (table: string, entry: Entry) => void;
 
 /** @param onStored is called after each change of the database */
-export function connectForms(cu: Cu, onStored: () => Promise<void>): Pick {
+export function connectForms(session: Session, onStored: () => Promise<void>): Pick {
   const functions = connect('form-function', async (form, action) => {
     const [table, name] = [read(form, 'table'), read(form, 'name')];
     if (action === 'save') {
-      await cu.persistFunction(table, name, read(form, 'source'));
+      await session.cu.persistFunction(table, name, read(form, 'source'));
       await onStored();
       return [`${table}.${name} is saved.`];
     }
-    const value = await cu.callFunction(table, name, ...parseArguments(read(form, 'args')));
+    const value = await session.cu.callFunction(table, name, ...parseArguments(read(form, 'args')));
     await onStored();
     return [showValue(value)];
   });
   const records = connect('form-record', async (form, action) => {
     const [table, key] = [read(form, 'table'), read(form, 'key')];
     if (action === 'delete') {
-      const found = await cu.deleteValue(table, key);
+      const found = await session.cu.deleteValue(table, key);
       await onStored();
       return [found ? `${table}.${key} is deleted.` : `There was no ${table}.${key}.`];
     }
-    await cu.setValue(table, key, JSON.parse(read(form, 'value')));
+    await session.cu.setValue(table, key, JSON.parse(read(form, 'value')));
     await onStored();
     return [`${table}.${key} is stored.`];
   });
-  const queries = connect('form-query', async (form, action) => ask(cu, form, action));
+  const queries = connect('form-query', async (form, action) => ask(session, form, action));
   const operator = field(queries, 'operator') as HTMLSelectElement;
   operator.append(...OPERATORS.map((name) => new Option(name, name, name === '>=', name === '>=')));
 
-  const show = connectTabs([functions, records, queries]);
+  const show = connectTabs(document.getElementById('forms') as HTMLElement);
   return (table, { key, value }) => {
     const isFunction = value instanceof FunctionBlob;
     const form = isFunction ? functions : records;
@@ -48,23 +51,35 @@ export function connectForms(cu: Cu, onStored: () => Promise<void>): Pick {
     field(form, isFunction ? 'name' : 'key').value = typeof key === 'string' ? key : describe(key);
     if (!isFunction) field(form, 'value').value = JSON.stringify(value, plain, 2);
     field(queries, 'table').value = table;
-    show(form);
+    show(form.parentElement as HTMLElement);
   };
 }
 
-async function ask(cu: Cu, form: HTMLFormElement, action: string): Promise<(Node | string)[]> {
+async function ask({ cu }: Session, form: HTMLFormElement, action: string): Promise<(Node | string)[]> {
   const [name, sort, limit] = [read(form, 'field'), read(form, 'sort'), read(form, 'limit')];
+  const table = read(form, 'table');
+  if (action === 'index') {
+    if (name === '') throw new Error('An index is made of a field.');
+    await cu.createIndex(table, name);
+    return [`${table} has an index over ${name}; queries use it by themselves.`];
+  }
   const condition: Query =
     name === '' ? {} : { field: name, operator: read(form, 'operator') as Operator, value: parseValue(read(form, 'value')) };
   const query: Query = { ...condition, ...(sort === '' ? {} : { sort }), ...(limit === '' ? {} : { limit: Number(limit) }) };
-  const table = read(form, 'table');
-  if (action === 'plan') return [element('pre', '', JSON.stringify(await cu.getQueryPlan(table, query), plain, 2))];
+  const plan = await cu.getQueryPlan(table, query);
   const started = performance.now();
   const entries = await cu.queryEntries(table, query);
   const elapsed = performance.now() - started;
-  const rows = entries.map(({ key, value }) => element('li', '', element('span', 'key', String(key)), showValue(value)));
+  const rows = entries.map(({ key, value }) => element('li', '', element('span', 'key', keyText(key)), showValue(value)));
   const count = `${rows.length} ${rows.length === 1 ? 'document' : 'documents'} in ${elapsed.toFixed(1)} ms`;
-  return [element('span', 'muted', count), element('ul', 'rows', ...rows)];
+  const details = element('details', 'plan', element('summary', '', 'Plan'), element('pre', '', JSON.stringify(plan, plain, 2)));
+  return [element('p', 'muted', `${count}, ${describePlan(plan)}`), element('ul', 'rows', ...rows), details];
+}
+
+function describePlan({ index, unusedIndexes }: QueryPlan): string {
+  if (index !== null) return `by the index ${String(index)}`;
+  const unused = Array.isArray(unusedIndexes) ? unusedIndexes : [];
+  return unused.length === 0 ? 'without an index' : `all looked at, which costs less here than the index ${unused.join(', ')}`;
 }
 
 /** Runs an action for the button that was pressed; shows what it gives, or its error. */
@@ -94,29 +109,6 @@ function connect(id: string, action: (form: HTMLFormElement, name: string) => Pr
     form.requestSubmit(main);
   });
   return form;
-}
-
-/** The tab pattern: arrow keys move between tabs, only the chosen one is in the tab order. */
-function connectTabs(forms: readonly HTMLFormElement[]): (form: HTMLFormElement) => void {
-  const tabs = forms.map((form) => document.getElementById(form.getAttribute('aria-labelledby') ?? '') as HTMLElement);
-  const select = (chosen: number): void => {
-    tabs.forEach((tab, index) => {
-      tab.setAttribute('aria-selected', String(index === chosen));
-      tab.tabIndex = index === chosen ? 0 : -1;
-    });
-    forms.forEach((form, index) => (form.hidden = index !== chosen));
-  };
-  tabs.forEach((tab, index) => {
-    tab.addEventListener('click', () => select(index));
-    tab.addEventListener('keydown', ({ key }) => {
-      const step = key === 'ArrowRight' ? 1 : key === 'ArrowLeft' ? -1 : 0;
-      if (step === 0) return;
-      const next = (index + step + tabs.length) % tabs.length;
-      select(next);
-      tabs[next]?.focus();
-    });
-  });
-  return (form) => select(forms.indexOf(form));
 }
 
 function field(form: HTMLFormElement, name: string): Field {

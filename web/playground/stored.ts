@@ -1,6 +1,7 @@
 /** The panel that lists what is stored: tables, their keys, their values. */
 
-import type { Cu, Entry, TableInfo } from 'cu-wasm';
+import type { Cu, Entry, LuaValue, TableInfo } from 'cu-wasm';
+import { IMAGES_TABLE } from './images.js';
 import { describe, element, showValue } from './values.js';
 
 const ROWS_MAX = 50;
@@ -10,7 +11,7 @@ const folded = new Set<string>();
 
 /** @param onPick is called with the entry that a person chose */
 export async function showStored(cu: Cu, panel: HTMLElement, onPick: (table: string, entry: Entry) => void): Promise<void> {
-  const tables = await cu.listTables();
+  const tables = (await cu.listTables()).filter(({ name }) => name !== IMAGES_TABLE);
   const entries = await Promise.all(tables.map(({ name }) => cu.queryEntries(name, { limit: ROWS_MAX })));
   const sections = tables.map((table, index) => showTable(table, entries[index] ?? [], onPick));
   const empty = element('p', 'empty', 'Nothing yet. Save a function or a record below; it will be here after a reload.');
@@ -26,7 +27,7 @@ function showTable(table: TableInfo, entries: Entry[], onPick: (table: string, e
   });
   const list = element('ul', '');
   for (const entry of entries) {
-    const pick = element('button', 'entry', element('span', 'key', keyText(entry)), showValue(entry.value));
+    const pick = element('button', 'entry', element('span', 'key', keyText(entry.key)), showValue(entry.value));
     pick.setAttribute('type', 'button');
     pick.title = describe(entry.value);
     pick.addEventListener('click', () => onPick(table.name, entry));
@@ -38,6 +39,7 @@ function showTable(table: TableInfo, entries: Entry[], onPick: (table: string, e
   return details;
 }
 
-function keyText({ key }: Entry): string {
+/** A key as a person reads it. */
+export function keyText(key: LuaValue): string {
   return typeof key === 'string' ? key : describe(key);
 }

@@ -5,7 +5,7 @@
 //!                                            glue as a factory  → dist/*-bindings.js
 //! web/ts/*.ts ─tsc→ dist/*.js, dist/*.d.ts
 //! dist/cu-home.wasm, dist/cu-storage.wasm ─esbuild→ dist/inline-modules.js, as base64
-//! web/playground ─esbuild→ playground/{index.html, main.js, style.css}, beside a copy of dist
+//! web/playground ─esbuild→ playground/{index.html, icon.svg, main.js, style.css}, beside a copy of dist
 //! ```
 //!
 //! The VM and the storage engine are modules of their own: the one crate, built with one feature each. The VM is built three times: with

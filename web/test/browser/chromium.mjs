@@ -25,6 +25,10 @@ const ARGUMENTS = [
   ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
 ];
 
+const PACKAGE_PAGE = `<!doctype html>
+<title>Package</title>
+<script type="importmap">{ "imports": { "cu-wasm": "/cu-wasm/index.js" } }</script>`;
+
 /** Runs a test with a new profile folder; all browsers started on it are gone before it is deleted. */
 export function withProfile(body) {
   return async () => {
@@ -61,14 +65,34 @@ async function launch(profile) {
     void exited.then((code) => reject(new Error(`Chromium ended with ${code}`)));
   });
   const connection = await chromium.connectOverCDP(endpoint, { timeout: HANG_MS });
+  /** What goes wrong in the page unseen is kept for the test. */
+  const newPage = async () => {
+    const page = await connection.contexts()[0].newPage();
+    page.setDefaultTimeout(HANG_MS);
+    page.unseen = [];
+    page.on('pageerror', (error) => page.unseen.push(error));
+    return page;
+  };
   return {
-    /** Opens the playground and waits until it is ready. What goes wrong in the page unseen fails the test. */
+    /** Opens an empty page that knows the package by its name. */
     async open() {
-      const page = await connection.contexts()[0].newPage();
-      page.setDefaultTimeout(HANG_MS);
-      page.unseen = [];
-      page.on('pageerror', (error) => page.unseen.push(error));
-      await page.goto(CU_ADDRESS);
+      const page = await newPage();
+      await page.route('**/package.html', (route) => route.fulfill({ contentType: 'text/html', body: PACKAGE_PAGE }));
+      await page.goto(new URL('/package.html', CU_ADDRESS).href);
+      return page;
+    },
+    /**
+     * Opens the playground and waits until it is ready. What the browser complains about, a violated policy above all, is unseen too.
+     *
+     * @param prepare is called with the page before it is loaded
+     */
+    async openPlayground(fragment = '', prepare = () => undefined) {
+      const page = await newPage();
+      page.on('console', (message) => {
+        if (message.type() === 'error') page.unseen.push(message.text());
+      });
+      await prepare(page);
+      await page.goto(new URL(fragment, CU_ADDRESS).href);
       await page.locator('#run:enabled').waitFor();
       return page;
     },

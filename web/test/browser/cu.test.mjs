@@ -1,4 +1,4 @@
-// The built package and the playground in Chromium: what is saved is there after a reload and after a crash, and what
+// The built package in Chromium: what is saved is there after a reload and after a crash, and what
 // goes wrong is a typed error that leaves the instance usable and the stored data intact.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -216,49 +216,4 @@ inPage('a long run leaves the page responsive and can be aborted', async (page) 
 inPage('wasm memory after start', async (page) => {
   const { wasm } = await inCu(page, 'return cu.getMemoryStats()');
   assert.ok(wasm <= 1.5 * 1024 * 1024, `${wasm} bytes`);
-});
-
-inPage('the playground runs, marks errors, stores and remembers', async (page) => {
-  const type = async (program) => {
-    await page.locator('.cm-content').click();
-    await page.keyboard.press('ControlOrMeta+a');
-    await page.keyboard.insertText(program);
-    await page.keyboard.press('Control+Enter');
-    await page.locator('#run:enabled').waitFor();
-  };
-  await type('print("hello")\nreturn 6 * 7');
-  assert.deepEqual(await page.locator('#output > *').allTextContents(), ['hello\n', 'returned 42']);
-  assert.match(await page.locator('#figures').innerText(), /ms · fuel [\d,]+ · heap/);
-
-  await type('local t\n\nprint(t.x)');
-  assert.match(await page.locator('#output').innerText(), /program:3: attempt to index a nil value[^]*stack traceback:/);
-  assert.equal(await page.locator('.error-line').innerText(), 'print(t.x)');
-
-  await page.locator('#form-function button[value=save]').click();
-  await page.locator('#stored .entry', { hasText: 'counter' }).waitFor();
-  for (const expected of ['1', '2']) {
-    await page.locator('#form-function button[value=call]').click();
-    await page.locator('#form-function output', { hasText: expected }).waitFor();
-  }
-  await page.locator('#samples').click();
-  await page.locator('#stored .entry', { hasText: 'Alice' }).waitFor();
-
-  await page.reload();
-  await page.locator('#run:enabled').waitFor();
-  assert.match(await page.locator('.cm-content').innerText(), /print\(t\.x\)/);
-  assert.match(await page.locator('#stored').innerText(), /counter[^]*function[^]*Alice/);
-  await page.locator('#form-function button[value=call]').click();
-  await page.locator('#form-function output', { hasText: '3' }).waitFor();
-  await page.locator('#tab-query').click();
-  await page.locator('#form-query button[value=ask]').click();
-  await page.locator('#form-query output', { hasText: '4 documents' }).waitFor();
-});
-
-inPage('Stop ends an endless program', async (page) => {
-  await page.locator('#examples').selectOption('A long run');
-  await page.locator('#run').click();
-  await page.locator('#output', { hasText: '10000000' }).waitFor();
-  await page.locator('#stop').click();
-  await page.locator('#output', { hasText: 'Stopped.' }).waitFor();
-  await page.locator('#run:enabled').waitFor();
 });
