@@ -50,7 +50,8 @@ pub struct Live {
     collection: Option<u32>,
     /// Hashes of the documents by their keys, for groups by their groups.
     rows: BTreeMap<Vec<u8>, u64>,
-    order: Vec<Vec<u8>>,
+    /// The rows' keys in order as they were reported last; nothing before the first report.
+    order: Option<Vec<Vec<u8>>>,
     /// Whether changed documents are all that has to be looked at.
     only_filters: bool,
 }
@@ -151,7 +152,7 @@ impl Database {
             inbox,
             collection: None,
             rows: BTreeMap::new(),
-            order: Vec::new(),
+            order: None,
             only_filters,
         })
     }
@@ -279,11 +280,11 @@ impl Live {
         }
         change.removed = old.keys().map(|key| self.decode(key)).collect::<Result<_>>()?;
         if !self.only_filters {
-            let moved = order != self.order;
-            self.order = order;
+            let moved = self.order.as_ref() != Some(&order);
             if moved || change != LiveChange::default() {
-                change.order = Some(self.order.iter().map(|key| self.decode(key)).collect::<Result<_>>()?);
+                change.order = Some(order.iter().map(|key| self.decode(key)).collect::<Result<_>>()?);
             }
+            self.order = Some(order);
         }
         Ok(change)
     }

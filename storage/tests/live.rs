@@ -214,6 +214,22 @@ fn a_filter_is_kept_up_without_reading_a_page() {
     assert_eq!(block_on(live.update()).unwrap(), LiveChange::default());
 }
 
+/// The first report of a sorted query had no order when there were no rows.
+#[test]
+fn a_sorted_query_tells_its_order_from_the_first_report_on() {
+    let database = block_on(Database::open(MemoryBackend::new(), tiny(512))).unwrap();
+    let query = Query::new("people", Filter::default()).order_by("age", Direction::Backward);
+    let mut live = database.subscribe(query).unwrap();
+    let first = block_on(live.next()).unwrap().unwrap();
+    assert_eq!(first, LiveChange { order: Some(Vec::new()), ..LiveChange::default() });
+    block_on(database.set("people", &1.into(), &person(1))).unwrap();
+    assert_eq!(block_on(live.update()).unwrap().order, Some(vec![Document::Integer(1)]));
+    block_on(database.set("others", &1.into(), &person(1))).unwrap();
+    assert_eq!(block_on(live.update()).unwrap(), LiveChange::default());
+    block_on(database.delete("people", &1.into())).unwrap();
+    assert_eq!(block_on(live.update()).unwrap().order, Some(Vec::new()));
+}
+
 #[derive(Default)]
 struct Wakes(AtomicU64);
 

@@ -75,6 +75,17 @@ test('a sorted and limited query reports its order', async () => {
   await cu.close();
 });
 
+// The first report had no order when there were no rows.
+test('a sorted query reports its order when it has no rows yet', async () => {
+  const cu = await Cu.open({ storage: 'memory' });
+  const watcher = new Watcher();
+  const subscription = await cu.subscribe('people', { sort: 'age' }, watcher.report);
+  assert.deepEqual(watcher.order, []);
+  subscription.end();
+  await subscription.ended;
+  await cu.close();
+});
+
 test('what fails is told, and closing ends it', async () => {
   const cu = await Cu.open({ storage: 'memory' });
   await assert.rejects(cu.subscribe('people', { field: 'a', operator: 'like', value: 1 }, () => 0), { code: 'UNSUPPORTED_OPERATOR' });
