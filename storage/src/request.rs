@@ -45,8 +45,12 @@ pub fn parse_query(bytes: &[u8]) -> Result<Query> {
     query_of(&Document::decode(bytes)?)
 }
 
-/// The encoding of a batch's results.
-pub fn encode_outcomes(outcomes: &[Outcome], operations: &[Operation]) -> Result<Vec<u8>> {
+/// The encoding of a batch's results. `code_of` names the error of an operation that failed for itself.
+pub fn encode_outcomes(
+    outcomes: &[Outcome],
+    operations: &[Operation],
+    code_of: fn(&Error) -> &'static str,
+) -> Result<Vec<u8>> {
     let mut results = Vec::with_capacity(outcomes.len());
     for (position, outcome) in outcomes.iter().enumerate() {
         results.push(match outcome {
@@ -62,7 +66,7 @@ pub fn encode_outcomes(outcomes: &[Outcome], operations: &[Operation]) -> Result
             Outcome::Failed(error) => Encoded::try_from(&Document::map([(
                 "error",
                 Document::map([
-                    ("code", Document::text(error.code())),
+                    ("code", Document::text(code_of(error))),
                     ("message", Document::text(&error.to_string())),
                 ]),
             )]))?,

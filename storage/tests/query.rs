@@ -258,7 +258,7 @@ fn a_batch_request_goes_in_and_comes_out_as_bytes() {
     let operations = parse_batch(&request.encode().unwrap()).unwrap();
     let options = BatchOptions { atomic: false, ..BatchOptions::default() };
     let outcomes = block_on(database.batch(&operations, &options)).unwrap();
-    let results = Document::decode(&encode_outcomes(&outcomes, &operations).unwrap()).unwrap();
+    let results = Document::decode(&encode_outcomes(&outcomes, &operations, Error::code).unwrap()).unwrap();
     let Document::Array(results) = results else { panic!() };
     let updated = map(&[("age", 6.into()), ("b", true.into())]);
     let row = map(&[("key", 1.into()), ("value", updated.clone())]);

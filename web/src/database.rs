@@ -16,7 +16,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::error::Result;
+use crate::error::{Result, storage_code};
 use crate::host_store::{HostStore, Store};
 use crate::indexeddb::{Durability, IndexedDb};
 use crate::live::LiveQuery;
@@ -205,7 +205,7 @@ pub fn answer(mut outcomes: Vec<Outcome>, operations: &[Operation]) -> Result<Ve
             *outcome = Outcome::Done;
         }
     }
-    Ok(encode_outcomes(&outcomes, operations)?)
+    Ok(encode_outcomes(&outcomes, operations, storage_code)?)
 }
 
 impl Shared {

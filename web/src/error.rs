@@ -82,7 +82,8 @@ impl Error {
     }
 }
 
-fn storage_code(error: &cu_storage::Error) -> &'static str {
+/// The code that JavaScript sees of an error of the database.
+pub(crate) fn storage_code(error: &cu_storage::Error) -> &'static str {
     use cu_storage::Error::{Backend, Batch, InvalidInput, UnknownOperation, UnknownOperator};
     match error {
         Batch { source, .. } => storage_code(source),

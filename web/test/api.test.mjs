@@ -367,6 +367,30 @@ opened('a schema is checked on every write', async (cu) => {
   await fails(cu, cu.setSchema('users', { type: 'object' }), 'schema', StorageError);
 });
 
+opened('an operation that fails for itself has the code that the whole batch would fail with', async (cu) => {
+  await cu.setValue('t', 'text', 'x');
+  await cu.setSchema('checked', { n: { type: 'integer' } });
+  await cu.setValue('unique', 1, { n: 1 });
+  await cu.createIndex('unique', 'n', { unique: true });
+  const failing = [
+    ['INVALID_INPUT', { type: 'increment', table: 't', key: 'text' }],
+    ['INVALID_KEY', { type: 'update', table: 't', key: 'text', value: {} }],
+    ['INVALID_INPUT', { type: 'query', table: 't', using: { index: 'absent' } }],
+    ['INVALID_TABLE_NAME', { type: 'set', table: 'é'.repeat(600), key: 1, value: 1 }],
+    ['schema', { type: 'set', table: 'checked', key: 1, value: { n: 'x' } }],
+    ['duplicate', { type: 'set', table: 'unique', key: 2, value: { n: 1 } }],
+  ];
+  const check = async () => {
+    const results = await cu.batchTableOperations(failing.map(([, operation]) => operation), { atomic: false });
+    for (const [position, [code, operation]] of failing.entries()) {
+      await fails(cu, cu.batchTableOperations([operation]), code);
+      assert.equal(results[position].error?.code, code, JSON.stringify(results[position]));
+    }
+  };
+  await check();
+  await cu.transaction(check);
+});
+
 const FILES = {
   'words.txt': 'one\ntwo\n',
   'data/bytes': new Uint8Array([0, 255, 10, 13]),
