@@ -16,74 +16,13 @@ import type { Subscription } from './live.js';
 import type { WasmSource } from './loader.js';
 import type { CuOptions, StorageKind } from './options.js';
 import { startWorker, type Callback, type Reply, type WorkerEnd } from './port.js';
+import { METHODS, RUNS, TAKES_VALUES, type Remote } from './worker-methods.js';
 
 export interface WorkerOptions extends CuOptions {
   /** The worker, or the address of its script, a module that imports `cu-wasm/worker-thread`. Closing the instance ends it. */
   worker?: Worker | string | URL;
 }
 
-const METHODS = [
-  'run',
-  'snapshot',
-  'resume',
-  'eval',
-  'computeBatch',
-  'call',
-  'commitHome',
-  'rollBackHome',
-  'saveState',
-  'loadState',
-  'getHomeTableId',
-  'getMemoryTableId',
-  'setMemoryAliasEnabled',
-  'compressData',
-  'decompressData',
-  'set',
-  'get',
-  'readFile',
-  'writeFile',
-  'listFiles',
-  'persistFunction',
-  'restoreFunction',
-  'callFunction',
-  'validateFunction',
-  'batchTableOperations',
-  'processBatch',
-  'beginTransaction',
-  'commitTransaction',
-  'rollbackTransaction',
-  'createExternalTable',
-  'setValue',
-  'getValue',
-  'deleteValue',
-  'queryTable',
-  'queryEntries',
-  'queryPage',
-  'getQueryPlan',
-  'createIndex',
-  'dropIndex',
-  'optimizeQuery',
-  'rangeQuery',
-  'setSchema',
-  'listTables',
-  'enableAuditLog',
-  'audit',
-  'verifyAuditLog',
-  'getMemoryStats',
-] as const;
-
-type Method = (typeof METHODS)[number];
-type Asynchronous<Call> = Call extends (...args: infer Args) => infer Result
-  ? Result extends Promise<unknown>
-    ? Call
-    : (...args: Args) => Promise<Result>
-  : never;
-type Remote = { [Name in Method]: Asynchronous<Bare[Name]> };
-
-/** Those whose arguments are values, not options. */
-const TAKES_VALUES: ReadonlySet<string> = new Set(['call', 'set', 'callFunction', 'setValue', 'createExternalTable']);
-/** Those that run Lua code. */
-const RUNS: ReadonlySet<string> = new Set(['run', 'eval', 'computeBatch', 'resume', 'call', 'callFunction', 'persistFunction']);
 /** Errors of the page's functions that are kept for a caller who asks what was thrown. */
 const THROWN_MAX = 100;
 
