@@ -22,6 +22,7 @@ use crate::heap::closure::Closure;
 use crate::heap::coroutine::{Callee, FLAG_NATIVE_CALL, FLAG_TAIL_CALL, Frame, WANT_ALL, WANT_FINISH};
 use crate::heap::native::{Native, Role};
 use crate::heap::value::Value;
+use crate::metamethod::Metamethod;
 
 /// What a compiled function calls: the machine and the address of an instruction, to an outcome.
 pub(crate) type Imported = extern "C" fn(*mut Machine<'static>, *const Cell<u32>) -> i32;
@@ -253,6 +254,8 @@ impl<'gc> Machine<'gc> {
             Some(opcode @ (Opcode::NewTable | Opcode::Concat | Opcode::SetList | Opcode::Closure)) => {
                 self.make_instruction(instruction, opcode)
             }
+            Some(Opcode::Lt) => self.order(Metamethod::Lt, instruction),
+            Some(Opcode::Le) => self.order(Metamethod::Le, instruction),
             Some(Opcode::Close) if self.close_at_once(self.position(instruction.a()) as u32) => Ok(Flow::Continue),
             _ => self.run_instruction(instruction),
         };

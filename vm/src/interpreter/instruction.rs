@@ -131,8 +131,8 @@ impl<'gc> Machine<'gc> {
                 Ok(self.branch(equal == i.flag()))
             }
             Opcode::EqI => Ok(self.branch(self.register(i.a()).raw_equals(Value::Integer(i.sb())) == i.flag())),
-            Opcode::Lt => self.order(Metamethod::Lt, self.register(i.a()), self.register(i.b()), i),
-            Opcode::Le => self.order(Metamethod::Le, self.register(i.a()), self.register(i.b()), i),
+            Opcode::Lt => self.order(Metamethod::Lt, i),
+            Opcode::Le => self.order(Metamethod::Le, i),
             Opcode::LtI => self.order_immediate(Metamethod::Lt, i, false),
             Opcode::LeI => self.order_immediate(Metamethod::Le, i, false),
             Opcode::GtI => self.order_immediate(Metamethod::Lt, i, true),
@@ -303,7 +303,12 @@ impl<'gc> Machine<'gc> {
         }))
     }
 
-    fn order(
+    /// Whether one register is before another.
+    pub(super) fn order(&mut self, event: Metamethod, i: Instruction) -> Result<Flow, Error<'gc>> {
+        self.order_values(event, self.register(i.a()), self.register(i.b()), i)
+    }
+
+    fn order_values(
         &mut self,
         event: Metamethod,
         left: Value<'gc>,
@@ -327,8 +332,8 @@ impl<'gc> Machine<'gc> {
             _ => Value::Integer(i.sb()),
         };
         match self.register(i.a()) {
-            left @ (Value::Integer(_) | Value::Float(_)) if swapped => self.order(event, number, left, i),
-            left @ (Value::Integer(_) | Value::Float(_)) => self.order(event, left, number, i),
+            left @ (Value::Integer(_) | Value::Float(_)) if swapped => self.order_values(event, number, left, i),
+            left @ (Value::Integer(_) | Value::Float(_)) => self.order_values(event, left, number, i),
             left if swapped => self.compare_and_branch(event, number, left, i.flag()),
             left => self.compare_and_branch(event, left, number, i.flag()),
         }
