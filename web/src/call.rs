@@ -6,6 +6,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{Error, Result};
 use crate::instance::{Instance, Run, START_BYTES, decode_args, functions, status, value_error};
+use crate::plain::{self, Elements};
 
 #[wasm_bindgen]
 impl Instance {
@@ -45,10 +46,18 @@ impl Instance {
     /// call would give nothing, and -2 when [`Self::take_exchanged`] has the values or the error.
     #[wasm_bindgen(js_name = callExchanged)]
     pub fn call_exchanged(&mut self, length: u32, fuel: u32) -> i32 {
-        let exchange = std::mem::take(&mut self.exchange);
-        let values = self.call(exchange.request(length), fuel);
+        let mut exchange = std::mem::take(&mut self.exchange);
+        let answer = match self.start_plain(exchange.request(length)) {
+            true => self.run_plain(exchange.room(), fuel),
+            false => self.call(exchange.request(length), fuel).map(|values| values.map(Answer::Bytes)),
+        };
         self.exchange = exchange;
-        self.exchange.answer(values)
+        match answer {
+            Ok(Some(Answer::Written(length))) => length,
+            Ok(Some(Answer::Bytes(bytes))) => self.exchange.answer(Ok(Some(bytes))),
+            Ok(None) => self.exchange.answer(Ok(None)),
+            Err(error) => self.exchange.answer(Err(error)),
+        }
     }
 
     /// What the last call through the exchange buffer could not leave there.
@@ -58,7 +67,54 @@ impl Instance {
     }
 }
 
+/// So many plain arguments are passed on directly: room to start a run ([`START_BYTES`]) is room for their strings, too.
+const PLAIN_MAX: usize = 16;
+
+/// The values of a call.
+enum Answer {
+    Bytes(Vec<u8>),
+    /// They are in the buffer, so many bytes.
+    Written(i32),
+}
+
 impl Instance {
+    /// Starts a call with plain arguments, if there is room for it without a collection; whether it did.
+    fn start_plain(&mut self, request: &[u8]) -> bool {
+        let heap = self.vm.heap_bytes();
+        if heap.used.saturating_add(START_BYTES) > heap.limit {
+            return false;
+        }
+        let Some(mut arguments) = Elements::new(request) else { return false };
+        let Some(name) = arguments.string() else { return false };
+        if name.len() > plain::STRING_MAX || arguments.len() > PLAIN_MAX || !arguments.are_plain() {
+            return false;
+        }
+        let started = self.vm.start(|context| {
+            let function = context.globals().get_string(context.string(name));
+            (function, arguments.values(context).unwrap_or_default())
+        });
+        if started.is_ok() {
+            self.run = Run::Running(None);
+        }
+        started.is_ok()
+    }
+
+    /// Runs what [`Self::start_plain`] has started, as [`Self::call`] does.
+    fn run_plain(&mut self, room: &mut [u8], fuel: u32) -> Result<Option<Answer>> {
+        if self.step(fuel)? != status::FINISHED {
+            return Ok(None);
+        }
+        self.take_output();
+        match self.vm.take_results(|_, values| plain::write(room, values.iter().copied())) {
+            Some(length) => {
+                self.run = Run::None;
+                self.vm.abort();
+                Ok(Some(Answer::Written(length as i32)))
+            }
+            None => self.take_values().map(|values| Some(Answer::Bytes(values))),
+        }
+    }
+
     /// Starts a call of a global function, if there is room for it without a collection; whether there was.
     fn start_at_once(&mut self, name: &[u8], args: &[Document]) -> Result<bool> {
         let heap = self.vm.heap_bytes();

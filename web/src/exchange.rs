@@ -30,6 +30,11 @@ impl Exchange {
         self.buffer.get(..length as usize).unwrap_or_default()
     }
 
+    /// Where an answer of plain values can be written.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
     /// Leaves an answer in the buffer, and tells how long it is or where else to look.
     pub fn answer(&mut self, answer: Result<Option<Vec<u8>>>) -> i32 {
         let left = match answer {

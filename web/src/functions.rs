@@ -10,19 +10,34 @@ use std::rc::Rc;
 use cu_persist::{from_document, to_document};
 use cu_storage::Document;
 use cu_vm::{Answer, Context, Value, pay_for_bytes};
-use js_sys::{Function, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
-use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{Error, Result};
 use crate::instance::{Instance, decode_args, functions, globals, value_error};
+use crate::plain::{self, Elements};
 
 const BUFFER_BYTES: usize = 2048;
 
-/// What the page answers instead of a length; see `HostFunctions` in `web/ts/host.ts`.
-const WAIT: f64 = -1.0;
+/// What the page answers instead of a length; see `Host` in `web/ts/host.ts`.
+const WAIT: i32 = -1;
+/// The answer is too long for the buffer: [`Dispatcher::take`] gives it.
+const LONG: i32 = -2;
 /// Lengths of errors are counted down from here.
-const ERROR: f64 = -2.0;
+const ERROR: i32 = -3;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The page's side of calls: `Host` in `web/ts/host.ts`.
+    pub type Dispatcher;
+
+    /// Calls a function of the page; never throws.
+    #[wasm_bindgen(method)]
+    fn dispatch(this: &Dispatcher, address: u32, length: u32) -> i32;
+
+    /// The answer that did not fit into the buffer.
+    #[wasm_bindgen(method)]
+    fn take(this: &Dispatcher) -> Vec<u8>;
+}
 
 /// The functions of one instance's page.
 #[derive(Clone, Default)]
@@ -32,7 +47,7 @@ pub struct PageFunctions(Rc<Shared>);
 struct Shared {
     /// Names with their numbers, ordered.
     names: RefCell<Vec<(Vec<u8>, u32)>>,
-    dispatch: RefCell<Option<Function>>,
+    dispatcher: RefCell<Option<Dispatcher>>,
     buffer: RefCell<Vec<u8>>,
     /// An answer for which the heap had no room.
     left: RefCell<Option<Vec<Document>>>,
@@ -43,15 +58,25 @@ struct Shared {
 impl PageFunctions {
     pub fn call<'gc>(&self, context: Context<'gc>, name: &[u8], args: &[Value<'gc>]) -> Answer<'gc> {
         let number = self.number(name);
-        let (Some(number), Some(dispatch)) = (number, &*self.0.dispatch.borrow()) else { return Answer::Unknown };
-        let answer = request(context, number, args).and_then(|request| self.ask(dispatch, &request));
-        let (documents, is_error) = match answer {
-            Ok(Some(answer)) => answer,
-            Ok(None) => {
+        let (Some(number), Some(dispatcher)) = (number, &*self.0.dispatcher.borrow()) else { return Answer::Unknown };
+        let answer = match self.ask_plainly(dispatcher, number, args) {
+            Some(answer) => Ok(answer),
+            None => request(context, number, args).map(|request| self.ask(dispatcher, &request)),
+        };
+        let answer = match answer {
+            Ok(WAIT) => {
                 self.0.waits.set(true);
                 return Answer::Wait;
             }
-            Err(error) => return Answer::Throw(Value::String(context.string(error.to_string().as_bytes()))),
+            Ok(answer) => answer,
+            Err(error) => return thrown(context, &error),
+        };
+        if let Some(values) = self.plain_answer(context, answer) {
+            return Answer::Return(values);
+        }
+        let (documents, is_error) = match self.answer(dispatcher, answer) {
+            Ok(documents) => (documents, answer <= ERROR),
+            Err(error) => return thrown(context, &error),
         };
         match values(context, &documents) {
             Ok(values) if is_error => Answer::Throw(values.first().copied().unwrap_or(Value::Nil)),
@@ -60,7 +85,7 @@ impl PageFunctions {
                 *self.0.left.borrow_mut() = Some(documents);
                 Answer::Wait
             }
-            Err(error) => Answer::Throw(Value::String(context.string(error.to_string().as_bytes()))),
+            Err(error) => thrown(context, &error),
         }
     }
 
@@ -70,8 +95,17 @@ impl PageFunctions {
         names.get(place).map(|(_, number)| *number)
     }
 
-    /// The page's answer, and whether it is an error; nothing if it comes later.
-    fn ask(&self, dispatch: &Function, request: &[u8]) -> Result<Option<(Vec<Document>, bool)>> {
+    /// What the page answers to a call with plain arguments; `None` if there are others.
+    fn ask_plainly(&self, dispatcher: &Dispatcher, number: u32, args: &[Value<'_>]) -> Option<i32> {
+        let number = Value::Integer(number.into());
+        let request = (0..args.len() + 1).map(|index| if index == 0 { number } else { args[index - 1] });
+        let length = plain::write(&mut self.0.buffer.borrow_mut(), request)?;
+        pay_for_bytes(length);
+        Some(dispatcher.dispatch(0, length as u32))
+    }
+
+    /// What the page answers to a call.
+    fn ask(&self, dispatcher: &Dispatcher, request: &[u8]) -> i32 {
         // A short call lies where the page looks anyway.
         let address = match self.0.buffer.borrow_mut().get_mut(..request.len()) {
             Some(place) => {
@@ -80,25 +114,34 @@ impl PageFunctions {
             }
             None => request.as_ptr().addr(),
         };
-        let place = JsValue::from_f64(address as f64);
-        let answer = dispatch.call2(&JsValue::UNDEFINED, &place, &JsValue::from_f64(request.len() as f64));
-        let answer = answer.map_err(|_| Error::invalid("host function", "could not be called"))?;
+        dispatcher.dispatch(address as u32, request.len() as u32)
+    }
+
+    /// The values in the buffer, if the answer says that there are some, and they are plain.
+    fn plain_answer<'gc>(&self, context: Context<'gc>, answer: i32) -> Option<Vec<Value<'gc>>> {
+        let length = usize::try_from(answer).ok()?;
+        let buffer = self.0.buffer.borrow();
+        let values = Elements::new(buffer.get(..length)?)?.values(context)?;
+        pay_for_bytes(length);
+        Some(values)
+    }
+
+    /// The page's answer, or its error.
+    fn answer(&self, dispatcher: &Dispatcher, answer: i32) -> Result<Vec<Document>> {
         let decode = |bytes: &[u8]| {
             pay_for_bytes(bytes.len());
             decode_args(bytes)
         };
-        let Some(length) = answer.as_f64() else {
-            let bytes: Uint8Array = answer.dyn_into().map_err(|_| Error::invalid("answer", "is no bytes"))?;
-            return Ok(Some((decode(&bytes.to_vec())?, false)));
-        };
-        if length == WAIT {
-            return Ok(None);
+        if answer == LONG {
+            return decode(&dispatcher.take());
         }
-        let is_error = length < 0.0;
-        let length = if is_error { ERROR - length } else { length } as usize;
-        let buffer = self.0.buffer.borrow();
-        Ok(Some((decode(buffer.get(..length).unwrap_or_default())?, is_error)))
+        let length = if answer < 0 { ERROR - answer } else { answer };
+        decode(self.0.buffer.borrow().get(..length as usize).unwrap_or_default())
     }
+}
+
+fn thrown<'gc>(context: Context<'gc>, error: &Error) -> Answer<'gc> {
+    Answer::Throw(Value::String(context.string(error.to_string().as_bytes())))
 }
 
 /// A call as the page reads it.
@@ -126,12 +169,12 @@ fn values<'gc>(context: Context<'gc>, documents: &[Document]) -> Result<Vec<Valu
 
 #[wasm_bindgen]
 impl Instance {
-    /// Has `dispatch` called for functions of the page, with the address (0 for the buffer) and length of a call. Gives address and length of the
+    /// Has the page's functions called by `dispatcher`, with the address (0 for the buffer) and length of a call. Gives address and length of the
     /// buffer.
     #[wasm_bindgen(js_name = connectFunctions)]
-    pub fn connect_functions(&mut self, dispatch: Function) -> Vec<u32> {
+    pub fn connect_functions(&mut self, dispatcher: Dispatcher) -> Vec<u32> {
         let shared = &self.page.0;
-        *shared.dispatch.borrow_mut() = Some(dispatch);
+        *shared.dispatcher.borrow_mut() = Some(dispatcher);
         let mut buffer = shared.buffer.borrow_mut();
         buffer.resize(BUFFER_BYTES, 0);
         vec![buffer.as_ptr().addr() as u32, BUFFER_BYTES as u32]

@@ -47,6 +47,8 @@ mod live;
 mod memory;
 mod options;
 #[cfg(feature = "vm")]
+mod plain;
+#[cfg(feature = "vm")]
 mod saved_functions;
 #[cfg(feature = "storage")]
 mod transaction;

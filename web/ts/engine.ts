@@ -19,6 +19,18 @@ export interface HomeBindings {
   readonly Instance: InstanceConstructor<HomeInstance>;
 }
 
+/** What calls functions of the page for Lua code. */
+export interface Dispatcher {
+  /**
+   * A call: an array of the function's number and the arguments lies at this address of wasm memory, 0 for the buffer. Leaves an array of
+   * results in the buffer and gives its length; or gives -1 when `answer` comes later, -2 when {@link take} has the array, and -3 - n after n
+   * bytes of an array with one error. Never throws.
+   */
+  dispatch(address: number, length: number): number;
+  /** An array of results that does not fit into the buffer. */
+  take(): Uint8Array;
+}
+
 /** Likewise of `cu-storage.wasm`. */
 export interface StorageBindings {
   readonly Database: DatabaseConstructor;
@@ -130,11 +142,9 @@ export interface Instance {
   listFiles(): Uint8Array;
 
   /**
-   * Has `dispatch` called for functions of the page: with the address and length of a call in wasm memory, an array of the function's
-   * number and the arguments; address 0 is the buffer whose address and length this gives. It leaves an array of results there, and returns its length;
-   * or it returns the bytes of such an array, -1 when `answer` comes later, and -2 - n after n bytes of an array with one error.
+   * Has functions of the page called by `dispatcher`. Gives address and length of a buffer in wasm memory for calls and answers.
    */
-  connectFunctions(dispatch: (address: number, length: number) => number | Uint8Array): Uint32Array;
+  connectFunctions(dispatcher: Dispatcher): Uint32Array;
   /** Makes known that the page has the function `name`, as number `number`. */
   addFunction(name: string, number: number): void;
   /** Sets a global variable to the function `name` of the page; with more than one name in the array `path`, a field of what is there. */

@@ -34,8 +34,10 @@ export class Values {
 
 /** What `dispatch` gives instead of the length of an answer. */
 const WAIT = -1;
+/** The answer does not fit into the buffer; `take` gives it. */
+const LONG = -2;
 /** Lengths of errors are counted down from here. */
-const ERROR = -2;
+const ERROR = -3;
 /** An error's text is cut to what fits into the buffer. */
 const ERROR_TEXT_MAX = 500;
 
@@ -53,6 +55,8 @@ export class Host {
   /** Whether one of the functions runs. */
   calling = false;
   private stopWaiting: ((error: UsageError) => void) | null = null;
+  /** An answer that does not fit into the buffer. */
+  private long: Uint8Array = new Uint8Array();
   /** What was thrown last, by the error that Lua code got for it. */
   private thrown: { value: unknown; error: unknown } | null = null;
 
@@ -68,7 +72,7 @@ export class Host {
     const name = sandbox === undefined ? path : `${sandbox}:${path}`;
     if (this.memory === null) {
       this.memory = this.instance.memory();
-      const [address = 0, length = 0] = this.instance.connectFunctions((at, bytes) => this.dispatch(at, bytes));
+      const [address = 0, length = 0] = this.instance.connectFunctions(this);
       this.place = [address, length];
     }
     this.functions.push({ path, call });
@@ -130,7 +134,7 @@ export class Host {
   }
 
   /** A call from Lua: an array, the function's number and the arguments, lies at this address. Never throws. */
-  private dispatch(address: number, length: number): number | Uint8Array {
+  dispatch(address: number, length: number): number {
     this.calling = true;
     try {
       const request = address === 0 ? this.buffer() : new Uint8Array(this.memory!.buffer, address, length);
@@ -150,12 +154,21 @@ export class Host {
     }
   }
 
-  /** Leaves an answer in the buffer: its length, or the answer if it does not fit. */
-  private leave(values: readonly unknown[]): number | Uint8Array {
+  /** The last answer that did not fit into the buffer. */
+  take(): Uint8Array {
+    const { long } = this;
+    this.long = new Uint8Array();
+    return long;
+  }
+
+  /** Leaves an answer in the buffer, or for {@link take} if it does not fit. */
+  private leave(values: readonly unknown[]): number {
     const place = this.buffer();
     const written = encodeInto(place, values);
     // A getter may have let the memory grow.
-    return place.buffer === this.memory!.buffer ? written : encode(values);
+    if (typeof written === 'number' && place.buffer === this.memory!.buffer) return written;
+    this.long = typeof written === 'number' ? encode(values) : written;
+    return LONG;
   }
 
   private leaveError(value: unknown): number {
