@@ -80,7 +80,8 @@ pub struct Image<'a> {
     pub strings: Vec<&'a [u8]>,
     /// Short strings that exist but that no object refers to, in byte order.
     pub idle_strings: Vec<&'a [u8]>,
-    /// Serial numbers of strings, by number; idle strings follow the others.
+    /// Serial numbers of strings, by number; idle strings follow the others. 0 says that the hash of a long string is known, so that it
+    /// is not paid for once more.
     pub string_serials: Vec<(u32, u32)>,
     /// The values in objects; each object says where its own start.
     pub values: Vec<Datum>,

@@ -1,4 +1,5 @@
-//! Images made by an attacker load in a time that goes with their size, or not at all.
+//! Images made by an attacker load in a time that goes with their size, or not at all; what a look-up has paid for is paid for in the
+//! image, too.
 
 use cu_vm::image::{HostParts, Image, ImageError, NoUserdata};
 use cu_vm::{Options, Vm};
@@ -104,5 +105,25 @@ fn equal_long_keys_are_found() {
             image.strings[long[3]] = image.strings[long[6]];
         });
         assert_eq!(damage(result), ("table", "content"));
+    }
+}
+
+/// A long string is hashed at its first use as a key, which pays for it.
+#[test]
+fn a_hash_is_paid_for_once() {
+    let source = "key, other = ('x'):rep(1000000), ('y'):rep(1000000)
+        numbers = {} for i = 1, 20 do numbers['n' .. i] = i end
+        found = numbers[key]";
+    let fuel = |vm: &mut Vm, expression: &str| {
+        check(vm, expression);
+        vm.fuel_used()
+    };
+    let expressions = ["numbers[key] == nil", "numbers[other] == nil"];
+    let saved = || reload(source, |_| ()).expect("a correct image");
+    let mut vm = Vm::new(Options { heap_limit: 64 << 20, ..Options::default() });
+    let chunk = vm.load(source.as_bytes(), "=image").expect("a correct program");
+    vm.run(&chunk, FUEL, |_, _| ()).expect("a correct program");
+    for expression in expressions {
+        assert_eq!(fuel(&mut saved(), expression), fuel(&mut vm, expression), "{expression}");
     }
 }

@@ -66,6 +66,7 @@ pub(super) struct UpvalueHead {
 pub(super) struct StringSerial {
     /// Idle strings follow the others.
     pub string: u32,
+    /// 0: the hash of a long string is known.
     pub serial: u32,
 }
 

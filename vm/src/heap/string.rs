@@ -124,6 +124,11 @@ impl<'gc> LuaString<'gc> {
         hash
     }
 
+    /// Whether the hash of a long string was computed.
+    pub(crate) fn has_hash(self) -> bool {
+        self.0.hash.get() != 0
+    }
+
     /// Whether both are the same object.
     #[inline(always)]
     pub fn ptr_eq(self, other: LuaString<'gc>) -> bool {

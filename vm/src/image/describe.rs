@@ -245,6 +245,9 @@ impl<'gc> Walk<'gc, '_> {
                 if let Some(serial) = self.interned.known_serial(string) {
                     self.image.string_serials.push((new, serial));
                 }
+                if !string.is_short() && string.has_hash() {
+                    self.image.string_serials.push((new, 0));
+                }
                 new
             }
         }

@@ -111,7 +111,6 @@ impl<'gc, 'a> Builder<'gc, 'a> {
     }
 
     fn build(mut self, parts: &HostParts<'_>, has_debug: bool) -> Result<Vec<Handle>, ImageError> {
-        fuel::take_owed();
         self.check_serials()?;
         self.make_strings()?;
         self.make_functions()?;
@@ -169,7 +168,9 @@ impl<'gc, 'a> Builder<'gc, 'a> {
         for (number, serial) in &self.image.string_serials {
             let string = self.strings.get(*number as usize).copied();
             let string = or_damaged(string, "string", *number as usize, "serial number")?;
-            if *serial == 0 || self.context.root().interned.serial(string, || *serial) != *serial {
+            if *serial == 0 && !string.is_short() {
+                string.hash();
+            } else if *serial == 0 || self.context.root().interned.serial(string, || *serial) != *serial {
                 return damaged("string", *number as usize, "serial number");
             }
         }
@@ -205,6 +206,8 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             trees.push(Some(parts));
         }
         let mut steps = steps_max(image.functions.len());
+        // What hashing strings has owed is no look-up.
+        fuel::take_owed();
         for (number, tree) in trees.into_iter().enumerate() {
             let Some(tree) = tree else { continue };
             let verified = verify(tree).map_err(|source| ImageError::Verify { function: number, source })?;
