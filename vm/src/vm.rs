@@ -403,6 +403,11 @@ impl Vm {
             let main = context.registered().main;
             context.update_registered(|registered| registered.current = main);
             reset(main);
+            // SAFETY: a look at the length.
+            if unsafe { !(*context.root().doomed.get()).is_empty() } {
+                // What it has left to finalize is not the first thing that the next run does.
+                context.accounting().reset_trigger();
+            }
         });
     }
 
@@ -494,6 +499,13 @@ impl Vm {
     /// Runs a full collection. Finalizers of what died run with the next Lua code.
     pub fn collect(&mut self) {
         self.cycle();
+        self.enter(|context| {
+            // SAFETY: a look at the length.
+            let waiting = unsafe { !(*context.root().doomed.get()).is_empty() };
+            if waiting && !context.root().finalizing.get() {
+                context.accounting().ask_for_cycle();
+            }
+        });
     }
 
     /// A cycle; how often it visited entries of weak tables beyond the first time.
@@ -590,7 +602,7 @@ impl<'gc> Machine<'gc> {
             return self.throw_interruption(&message);
         }
         // A native function that is tried again with more memory has not begun. After finalizers, another collection may give it more.
-        if self.start_finalizers(collected) {
+        if collected && self.start_finalizers(true) {
             self.memory_retry = false;
         }
         Flow::Enter

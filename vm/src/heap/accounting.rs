@@ -194,13 +194,19 @@ impl Accounting {
         self.reset_trigger();
     }
 
-    fn reset_trigger(&self) {
+    /// Sets when the next cycle starts, from what is in use.
+    pub(crate) fn reset_trigger(&self) {
         let used = self.used.get();
         // In 64 bits everywhere: on wasm32 a product that saturates would collect at other points.
         let goal = used as u64 * self.pause.get().percent().max(PAUSE_PERCENT_MIN) as u64 / 100;
         let goal = usize::try_from(goal).unwrap_or(usize::MAX);
         let trigger = if self.running.get() { goal.max(used + MIN_TRIGGER_BYTES) } else { usize::MAX };
         self.trigger.set(trigger.min(self.limit.get()).max(used + 1));
+    }
+
+    /// Has the next safe point run a cycle.
+    pub(crate) fn ask_for_cycle(&self) {
+        self.trigger.set(self.used.get());
     }
 
     /// `collectgarbage "stop"` and `"restart"`; the limit still forces cycles.

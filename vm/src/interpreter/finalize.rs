@@ -61,8 +61,8 @@ fn run_finalizers<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
 
 impl<'gc> Machine<'gc> {
     /// Enters the queue's runner if objects wait and the running function is at a boundary: a Lua function between two instructions, or,
-    /// with `before_native`, a native function that has not begun. Whether it did; if the stacks have no room for it, the objects go on
-    /// waiting.
+    /// with `before_native`, a native function that has not begun. Whether it did. Elsewhere, it is tried again after the next collection, which
+    /// is due at once; and after any one if the stacks have no room.
     pub(crate) fn start_finalizers(&mut self, before_native: bool) -> bool {
         // SAFETY: a look at the length.
         let waiting = unsafe { !(*self.context.root().doomed.get()).is_empty() };
@@ -73,7 +73,12 @@ impl<'gc> Machine<'gc> {
             },
             None => false,
         };
-        if !waiting || !at_boundary || self.context.root().finalizing.get() {
+        if !waiting || self.context.root().finalizing.get() {
+            return false;
+        }
+        if !at_boundary {
+            // Not at the next stop for whatever reason: where slices end would decide when finalizers run.
+            self.context.accounting().ask_for_cycle();
             return false;
         }
         // Nothing may be allocated in vain: a run that only went from one collection to the next would not get anywhere.
