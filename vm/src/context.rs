@@ -57,8 +57,9 @@ pub(crate) struct Root<'gc> {
     pub chunk_names: ChunkNames,
     /// What is known of `_home`, if the VM has one.
     pub home: UnsafeCell<Option<Box<HomeRecords<'gc>>>>,
-    /// A native function has changed variables of a running one.
-    pub locals_changed: Cell<bool>,
+    /// How often `debug.setlocal` has changed a variable, modulo 2^32. Compiled code that called something meanwhile, however
+    /// indirectly, may have another idea of what the variable is.
+    pub local_changes: Cell<u32>,
 }
 
 /// A type whose values have no metatables of their own.
@@ -181,7 +182,7 @@ impl<'gc> Root<'gc> {
             warnings_on: Cell::new(false),
             chunk_names: ChunkNames::default(),
             home: UnsafeCell::new(None),
-            locals_changed: Cell::new(false),
+            local_changes: Cell::new(0),
         }
     }
 }

@@ -80,3 +80,42 @@ test('where code cannot be compiled at once, it is interpreted', async () => {
   }
   assert.ok(tried > 0);
 });
+
+/** Ways in which a function comes to be called by a native one, and so changes a variable that is not its direct caller's. */
+const INDIRECT = {
+  'table.sort': 'table.sort({2, 1}, function() change(3) end)',
+  'string.gsub': 'string.gsub("a", "a", function() change(3) end)',
+  pcall: 'pcall(function() change(3) end)',
+  'pcall in string.gsub': 'string.gsub("a", "a", function() pcall(change, 4) end)',
+  'a metamethod': 'local y = object + 1',
+  'a metamethod in table.sort': 'table.sort({2, 1}, function() local y = object.level4 end)',
+  'another function': 'between()',
+};
+
+/** What compiled code took for an integer must not be used as one when it has become something else. */
+test('variables that are changed from afar', async () => {
+  const program = (call, value) => `
+    local level, enabled
+    local function set() if enabled then enabled = false debug.setlocal(level, 2, ${value}) end end
+    function change(above) level = above + 2 set() end
+    object = setmetatable({}, {__add = function() change(2) return 1 end, __index = function() change(4) return 1 end})
+    local function between() string.gsub("a", "a", function() change(4) end) return 1 end
+    local function f(last)
+      local x = 1
+      for i = 1, last do
+        x = x + 1
+        if i == last then enabled = true end
+        ${call}
+        x = x + 1
+      end
+      return x
+    end
+    for last = 1150, 1200, 7 do print(pcall(f, last)) end`;
+  for (const [name, call] of Object.entries(INDIRECT)) {
+    for (const value of ['"10"', '1.5', '{}', 'print', '"a long string that is no number, and longer than forty bytes"']) {
+      const source = program(call, value);
+      const expected = await run(source, 'afar', 'never');
+      for (const compile of ['eager', 'hot']) assert.deepEqual(await run(source, 'afar', compile), expected, `${name}, ${value}, ${compile}`);
+    }
+  }
+});

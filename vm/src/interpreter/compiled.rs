@@ -235,6 +235,7 @@ impl<'gc> Machine<'gc> {
         let (instruction, after) = unsafe { (Instruction((*pc).get()), pc.add(1)) };
         self.top_frame_mut().pc = after;
         let frames = self.state().frames.len();
+        let changes = self.context.root().local_changes.get();
         let result = match instruction.opcode() {
             Some(
                 opcode @ (Opcode::SelfField
@@ -260,7 +261,7 @@ impl<'gc> Machine<'gc> {
             _ => self.run_instruction(instruction),
         };
         match self.settle(result) {
-            Flow::Continue => self.after_native(instruction, pc),
+            Flow::Continue => self.after_native(instruction, pc, changes),
             Flow::Enter if self.state().frames.len() == frames + 1 => self.finish_by_call(instruction, pc),
             Flow::Enter => outcome::FRAME,
             Flow::Stop => outcome::STOP,
@@ -337,18 +338,20 @@ impl<'gc> Machine<'gc> {
         instruction: Instruction,
         pc: *const Cell<u32>,
     ) -> i32 {
+        let changes = self.context.root().local_changes.get();
         let result = self.call_native(native, function, args, instruction.c() as i32 - 1);
         match self.settle(result) {
-            Flow::Continue => self.after_native(instruction, pc),
+            Flow::Continue => self.after_native(instruction, pc, changes),
             Flow::Enter => outcome::FRAME,
             Flow::Stop => outcome::STOP,
         }
     }
 
-    /// After an instruction that is over, and may have called a native function, which may have changed variables of the frame.
-    fn after_native(&mut self, instruction: Instruction, pc: *const Cell<u32>) -> i32 {
+    /// After an instruction that is over, and may have called native functions, which may have changed variables of the frame. `changes`
+    /// tells of the time before.
+    fn after_native(&mut self, instruction: Instruction, pc: *const Cell<u32>, changes: u32) -> i32 {
         match self.after(instruction, pc) {
-            outcome::CONTINUE | outcome::TAKEN if self.context.root().locals_changed.take() => outcome::FRAME,
+            outcome::CONTINUE | outcome::TAKEN if self.context.root().local_changes.get() != changes => outcome::FRAME,
             other => other,
         }
     }

@@ -103,7 +103,8 @@ fn set_local<'gc>(call: &mut Call<'_, 'gc>) -> Result<Action, Error<'gc>> {
     let local = activation.frame().callee.proto().and_then(|_| activation.local(number));
     if let Some((_, position)) = local {
         activation.set_slot(position, value);
-        call.context().root().locals_changed.set(true);
+        let changes = &call.context().root().local_changes;
+        changes.set(changes.get().wrapping_add(1));
     }
     return_name(call, local.map(|(name, _)| name))
 }

@@ -58,7 +58,26 @@
 //! debuggers index with checks. Sizes that `NewTable` announces are bounded by the code, so they are no way to take memory for nothing.
 //!
 //! *Frames from an image* begin in the middle. `vm/src/image/frames.rs` takes them only where a running frame can stand, with 1 to 4, and
-//! goes on from there as above. Functions compiled to WebAssembly (`vm/translator`) rest on the same facts.
+//! goes on from there as above.
+//!
+//! *Runs inside a run* (`vm/src/interpreter/nested.rs`): a native function may go on in a dispatch loop of its own. What is above it on the
+//! thread's stack keeps no pointer into Lua's stack or code over that: after each slow operation `base` and the frame are loaded again. A
+//! nested run comes back to it only if the frame at its floor is the one that it was begun for, in the same coroutine and with no
+//! error thrown meanwhile; otherwise all of them are left, and the frames, which are complete at each instruction, are gone on with
+//! from outside. No collection happens before all are left, so closures, code and constants that they refer to stay.
+//!
+//! *Functions compiled to WebAssembly* (`vm/translator`) make the same accesses as the interpreter, with the operands as numbers in the
+//! code, so 1 to 4 and the table hold for them. Three things come on top:
+//!
+//! - *Where it goes on.* A compiled function is entered only at the place of an instruction of its own prototype, with its frame on top. It
+//!   goes on after a call only if that left the frame on top at the next instruction; anything else returns to the driver. The base of its
+//!   registers is loaded again after whatever may move the stack, and what was read from a register before is read again.
+//! - *Registers whose type is not looked at.* That a register is an integer or a float is concluded from the code between two entries, and
+//!   looked at where the function is entered (`Entry::guards`). Others can change a register only in two ways. Closures that capture it:
+//!   such registers are never taken for anything. And `debug.setlocal`, however indirectly it was called: changes are counted, and after
+//!   a call during which there was one all compiled functions are left.
+//! - *Lifetimes.* A compiled function holds addresses of its prototype's code and constants. It is called only through a closure with that
+//!   prototype, which a frame refers to, and is released with the prototype.
 //!
 //! In a checking build the interpreter asserts what the table says (`vm/src/interpreter/checks.rs`). Compiled functions that were changed at random
 //! and accepted run under it in `tests/tests/verified_code.rs` and in the fuzz target `verifier`.
