@@ -54,6 +54,19 @@ fn every_start_is_truncated() {
     }
 }
 
+/// Whoever cut it off has made a checksum for what is left.
+#[test]
+fn every_start_of_a_body_is_truncated() {
+    for source in SOURCES {
+        let chunk = dump(&compiled(source));
+        let opened = open(&chunk).expect("a chunk");
+        for end in 0..opened.rest.len() {
+            let cut = seal(opened.upvalues, &opened.rest[..end]);
+            assert_eq!(undump(&cut).map(drop), Err(TRUNCATED), "{end} bytes of {source}");
+        }
+    }
+}
+
 #[test]
 fn every_changed_bit_is_refused() {
     for source in SOURCES {
