@@ -5,7 +5,7 @@
 
 use cu_fuzz::database;
 use cu_storage::{
-    BatchOptions, Query, Using, block_on, encode_outcomes, encode_query_result, parse_batch, parse_query,
+    BatchOptions, Error, Query, Using, block_on, encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
         let Ok(operations) = parse_batch(request) else { return };
         let options = BatchOptions { atomic: kind % 4 == 1, ..BatchOptions::default() };
         if let Ok(outcomes) = block_on(database.batch(&operations, &options)) {
-            encode_outcomes(&outcomes, &operations).expect("outcomes can be encoded");
+            encode_outcomes(&outcomes, &operations, Error::code).expect("outcomes can be encoded");
         }
         block_on(database.checkpoint()).expect("there is room");
         let report = block_on(database.check()).expect("it can be read");
