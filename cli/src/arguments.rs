@@ -34,6 +34,8 @@ Images of a run:
                    run for N units of work, then save the whole VM
   cu resume FILE [--fuel N] [--after N -o FILE]
                    go on with a saved run
+                   with --db FILE both have the tables of 'ext', not '_home';
+                   --read and --write as above
   cu image FILE    show what is in an image
 ";
 
@@ -232,7 +234,7 @@ fn library(value: &[u8]) -> Task {
     }
 }
 
-fn names(list: &[u8]) -> Vec<String> {
+pub fn names(list: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(list).split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
@@ -240,7 +242,7 @@ fn needs_value(option: &[u8]) -> Error {
     Error::Usage(format!("'{}' needs argument", String::from_utf8_lossy(option)))
 }
 
-fn unrecognized(word: &[u8]) -> Error {
+pub fn unrecognized(word: &[u8]) -> Error {
     Error::Usage(format!("unrecognized option '{}'", String::from_utf8_lossy(word)))
 }
 

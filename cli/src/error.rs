@@ -21,8 +21,15 @@ pub enum Error {
     Command(String),
     #[error("cannot open database '{}': {source}", path.display())]
     Database { path: PathBuf, source: cu_storage::Error },
+    /// The run cannot be saved; the message has the path to what cannot be.
     #[error("image: {0}")]
     Image(#[from] cu_persist::Error),
+    /// The file is no image, but perhaps something else.
+    #[error("{} is not an image{what}", path.display())]
+    NotAnImage { path: PathBuf, what: &'static str },
+    /// An image that does not become a VM here.
+    #[error("cannot load {}: {reason}", path.display())]
+    Load { path: PathBuf, reason: String },
     /// `_home` could not be read or stored.
     #[error("{0}")]
     Home(cu_persist::Error),

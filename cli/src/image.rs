@@ -1,20 +1,23 @@
 //! `cu snapshot`, `cu resume` and `cu image`: saving a run in the middle, going on with it elsewhere, looking at what was saved.
 //!
 //! What a script prints up to the stop and what the resumed run prints are together what an undisturbed run prints, and the resumed run
-//! ends with its exit code.
+//! ends with its exit code. With `--db` both have the tables of a database in `ext`, by name; `_home` belongs to whole runs and is in neither.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use cu_persist::{ImageFile, Limits, save_image};
+use cu_persist::{CorruptKind, External, ImageFile, Limits, save_image};
 use cu_vm::image::sizes::{string_bytes, upvalue_bytes};
 use cu_vm::image::{CoroutineImage, FunctionImage, HostParts, Image, NoUserdata};
 use cu_vm::{Host, Options};
 
-use crate::arguments::{Arguments, HEAP_LIMIT, Program};
+use crate::arguments::{Arguments, HEAP_LIMIT, Program, Tables, names, unrecognized};
+use crate::database;
 use crate::error::{Error, system_reason};
 use crate::host::{Deterministic, Output, Terminal};
-use crate::run::{Runner, source_of_file, source_of_stdin};
+use crate::run::{Runner, external_tables, source_of_file, source_of_stdin};
 
 /// A desktop's limits: an image may be as large as a heap.
 const LIMITS: Limits = Limits { payload_bytes: 1 << 31, objects: 1 << 28, function_bytes: 1 << 30 };
@@ -31,11 +34,21 @@ pub struct Stop {
     file: PathBuf,
 }
 
+/// How a saved run is gone on with.
+pub struct Resume {
+    file: PathBuf,
+    fuel: Option<u64>,
+    stop: Option<Stop>,
+    database: Option<PathBuf>,
+    tables: Option<Tables>,
+}
+
 /// A command about images.
 pub enum Command {
     Snapshot { arguments: Box<Arguments>, stop: Stop },
-    Resume { file: PathBuf, fuel: Option<u64>, stop: Option<Stop> },
+    Resume(Resume),
     Show { file: PathBuf },
+    Help,
 }
 
 impl Command {
@@ -43,6 +56,10 @@ impl Command {
     pub fn parse(command_line: &[OsString]) -> Option<Result<Command, Error>> {
         let (program, rest) = command_line.split_first()?;
         let (name, rest) = rest.split_first()?;
+        let is_known = matches!(name.to_str()?, "snapshot" | "resume" | "image");
+        if is_known && rest.first().is_some_and(|word| word == "--help") {
+            return Some(Ok(Command::Help));
+        }
         match name.to_str()? {
             "snapshot" => Some(parse_snapshot(program, rest)),
             "resume" => Some(parse_resume(rest)),
@@ -54,8 +71,12 @@ impl Command {
     pub fn run(self, output: &Output) -> Result<(), Error> {
         match self {
             Command::Snapshot { arguments, stop } => snapshot(&arguments, &stop, output),
-            Command::Resume { file, fuel, stop } => resume(&file, fuel, stop.as_ref(), output),
+            Command::Resume(command) => command.run(output),
             Command::Show { file } => show(&file, output),
+            Command::Help => {
+                output.write(crate::usage().as_bytes());
+                Ok(())
+            }
         }
     }
 }
@@ -103,26 +124,41 @@ fn parse_snapshot(program: &OsString, rest: &[OsString]) -> Result<Command, Erro
     let stop = stop(values[0], values[1])?.ok_or_else(|| usage("'snapshot' needs '--after' and '-o'"))?;
     let plain = std::iter::once(program).chain(others).cloned();
     let arguments = Box::new(Arguments::parse(plain)?);
-    if arguments.program == Program::None || arguments.interactive {
+    let has_script = arguments.program != Program::None || !std::io::stdin().is_terminal();
+    if !has_script || arguments.interactive {
         return Err(usage("'snapshot' needs a script"));
+    }
+    if arguments.audit.is_some() || arguments.atomic {
+        return Err(usage("'--audit' and '--atomic' belong to whole runs"));
     }
     Ok(Command::Snapshot { arguments, stop })
 }
 
 fn parse_resume(rest: &[OsString]) -> Result<Command, Error> {
-    let (values, others) = split_options(rest, &["--after", "-o", "--fuel"])?;
+    let (values, others) = split_options(rest, &["--after", "-o", "--fuel", "--db", "--read", "--write"])?;
     let stop = stop(values[0], values[1])?;
     let fuel = values[2].map(|fuel| number(fuel, "--fuel")).transpose()?;
-    match others[..] {
-        [file] => Ok(Command::Resume { file: file.into(), fuel, stop }),
-        _ => Err(usage("'resume' needs one image")),
-    }
+    let names = |value: Option<&OsString>| value.map(|value| names(value.as_encoded_bytes()));
+    let tables = match (names(values[4]), names(values[5])) {
+        (None, None) => None,
+        (read, write) => Some(Tables { read: read.unwrap_or_default(), write: write.unwrap_or_default() }),
+    };
+    let file = one_image("resume", &others)?;
+    Ok(Command::Resume(Resume { file, fuel, stop, database: values[3].map(Into::into), tables }))
 }
 
 fn parse_show(rest: &[OsString]) -> Result<Command, Error> {
-    match rest {
-        [file] => Ok(Command::Show { file: file.into() }),
-        _ => Err(usage("'image' needs one image")),
+    Ok(Command::Show { file: one_image("image", &rest.iter().collect::<Vec<_>>())? })
+}
+
+/// The image that a command is given, and nothing else.
+fn one_image(command: &str, words: &[&OsString]) -> Result<PathBuf, Error> {
+    let mut words = words.iter();
+    let is_option = |word: &&&OsString| word.as_encoded_bytes().starts_with(b"-");
+    match (words.clone().find(is_option), words.next(), words.next()) {
+        (Some(option), ..) => Err(unrecognized(option.as_encoded_bytes())),
+        (None, Some(file), None) => Ok(file.into()),
+        _ => Err(usage(format!("'{command}' needs one image"))),
     }
 }
 
@@ -131,45 +167,117 @@ fn snapshot(arguments: &Arguments, stop: &Stop, output: &Output) -> Result<(), E
         Program::File(path) => source_of_file(path)?,
         _ => (source_of_stdin()?, "=stdin".to_owned()),
     };
+    let database = arguments.database.as_deref().map(database::open).transpose()?.map(Rc::new);
     let mut runner = Runner::new(arguments, output.clone());
+    if let Some(database) = &database {
+        runner.use_tables(external_tables(database.clone(), arguments.tables.clone()), true)?;
+    }
     crate::run_tasks(arguments, &mut runner)?;
     runner.start_script(&source, &chunk_name)?;
     let attachment = if arguments.deterministic { DETERMINISTIC } else { b"" };
-    stop_and_save(runner, stop, attachment, output)
+    let saved = stop_and_save(runner, stop, attachment, output);
+    database.map_or(Ok(()), |database| database::close(&database)).and(saved)
 }
 
-fn resume(file: &Path, fuel: Option<u64>, stop: Option<&Stop>, output: &Output) -> Result<(), Error> {
-    let bytes = std::fs::read(file).map_err(|error| file_error("open", file, &error))?;
-    let image = ImageFile::open(&bytes, &LIMITS)?;
-    let is_deterministic = image.content()?.1 == DETERMINISTIC;
-    let host: Box<dyn Host> = if is_deterministic {
-        Box::new(Deterministic::new(output.clone()))
-    } else {
-        Box::new(Terminal::new(output.clone(), false))
-    };
-    let loaded = image.load(Options { heap_limit: HEAP_LIMIT, host, ..Options::default() }, &HostParts::NONE)?;
-    drop(image);
-    let mut runner = Runner::of_vm(loaded.vm, output.clone(), fuel);
-    if let Some(stop) = stop {
-        return stop_and_save(runner, stop, &loaded.attachment, output);
+impl Resume {
+    fn run(&self, output: &Output) -> Result<(), Error> {
+        let image = open(&self.file)?;
+        let is_deterministic = image.content().map_err(|error| self.failure(&error))?.1 == DETERMINISTIC;
+        let host: Box<dyn Host> = if is_deterministic {
+            Box::new(Deterministic::new(output.clone()))
+        } else {
+            Box::new(Terminal::new(output.clone(), false))
+        };
+        let database = self.database.as_deref().map(database::open).transpose()?.map(Rc::new);
+        let external = database.clone().map(|database| external_tables(database, self.tables.clone()));
+        let codec = external.as_ref().map(External::codec);
+        let natives = if external.is_some() { External::natives() } else { Vec::new() };
+        let parts = HostParts { natives: &natives, userdata: codec.as_deref().unwrap_or(&NoUserdata) };
+        let options = Options { heap_limit: HEAP_LIMIT, host, ..Options::default() };
+        let loaded = image.load(options, &parts).map_err(|error| self.failure(&error))?;
+        drop(image);
+        let mut runner = Runner::of_vm(loaded.vm, output.clone(), self.fuel);
+        if let Some(external) = external {
+            runner.use_tables(external, false)?;
+        }
+        if !runner.vm().is_running() {
+            let reason = "it was saved between two runs, so there is nothing to go on with".to_owned();
+            return Err(Error::Load { path: self.file.clone(), reason });
+        }
+        let ended = match &self.stop {
+            Some(stop) => stop_and_save(runner, stop, &loaded.attachment, output),
+            None => {
+                let result = runner.resume();
+                let result = runner.end_run(result);
+                crate::end(runner, result, output)
+            }
+        };
+        database.map_or(Ok(()), |database| database::close(&database)).and(ended)
     }
-    let result = if runner.vm().is_running() { runner.resume() } else { Ok(()) };
-    crate::end(runner, result, output)
+
+    fn failure(&self, error: &cu_persist::Error) -> Error {
+        load_failure(&self.file, self.database.is_some(), error)
+    }
+}
+
+/// Reads an image and checks its envelope.
+fn open(file: &Path) -> Result<ImageFile, Error> {
+    let bytes = std::fs::read(file).map_err(|error| file_error("open", file, &error))?;
+    ImageFile::open(&bytes, &LIMITS).map_err(|error| match error {
+        cu_persist::Error::Corrupt { kind: CorruptKind::Magic, .. } => {
+            Error::NotAnImage { path: file.to_owned(), what: other_kind(&bytes) }
+        }
+        error => load_failure(file, true, &error),
+    })
+}
+
+/// What else a file is that people may take for an image.
+fn other_kind(bytes: &[u8]) -> &'static str {
+    let kinds: [(&[u8], &str); 3] = [
+        (b"\x1bCuF", ", but a saved function"),
+        (b"\x1bLua", ", but a binary chunk"),
+        (b"redb", ", but a database (see 'cu db')"),
+    ];
+    kinds.iter().find(|(start, _)| bytes.starts_with(start)).map_or("", |(_, what)| what)
+}
+
+fn load_failure(file: &Path, has_database: bool, error: &cu_persist::Error) -> Error {
+    let reason = match error {
+        cu_persist::Error::Corrupt { .. } => format!("the file is damaged or cut short: {error}"),
+        cu_persist::Error::UnknownPermanent { name, .. } if name.starts_with("ext") && !has_database => {
+            "it uses the tables of a database, which '--db' has to name".to_owned()
+        }
+        error => error.to_string(),
+    };
+    Error::Load { path: file.to_owned(), reason }
 }
 
 /// Runs up to the stop and saves the VM. A run that ends before is an error, after it has ended as it does.
 fn stop_and_save(mut runner: Runner, stop: &Stop, attachment: &[u8], output: &Output) -> Result<(), Error> {
     let ended = match runner.go_on(stop.after) {
         Ok(false) => {
-            let bytes = save_image(runner.vm(), &NoUserdata, attachment, &LIMITS)?;
+            let bytes = save_image(runner.vm(), &*runner.codec(), attachment, &LIMITS)?;
             output.flush()?;
-            return std::fs::write(&stop.file, bytes).map_err(|error| file_error("write", &stop.file, &error));
+            return write_whole(&stop.file, &bytes).map_err(|error| file_error("write", &stop.file, &error));
         }
         Ok(true) => Ok(()),
         Err(error) => Err(error),
     };
+    let ended = runner.end_run(ended);
     crate::end(runner, ended, output)?;
     Err(Error::NoImage { path: stop.file.clone() })
+}
+
+/// Writes a file so that an older one of the name is there until the new one is complete.
+fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let is_other = std::fs::metadata(file).is_ok_and(|found| !found.is_file());
+    if is_other {
+        return std::fs::write(file, bytes);
+    }
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    std::fs::write(&part, bytes)?;
+    std::fs::rename(&part, file)
 }
 
 fn file_error(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
@@ -177,12 +285,12 @@ fn file_error(action: &'static str, path: &Path, error: &std::io::Error) -> Erro
 }
 
 fn show(file: &Path, output: &Output) -> Result<(), Error> {
-    let bytes = std::fs::read(file).map_err(|error| file_error("open", file, &error))?;
-    let opened = ImageFile::open(&bytes, &LIMITS)?;
-    let (image, _) = opened.content()?;
+    let opened = open(file)?;
+    let (image, _) = opened.content().map_err(|error| load_failure(file, true, &error))?;
+    let length = std::fs::metadata(file).map_err(|error| file_error("open", file, &error))?.len();
     let mut lines = Vec::new();
     let state = if image.run.running { "stopped in a run" } else { "between runs" };
-    lines.push(format!("image, format version {}, {} bytes, {state}", cu_persist::FORMAT_VERSION, bytes.len()));
+    lines.push(format!("image, format version {}, {} bytes, {state}", cu_persist::FORMAT_VERSION, length));
     lines.push(format!(
         "heap: {} bytes used of {}, {} at the peak; {} units of fuel used",
         image.heap.used, image.heap.limit, image.heap.peak, image.run.fuel_used

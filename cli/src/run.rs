@@ -9,6 +9,7 @@ use cu_persist::{
     StoredTables,
 };
 use cu_storage::Database;
+use cu_vm::image::{NoUserdata, UserdataCodec};
 use cu_vm::{Context, Handle, Host, Options, RunError, Step, Table, Value, Vm, chunk_of_file};
 
 use crate::arguments::{Arguments, Tables};
@@ -95,21 +96,26 @@ impl Runner {
         }
     }
 
+    /// Gives the VM the tables of a database in `ext`; one that comes from an image has it already.
+    pub fn use_tables(&mut self, external: External, is_new: bool) -> Result<(), Error> {
+        if is_new {
+            external.open(&self.vm).map_err(Error::Home)?;
+        }
+        self.external = Some(external);
+        Ok(())
+    }
+
+    /// How the host's values in userdata are saved: those that belong to the tables in `ext`.
+    pub fn codec(&self) -> Rc<dyn UserdataCodec> {
+        self.external.as_ref().map_or_else(|| Rc::new(NoUserdata) as Rc<dyn UserdataCodec>, External::codec)
+    }
+
     /// Gives the VM what the database holds: its tables in `ext`, and the table `_home`.
     pub fn keep_in(&mut self, database: Rc<Database>) -> Result<(), Error> {
-        let functions = FunctionPolicy::Allow(Save::default());
         let tables = self.tables.clone();
-        let access = tables.clone().map(|tables| -> AccessFilter {
-            Box::new(move |name, access| match access {
-                Access::Read => tables.may_read(name),
-                Access::Write => tables.may_change(name),
-            })
-        });
-        let options = ExternalOptions { functions, access };
-        let external = External::new(StoredTables::new(database.clone()), options);
-        external.open(&self.vm).map_err(Error::Home)?;
+        let external = external_tables(database.clone(), tables.clone());
         let options = HomeOptions { userdata: external.codec(), ..HomeOptions::default() };
-        self.external = Some(external);
+        self.use_tables(external, true)?;
         let home = StoredHome::attach(&self.vm, database, options).map_err(Error::Home)?;
         if tables.is_some_and(|tables| !tables.may_read(HOME_COLLECTION)) {
             // What is in memory is to be read by nobody either.
@@ -340,6 +346,18 @@ impl Runner {
         }
         Error::Lua(text)
     }
+}
+
+/// The tables of a database, as far as scripts may use them.
+pub fn external_tables(database: Rc<Database>, tables: Option<Tables>) -> External {
+    let access = tables.map(|tables| -> AccessFilter {
+        Box::new(move |name, access| match access {
+            Access::Read => tables.may_read(name),
+            Access::Write => tables.may_change(name),
+        })
+    });
+    let functions = FunctionPolicy::Allow(Save::default());
+    External::new(StoredTables::new(database), ExternalOptions { functions, access })
 }
 
 /// A script and the name of its chunk.
