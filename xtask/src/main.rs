@@ -63,7 +63,7 @@ cargo xtask COMMAND
   coverage                         run the native tests and print the share of lines they run
   mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices
   miri [NAME...]                   run tests of the VM that are short enough in Miri
-  kills [--rounds N]               kill Chromium N times (default 100) after commits and N times during them, and count what is lost
+  kills [--rounds N]               kill Chromium and cu N times (default 100) after commits and N times during them, and count what is lost
   cycles [--rounds N]              open and close N instances (default 1000) in a page of Chromium, and measure what memory stays
   model [--rounds N] [--seed S]    compare the database with a model, N times as long as in the tests (default 20)
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
@@ -138,6 +138,9 @@ fn execute(command: Command) -> Result<()> {
         Command::Miri { names } => quality::miri(&root, &names),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Kills { rounds } => {
+            let mut native = process::cargo(&root);
+            native.args(["test", "--release", "-p", "cu-cli", "--test", "kills", "--", "--nocapture"]);
+            process::run(native.env("CU_KILL_ROUNDS", rounds.to_string()))?;
             package::build(&root)?;
             let mut node = process::node(&root.join("web"));
             node.arg("test/browser/kills.mjs").env("CU_KILL_ROUNDS", rounds.to_string());

@@ -1,6 +1,6 @@
 // Chromium as a process of our own, so that a test can kill it: Playwright's own launcher would tidy up first.
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -28,6 +28,10 @@ const ARGUMENTS = [
 const PACKAGE_PAGE = `<!doctype html>
 <title>Package</title>
 <script type="importmap">{ "imports": { "cu-wasm": "/cu-wasm/index.js" } }</script>`;
+
+/** Where a profile has the files of IndexedDB, and where a copy of them is kept. */
+const DATABASES = 'Default/IndexedDB';
+const COPY = 'Default/IndexedDB copy';
 
 /** Runs a test with a new profile folder; all browsers started on it are gone before it is deleted. */
 export function withProfile(body) {
@@ -95,6 +99,15 @@ async function launch(profile) {
       await page.goto(new URL(fragment, CU_ADDRESS).href);
       await page.locator('#run:enabled').waitFor();
       return page;
+    },
+    /** Copies the files of IndexedDB as they are now, aside. */
+    async copyDatabases() {
+      await cp(join(profile, DATABASES), join(profile, COPY), { recursive: true });
+    },
+    /** Makes the copy the profile's databases; to be called when the browser is dead. */
+    async putCopyBack() {
+      await rm(join(profile, DATABASES), { recursive: true });
+      await rename(join(profile, COPY), join(profile, DATABASES));
     },
     /** SIGKILL, as a crash would end it. */
     async kill() {

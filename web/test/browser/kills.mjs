@@ -1,80 +1,93 @@
-// Killing the browser right after a commit has resolved, and while one is under way: rounds over one profile, each of which checks what the
-// kill before it has left.
+// Killing the browser right after a commit has resolved, and while one is under way, and a power cut right after one: rounds over one profile,
+// each of which checks what the one before it has left.
 //
 //   node test/browser/kills.mjs     as `cargo xtask kills` starts it, with CU_KILL_ROUNDS
-import { pathToFileURL } from 'node:url';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { withProfile } from './chromium.mjs';
 
-/** Keys that every batch writes anew, so that a batch of which only a part is there shows. */
-const KEYS = 50;
 /** Commits of a round before the one that is killed. */
 const BEFORE = 3;
 
-export const MOMENTS = ['after', 'during'];
+export const MOMENTS = ['after', 'during', 'cut'];
+
+const program = (name) => readFile(fileURLToPath(new URL(`../../../fixtures/crash/${name}.lua`, import.meta.url)), 'utf8');
+
+/** What is committed: functions that run in the page, and what they are given. */
+export const WORKLOADS = {
+  /** Keys that every batch writes anew, so that a batch of which only a part is there shows. */
+  batches: { look: lookAtBatches, write: writeBatches, given: 50 },
+  /** A state in `_home` of which a mixture of two commits would show. */
+  home: { look: lookAtHome, write: writeHome, given: { round: await program('round'), check: await program('check') } },
+};
 
 /**
- * @param moment `after`: the process group is killed as soon as this process knows that a batch has resolved, and nothing else is begun;
- * `during`: as soon as it knows that a batch has begun
- * @returns counts: `rounds`, `lost` (a resolved batch is not there), `torn` (a part of a batch is), `kept` (a batch is there that was not
+ * @param moment `after`: the process group is killed as soon as this process knows that a commit has resolved, and nothing else is begun;
+ * `during`: as soon as it knows that one has begun; `cut`: as `after`, but the files of the database are copied before the kill, and the next
+ * round has the copy, as after a power cut that loses nothing that was written
+ * @returns counts: `rounds`, `lost` (a resolved commit is not there), `torn` (a part of one is), `kept` (one is there that was not
  * known to be resolved)
  */
-export async function kills(moment, rounds) {
+export async function kills(moment, rounds, workload = WORKLOADS.batches) {
   const counts = { rounds: 0, lost: 0, torn: 0, kept: 0 };
   await withProfile(async (start) => {
     let resolved = -1;
     for (let round = 0; round <= rounds; round += 1) {
       const browser = await start();
       const page = await browser.open();
-      const found = await page.evaluate(look, KEYS);
+      const found = await page.evaluate(workload.look, workload.given);
       if (round > 0) note(counts, found, resolved);
-      if (round < rounds) resolved = await killed(browser, page, moment, Math.max(resolved, found.last) + 1);
+      if (round < rounds) resolved = await killed(browser, page, moment, workload, Math.max(resolved, found.last) + 1);
       await browser.kill();
     }
   })();
   return counts;
 }
 
-function note(counts, { last, values, numbers }, resolved) {
+function note(counts, { last, isWhole }, resolved) {
   counts.rounds += 1;
-  if (last < resolved) counts.lost += 1;
-  if (last > resolved) counts.kept += 1;
-  const whole = values.length === KEYS && values.every((value) => value === last);
-  if (!whole || numbers.some((number, index) => number !== index)) counts.torn += 1;
+  if (!isWhole) counts.torn += 1;
+  else if (last < resolved) counts.lost += 1;
+  else if (last > resolved) counts.kept += 1;
 }
 
-/** Writes batches numbered from `first` on until the browser is dead. The number of the last one known to be resolved. */
-async function killed(browser, page, moment, first) {
+/** Makes commits numbered from `first` on until the browser is dead. The number of the last one known to be resolved. */
+async function killed(browser, page, moment, { write, given }, first) {
   let resolved = first - 1;
   const victim = first + BEFORE;
   let kill;
   const dead = new Promise((resolve, reject) => {
     kill = () => browser.kill().then(resolve, reject);
   });
-  await page.exposeFunction('tell', (what, number) => {
+  await page.exposeFunction('tell', async (what, number) => {
     if (what === 'resolved') resolved = number;
-    const moments = { after: ['resolved', victim - 1], during: ['begun', victim] };
-    if (what === moments[moment][0] && number === moments[moment][1]) kill();
+    const moments = { after: ['resolved', victim - 1], during: ['begun', victim], cut: ['resolved', victim - 1] };
+    if (what !== moments[moment][0] || number !== moments[moment][1]) return;
+    if (moment === 'cut') await browser.copyDatabases();
+    kill();
   });
   // Ends with the browser, by an error.
-  const writing = page.evaluate(write, [KEYS, first, moment === 'after']).catch(() => undefined);
+  const writing = page.evaluate(write, [given, first, moment !== 'during']).catch(() => undefined);
   await dead;
   await writing;
+  if (moment === 'cut') await browser.putCopyBack();
   return resolved;
 }
 
 /** In the page: what is there. */
-async function look(keys) {
+async function lookAtBatches(keys) {
   const { Cu } = await import('cu-wasm');
   const cu = await Cu.open({ name: 'kills', storage: 'indexeddb' });
   const all = await cu.queryTable('kept', { sort: 'key' });
-  const values = all.map(({ number }) => number);
   const numbers = await cu.queryTable('numbers', {});
   await cu.close();
-  return { last: numbers.length - 1, values: values.length === 0 ? Array(keys).fill(-1) : values, numbers };
+  const last = numbers.length - 1;
+  const isWhole = all.length === (last < 0 ? 0 : keys) && all.every(({ number }) => number === last);
+  return { last, isWhole: isWhole && numbers.every((number, index) => number === index) };
 }
 
 /** In the page: batch after batch. */
-async function write([keys, first, waits]) {
+async function writeBatches([keys, first, waits]) {
   const { Cu } = await import('cu-wasm');
   const cu = await Cu.open({ name: 'kills', storage: 'indexeddb' });
   for (let number = first; ; number += 1) {
@@ -89,10 +102,35 @@ async function write([keys, first, waits]) {
   }
 }
 
+/** In the page: rounds are counted from 1, commits from 0. */
+async function lookAtHome({ check }) {
+  const { Cu } = await import('cu-wasm');
+  const cu = await Cu.open({ name: 'kills', storage: 'indexeddb', home: { commit: 'manual' } });
+  const round = await cu.eval(check);
+  await cu.close();
+  return { last: round - 1, isWhole: round >= 0 };
+}
+
+/** In the page: a run and its commit, again and again. */
+async function writeHome([{ round }, first, waits]) {
+  const { Cu } = await import('cu-wasm');
+  const cu = await Cu.open({ name: 'kills', storage: 'indexeddb', home: true });
+  for (let number = first; ; number += 1) {
+    const run = cu.eval(round);
+    if (!waits) void window.tell('begun', number);
+    await run;
+    const told = window.tell('resolved', number);
+    if (waits) await told;
+  }
+}
+
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  for (const moment of MOMENTS) {
-    const { rounds, lost, torn, kept } = await kills(moment, Number(process.env.CU_KILL_ROUNDS));
-    console.log(`killed ${moment} commits: ${rounds} rounds, ${lost} resolved batches lost, ${torn} torn; ${kept} were there unresolved`);
-    if (lost + torn > 0) process.exitCode = 1;
+  for (const [name, workload] of Object.entries(WORKLOADS)) {
+    for (const moment of MOMENTS) {
+      const { rounds, lost, torn, kept } = await kills(moment, Number(process.env.CU_KILL_ROUNDS), workload);
+      const how = moment === 'cut' ? 'files copied after' : `Chromium killed ${moment}`;
+      console.log(`${name}, ${how} commits: ${rounds} rounds, ${lost} resolved ones lost, ${torn} torn; ${kept} were there unresolved`);
+      if (lost + torn > 0) process.exitCode = 1;
+    }
   }
 }
