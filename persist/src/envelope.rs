@@ -11,15 +11,13 @@
 //!
 //! Inflating stops at the declared length, which is checked against the limit first, so a small blob cannot take much memory.
 
-use std::cell::RefCell;
-
-use miniz_oxide::deflate::compress_to_vec;
-use miniz_oxide::deflate::core::{
-    CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
-};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use xxhash_rust::xxh64::xxh64;
 
+use crate::deflate::deflate;
 use crate::error::{CorruptKind, Error, Result};
 use crate::limits::Limits;
 
@@ -45,8 +43,8 @@ const CHECKSUM_BYTES: usize = 8;
 /// Payloads up to this size are not deflated unless the caller says so.
 pub(crate) const UNCOMPRESSED_MAX: usize = 1024;
 
-/// 1 is miniz_oxide's fastest level that still finds matches: a function is saved often and read rarely.
-const COMPRESSION_LEVEL: i32 = 1;
+/// How many bytes one byte of deflate may stand for, at most.
+const INFLATION_MAX: usize = 1032;
 
 /// Wraps a payload; deflates it if it is over `uncompressed_max` bytes and that saves at least a tenth.
 pub(crate) fn seal(
@@ -77,29 +75,9 @@ pub(crate) fn seal(
     Ok(out)
 }
 
-thread_local! {
-    /// Making a compressor takes longer than compressing a function with it.
-    static COMPRESSOR: RefCell<Option<Box<CompressorOxide>>> = const { RefCell::new(None) };
-}
-
-/// The payload deflated, if that takes no more than `length_max` bytes. What was deflated before makes no difference.
-fn deflate(payload: &[u8], length_max: usize) -> Option<Vec<u8>> {
-    COMPRESSOR.with_borrow_mut(|compressor| {
-        let compressor = compressor.get_or_insert_with(|| {
-            let flags = create_comp_flags_from_zip_params(COMPRESSION_LEVEL, 0, 0);
-            Box::new(CompressorOxide::new(flags))
-        });
-        compressor.reset();
-        let mut out = vec![0; length_max];
-        let (status, _, length) = compress(compressor, payload, &mut out, TDEFLFlush::Finish);
-        out.truncate(length);
-        (status == TDEFLStatus::Done).then_some(out)
-    })
-}
-
 /// Bytes in the format of deflate (RFC 1951).
 pub fn compress_bytes(bytes: &[u8]) -> Vec<u8> {
-    compress_to_vec(bytes, COMPRESSION_LEVEL as u8)
+    deflate(bytes, usize::MAX).expect("no limit")
 }
 
 /// What [`compress_bytes`] was given; `None` when the bytes are damaged or there is more than `length_max`.
@@ -138,10 +116,21 @@ pub(crate) fn open(magic: [u8; 4], version_max: u8, bytes: &[u8], limits: &Limit
     if flags & FLAG_DEFLATED == 0 {
         return if body.len() == length { Ok((version, body.to_vec())) } else { corrupt(CorruptKind::Truncated, 6) };
     }
-    match decompress_to_vec_with_limit(body, length) {
-        Ok(payload) if payload.len() == length => Ok((version, payload)),
-        _ => corrupt(CorruptKind::Compression, HEADER_BYTES),
+    match inflate(body, length) {
+        Some(payload) => Ok((version, payload)),
+        None => corrupt(CorruptKind::Compression, HEADER_BYTES),
     }
+}
+
+/// Exactly `length` bytes. Nothing is allocated for more than the input can stand for.
+fn inflate(input: &[u8], length: usize) -> Option<Vec<u8>> {
+    if length > input.len().saturating_mul(INFLATION_MAX) {
+        return None;
+    }
+    let mut out = vec![0; length];
+    let mut state = Box::<DecompressorOxide>::default();
+    let (status, _, written) = decompress(&mut state, input, &mut out, 0, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF);
+    (status == TINFLStatus::Done && written == length).then_some(out)
 }
 
 #[cfg(test)]
@@ -175,18 +164,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_deflated_before_makes_no_difference() {
-        let payloads: Vec<Vec<u8>> =
-            (1..20u32).map(|n| (0..n * 700).map(|byte| ((byte * n % 97) ^ (byte / 50)) as u8).collect()).collect();
-        for payload in payloads.iter().chain(payloads.iter().rev()) {
-            let expected = compress_to_vec(payload, COMPRESSION_LEVEL as u8);
-            assert_eq!(deflate(payload, payload.len() + 100), Some(expected.clone()));
-            assert_eq!(deflate(payload, expected.len()), Some(expected.clone()));
-            assert_eq!(deflate(payload, expected.len() - 1), None);
-        }
-    }
-
-    #[test]
     fn short_payloads_stay_as_they_are() {
         let sealed = seal(MAGIC, 1, b"payload", &Limits::default(), UNCOMPRESSED_MAX).unwrap();
         assert_eq!(sealed.len(), HEADER_BYTES + 7 + CHECKSUM_BYTES);
@@ -215,7 +192,7 @@ mod tests {
     /// A stream that inflates to more than it declares stops at the declared length.
     #[test]
     fn a_bomb_is_refused() {
-        let bomb = compress_to_vec(&vec![0; 64 << 20], 6);
+        let bomb = miniz_oxide::deflate::compress_to_vec(&vec![0; 64 << 20], 6);
         assert!(bomb.len() < 70_000);
         for (declared, limit) in [(100u32, 1 << 20), (1 << 20, 1 << 20), (64 << 20, 1 << 20)] {
             let mut out = MAGIC.to_vec();

@@ -39,6 +39,7 @@ mod build;
 mod codecs;
 mod content;
 mod coroutine;
+mod deflate;
 mod envelope;
 mod error;
 mod external;

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
+
 use super::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription};
 use super::verify::SHORT_STRING_BYTES_MAX;
 use super::wire::{self, Fault, FunctionHead, Reader, WireError, Writer};
@@ -19,7 +21,7 @@ const UPVALUES_MAX: u32 = 255;
 /// Byte strings, each written once.
 #[derive(Default)]
 pub struct StringTable {
-    numbers: HashMap<Box<[u8]>, u32>,
+    numbers: HashMap<Box<[u8]>, u32, RandomState>,
     count: u32,
     pub out: Writer,
 }
@@ -58,7 +60,7 @@ impl StringTable {
 /// Functions, each written once.
 #[derive(Default)]
 pub struct FunctionTable {
-    numbers: HashMap<Box<[u8]>, u32>,
+    numbers: HashMap<Box<[u8]>, u32, RandomState>,
     pub out: Writer,
 }
 
@@ -127,9 +129,7 @@ pub fn write_function(
         lines: parts.lines.len() as u32,
         locals: parts.locals.len() as u32,
     });
-    for word in &parts.code {
-        out.append(&word.to_le_bytes());
-    }
+    out.words(&parts.code);
     for constant in &parts.constants {
         out.put(&match constant {
             Constant::Nil => wire::Constant::Nil,
@@ -150,13 +150,13 @@ pub fn write_function(
     let mut previous = LineEntry { pc: 0, line: parts.line_defined };
     for entry in &parts.lines {
         let lines = i64::from(entry.line) - i64::from(previous.line);
-        out.put(&wire::Line { instructions: entry.pc.wrapping_sub(previous.pc), lines });
+        wire::Line { instructions: entry.pc.wrapping_sub(previous.pc), lines }.put(out);
         previous = *entry;
     }
     for local in &parts.locals {
         let name = number(&local.name);
         let length = local.end_pc.wrapping_sub(local.start_pc);
-        out.put(&wire::Local { name, register: local.register, start: local.start_pc, length });
+        wire::Local { name, register: local.register, start: local.start_pc, length }.put(out);
     }
 }
 
@@ -274,7 +274,7 @@ impl<'a> FunctionSource<'a> {
         reader.check_count(head.lines, 2)?;
         let mut previous = LineEntry { pc: 0, line: head.line_defined };
         for _ in 0..head.lines {
-            let step: wire::Line = reader.take()?;
+            let step = wire::Line::take(reader)?;
             let malformed = || reader.fail(Fault::Malformed);
             let line = i64::from(previous.line).checked_add(step.lines).and_then(|line| u32::try_from(line).ok());
             let pc = previous.pc.checked_add(step.instructions).ok_or_else(malformed)?;
@@ -283,7 +283,7 @@ impl<'a> FunctionSource<'a> {
         }
         reader.check_count(head.locals, 4)?;
         for _ in 0..head.locals {
-            let local: wire::Local = reader.take()?;
+            let local = wire::Local::take(reader)?;
             let end_pc = local.start.checked_add(local.length).ok_or_else(|| reader.fail(Fault::Malformed))?;
             let name = self.string(reader, local.name)?;
             visit(Part::Local(local.register, local.start..end_pc, name));

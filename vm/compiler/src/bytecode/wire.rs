@@ -63,6 +63,34 @@ pub struct Local {
     pub length: u32,
 }
 
+// Lines and locals are the most numerous parts, so they are written and read by hand, as postcard does it.
+
+impl Line {
+    pub fn put(self, out: &mut Writer) {
+        out.varint(self.instructions.into());
+        out.varint(((self.lines << 1) ^ (self.lines >> 63)) as u64);
+    }
+
+    pub fn take(reader: &mut Reader<'_>) -> Result<Line, WireError> {
+        let instructions = reader.short()?;
+        let lines = reader.varint()?;
+        Ok(Line { instructions, lines: (lines >> 1) as i64 ^ -((lines & 1) as i64) })
+    }
+}
+
+impl Local {
+    pub fn put(self, out: &mut Writer) {
+        out.varint(self.name.into());
+        out.push(self.register);
+        out.varint(self.start.into());
+        out.varint(self.length.into());
+    }
+
+    pub fn take(reader: &mut Reader<'_>) -> Result<Local, WireError> {
+        Ok(Local { name: reader.short()?, register: reader.byte()?, start: reader.short()?, length: reader.short()? })
+    }
+}
+
 /// A byte string as postcard writes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Bytes<'a>(pub &'a [u8]);
@@ -106,6 +134,14 @@ impl Writer {
 
     pub fn append(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Numbers of four bytes each, the lowest byte first.
+    pub fn words(&mut self, words: &[u32]) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + 4 * words.len(), 0);
+        let (places, _) = self.bytes[start..].as_chunks_mut::<4>();
+        places.iter_mut().zip(words).for_each(|(place, word)| *place = word.to_le_bytes());
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -226,6 +262,11 @@ impl<'a> Reader<'a> {
         Err(self.fail(Fault::Malformed))
     }
 
+    /// A varint of 32 bits.
+    pub fn short(&mut self) -> Result<u32, WireError> {
+        u32::try_from(self.varint()?).map_err(|_| self.fail(Fault::Malformed))
+    }
+
     /// The next `length` bytes.
     pub fn take_bytes(&mut self, length: usize) -> Result<&'a [u8], WireError> {
         let (taken, _) = self.rest().split_at_checked(length).ok_or_else(|| self.fail(Fault::Truncated))?;
@@ -249,5 +290,40 @@ impl<'a> Reader<'a> {
 
     pub fn finish(&self) -> Result<(), WireError> {
         if self.rest().is_empty() { Ok(()) } else { Err(self.fail(Fault::TrailingBytes)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_by_hand_is_as_postcard_writes_it() {
+        for shift in 0..32 {
+            for number in [1u32 << shift, (1 << shift) - 1, !0 << shift] {
+                let lines = [i64::from(number), -i64::from(number), i64::from(number) << 31];
+                for line in lines.map(|lines| Line { instructions: number, lines }) {
+                    let (mut by_hand, mut by_postcard) = (Writer::default(), Writer::default());
+                    line.put(&mut by_hand);
+                    by_postcard.put(&line);
+                    assert_eq!(by_hand.as_bytes(), by_postcard.as_bytes(), "{line:?}");
+                    let read = Line::take(&mut Reader::at(by_hand.as_bytes(), 0)).expect("it was written");
+                    assert_eq!((read.instructions, read.lines), (line.instructions, line.lines));
+                }
+                let local = Local { name: number, register: shift as u8, start: number / 3, length: number / 7 };
+                let (mut by_hand, mut by_postcard) = (Writer::default(), Writer::default());
+                local.put(&mut by_hand);
+                by_postcard.put(&local);
+                assert_eq!(by_hand.as_bytes(), by_postcard.as_bytes(), "{local:?}");
+                let read = Local::take(&mut Reader::at(by_hand.as_bytes(), 0)).expect("it was written");
+                assert_eq!((read.name, read.register), (local.name, local.register));
+                assert_eq!((read.start, read.length), (local.start, local.length));
+                for end in 0..by_hand.as_bytes().len() {
+                    assert!(Local::take(&mut Reader::at(&by_hand.as_bytes()[..end], 0)).is_err());
+                }
+            }
+        }
+        let too_large = [0xff, 0xff, 0xff, 0xff, 0x1f, 0];
+        assert!(Line::take(&mut Reader::at(&too_large, 0)).is_err());
     }
 }

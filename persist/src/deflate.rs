@@ -1,0 +1,288 @@
+//! Compression to deflate (RFC 1951), made for speed: blobs and images are written often.
+//!
+//! One table remembers, for each hash of four bytes, where they stood last; a match is taken as it is found. A block's symbols are collected
+//! and counted, then written with the shortest of the three kinds of block. What comes out depends on the input alone, the same on
+//! every platform.
+
+mod code;
+#[cfg(test)]
+mod tests;
+
+use code::{Bits, Code, Header};
+
+/// Symbols of a block: enough to be worth a code of their own.
+const BLOCK_SYMBOLS: usize = 16 * 1024;
+
+/// Bytes from one block to the next, so that a stored block can hold them.
+const BLOCK_BYTES: usize = 0xffff;
+
+const DISTANCE_MAX: usize = 32 * 1024;
+const MATCH_MIN: usize = 4;
+const MATCH_MAX: usize = 258;
+
+/// How many bits of hash the table has for a long input. A short one takes fewer, which are cleared sooner.
+const HASH_BITS_MAX: u32 = 15;
+const HASH_BITS_MIN: u32 = 10;
+
+/// Ends a block.
+const END: usize = 256;
+const LITERALS: usize = 286;
+const DISTANCES: usize = 30;
+
+/// What a match's length is written as, from 3 on: symbol above 256, extra bits, and their value.
+const LENGTHS: [(u8, u8, u8); 256] = lengths();
+/// The symbol of a distance: of those up to 256 (less one), then of every 128th.
+const DISTANCE_SYMBOLS: [u8; 512] = distance_symbols();
+
+/// The lengths of the codes that need no header. Two of these symbols are never used.
+const FIXED_LITERALS: [u8; LITERALS + 2] = fixed_literals();
+const FIXED_DISTANCES: [u8; DISTANCES] = [5; DISTANCES];
+
+const fn fixed_literals() -> [u8; LITERALS + 2] {
+    let mut lengths = [8; LITERALS + 2];
+    let mut symbol = 144;
+    while symbol < 280 {
+        lengths[symbol] = if symbol < END { 9 } else { 7 };
+        symbol += 1;
+    }
+    lengths
+}
+
+const fn lengths() -> [(u8, u8, u8); 256] {
+    let mut table = [(0, 0, 0); 256];
+    let mut length = 0;
+    while length < 256 {
+        table[length] = if length < 8 {
+            (length as u8 + 1, 0, 0)
+        } else if length == 255 {
+            (29, 0, 0)
+        } else {
+            let extra = length.ilog2() - 2;
+            let symbol = 4 * (extra as usize + 1) + ((length >> extra) & 3) + 1;
+            (symbol as u8, extra as u8, (length & ((1 << extra) - 1)) as u8)
+        };
+        length += 1;
+    }
+    table
+}
+
+/// For a distance less one.
+const fn distance_symbol(distance: usize) -> u8 {
+    if distance < 4 {
+        return distance as u8;
+    }
+    let extra = distance.ilog2() - 1;
+    (2 * extra as usize + (distance >> extra)) as u8
+}
+
+const fn distance_symbols() -> [u8; 512] {
+    let mut table = [0; 512];
+    let mut index = 0;
+    while index < 256 {
+        table[index] = distance_symbol(index);
+        table[256 + index] = distance_symbol(index << 7);
+        index += 1;
+    }
+    table
+}
+
+/// The symbol of a distance less one, and how many extra bits follow it.
+fn distance_code(distance: usize) -> (usize, u32) {
+    let index = if distance < 256 { distance } else { 256 + (distance >> 7) };
+    let symbol = usize::from(DISTANCE_SYMBOLS[index & 511]);
+    (symbol, (symbol as u32 / 2).saturating_sub(1))
+}
+
+/// Bytes in the format of deflate; `None` if that takes more than `length_max` bytes.
+pub(crate) fn deflate(input: &[u8], length_max: usize) -> Option<Vec<u8>> {
+    let mut out = Bits::with_capacity(length_max.min(input.len() / 2) + 64);
+    let mut matches = Matches::new(input);
+    let mut block = Block::new(input.len());
+    loop {
+        let start = matches.position;
+        matches.fill(&mut block);
+        let is_last = matches.position == input.len();
+        block.write(&input[start..matches.position], is_last, &mut out);
+        if out.bytes.len() > length_max {
+            return None;
+        }
+        if is_last {
+            break;
+        }
+        block.clear();
+    }
+    out.align();
+    (out.bytes.len() <= length_max).then_some(out.bytes)
+}
+
+/// Where four bytes stood last.
+struct Matches<'a> {
+    input: &'a [u8],
+    position: usize,
+    /// Positions plus one, by hash.
+    table: Vec<u32>,
+    shift: u32,
+}
+
+impl<'a> Matches<'a> {
+    fn new(input: &'a [u8]) -> Self {
+        // About half as many places as bytes: most positions are inside matches.
+        let bits = (usize::BITS - input.len().leading_zeros()).saturating_sub(1).clamp(HASH_BITS_MIN, HASH_BITS_MAX);
+        Matches { input, position: 0, table: vec![0; 1 << bits], shift: 32 - bits }
+    }
+
+    #[inline]
+    fn four(&self, position: usize) -> Option<u32> {
+        let bytes = self.input.get(position..)?.first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*bytes))
+    }
+
+    /// Collects a block's symbols from here on.
+    fn fill(&mut self, block: &mut Block) {
+        let input = self.input;
+        let end = input.len().min(self.position + BLOCK_BYTES);
+        let mut position = self.position;
+        while position < end && block.symbols.len() < BLOCK_SYMBOLS {
+            let Some(four) = self.four(position) else {
+                block.literal(input[position]);
+                position += 1;
+                continue;
+            };
+            let slot = &mut self.table[(four.wrapping_mul(0x9e37_79b1) >> self.shift) as usize];
+            let before = std::mem::replace(slot, position as u32 + 1) as usize;
+            // 0 is none, and far enough away.
+            let distance = (position + 1).wrapping_sub(before);
+            if before == 0 || distance > DISTANCE_MAX || self.four(before - 1) != Some(four) {
+                block.literal(four as u8);
+                position += 1;
+                continue;
+            }
+            let length_max = (end - position).min(MATCH_MAX);
+            let length = common(&input[before - 1..], &input[position..position + length_max]);
+            if length < MATCH_MIN {
+                block.literal(four as u8);
+                position += 1;
+                continue;
+            }
+            block.found(length, distance);
+            position += length;
+            // What begins just before the end of a match is likely to come again.
+            if let Some(four) = self.four(position - 2) {
+                self.table[(four.wrapping_mul(0x9e37_79b1) >> self.shift) as usize] = position as u32 - 1;
+            }
+        }
+        self.position = position;
+    }
+}
+
+/// How many bytes both begin with; `ahead` ends first or at the same place.
+#[inline]
+fn common(behind: &[u8], ahead: &[u8]) -> usize {
+    let behind = &behind[..ahead.len()];
+    let (behind_words, _) = behind.as_chunks::<8>();
+    let (ahead_words, _) = ahead.as_chunks::<8>();
+    let mut length = 0;
+    for (one, other) in behind_words.iter().zip(ahead_words) {
+        let difference = u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+        if difference != 0 {
+            return length + difference.trailing_zeros() as usize / 8;
+        }
+        length += 8;
+    }
+    length + behind[length..].iter().zip(&ahead[length..]).take_while(|(one, other)| one == other).count()
+}
+
+/// The symbols of a block, and how often each comes.
+struct Block {
+    /// A literal, or [`MATCH`], length and distance.
+    symbols: Vec<u32>,
+    literals: [u32; LITERALS],
+    distances: [u32; DISTANCES],
+}
+
+const MATCH: u32 = 1 << 31;
+
+impl Block {
+    fn new(bytes: usize) -> Block {
+        let symbols = Vec::with_capacity(bytes.min(BLOCK_SYMBOLS));
+        Block { symbols, literals: [0; LITERALS], distances: [0; DISTANCES] }
+    }
+
+    fn clear(&mut self) {
+        self.symbols.clear();
+        self.literals = [0; LITERALS];
+        self.distances = [0; DISTANCES];
+    }
+
+    #[inline]
+    fn literal(&mut self, byte: u8) {
+        self.symbols.push(u32::from(byte));
+        self.literals[usize::from(byte)] += 1;
+    }
+
+    #[inline]
+    fn found(&mut self, length: usize, distance: usize) {
+        let (length, distance) = (length - 3, distance - 1);
+        self.symbols.push(MATCH | (length as u32) << 16 | distance as u32);
+        self.literals[END + usize::from(LENGTHS[length & 255].0)] += 1;
+        self.distances[distance_code(distance).0] += 1;
+    }
+
+    /// Writes the block, which stands for these bytes, in the shortest way.
+    fn write(&mut self, bytes: &[u8], is_last: bool, out: &mut Bits) {
+        self.literals[END] = 1;
+        let literals = Code::of_counts(&self.literals, 15);
+        let distances = Code::of_counts(&self.distances, 15);
+        let header = Header::new(&literals, &distances);
+        let dynamic = header.bits() + self.bits(&literals.lengths, &distances.lengths);
+        let fixed = self.bits(&FIXED_LITERALS, &FIXED_DISTANCES);
+        let stored = 40 + bytes.len() as u64 * 8;
+        out.put(u32::from(is_last), 1);
+        if stored < dynamic.min(fixed) {
+            out.put(0, 2);
+            out.align();
+            let length = bytes.len() as u16;
+            out.bytes.extend_from_slice(&length.to_le_bytes());
+            out.bytes.extend_from_slice(&(!length).to_le_bytes());
+            out.bytes.extend_from_slice(bytes);
+        } else if fixed < dynamic {
+            out.put(1, 2);
+            self.put_symbols(&Code::of_lengths(FIXED_LITERALS), &Code::of_lengths(FIXED_DISTANCES), out);
+        } else {
+            out.put(2, 2);
+            header.put(out);
+            self.put_symbols(&literals, &distances, out);
+        }
+    }
+
+    /// How many bits the symbols take in codes with these lengths.
+    fn bits(&self, literals: &[u8], distances: &[u8]) -> u64 {
+        let sum = |counts: &[u32], lengths: &[u8]| -> u64 {
+            counts.iter().zip(lengths).map(|(count, length)| u64::from(*count) * u64::from(*length)).sum()
+        };
+        sum(&self.literals, literals) + sum(&self.distances, distances) + self.extra_bits()
+    }
+
+    fn extra_bits(&self) -> u64 {
+        let lengths = (8..28usize).map(|symbol| u64::from(self.literals[END + 1 + symbol]) * (symbol as u64 / 4 - 1));
+        let distances = (4..DISTANCES).map(|symbol| u64::from(self.distances[symbol]) * (symbol as u64 / 2 - 1));
+        lengths.sum::<u64>() + distances.sum::<u64>()
+    }
+
+    fn put_symbols<const N: usize>(&self, literals: &Code<N>, distances: &Code<DISTANCES>, out: &mut Bits) {
+        for &symbol in &self.symbols {
+            if symbol & MATCH == 0 {
+                literals.put(symbol as usize & 255, out);
+                continue;
+            }
+            let (code, extra, value) = LENGTHS[(symbol >> 16 & 255) as usize];
+            literals.put(END + usize::from(code), out);
+            out.put(u32::from(value), u32::from(extra));
+            let distance = symbol & 0x7fff;
+            let (code, extra) = distance_code(distance as usize);
+            distances.put(code, out);
+            out.put(distance & ((1 << extra) - 1), extra);
+        }
+        literals.put(END, out);
+    }
+}

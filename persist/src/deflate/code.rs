@@ -1,0 +1,224 @@
+//! Prefix codes: how many bits each symbol gets, what they are, and how a block says so.
+
+use super::{DISTANCES, LITERALS};
+
+/// Bits, the lowest of each byte first.
+pub(super) struct Bits {
+    pub bytes: Vec<u8>,
+    waiting: u64,
+    count: u32,
+}
+
+impl Bits {
+    /// No bits, with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Bits {
+        Bits { bytes: Vec::with_capacity(bytes), waiting: 0, count: 0 }
+    }
+
+    /// Appends the lowest `count` bits of a number that has no others; at most 32.
+    #[inline]
+    pub fn put(&mut self, bits: u32, count: u32) {
+        self.waiting |= u64::from(bits) << self.count;
+        self.count += count;
+        if self.count >= 32 {
+            self.bytes.extend_from_slice(&(self.waiting as u32).to_le_bytes());
+            self.waiting >>= 32;
+            self.count -= 32;
+        }
+    }
+
+    /// Goes on to the next byte.
+    pub fn align(&mut self) {
+        while self.count > 0 {
+            self.bytes.push(self.waiting as u8);
+            self.waiting >>= 8;
+            self.count = self.count.saturating_sub(8);
+        }
+    }
+}
+
+/// The order in which the lengths of the code for code lengths are written.
+const LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+
+/// A prefix code: each symbol's bits as they are written, and their number; 0 for a symbol without any.
+pub(super) struct Code<const N: usize> {
+    bits: [u16; N],
+    pub lengths: [u8; N],
+}
+
+impl<const N: usize> Code<N> {
+    /// The code for symbols that come so often, with no more than `length_max` bits.
+    pub fn of_counts(counts: &[u32; N], length_max: usize) -> Code<N> {
+        let mut used = [0u64; N];
+        let mut count = 0;
+        for (symbol, times) in counts.iter().enumerate().filter(|(_, times)| **times > 0) {
+            used[count] = u64::from(*times) << 16 | symbol as u64;
+            count += 1;
+        }
+        let used = &mut used[..count];
+        used.sort_unstable();
+        let mut lengths = [0; N];
+        match used {
+            [] => {}
+            [only] => lengths[(*only & 0xffff) as usize] = 1,
+            used => {
+                let mut numbers = numbers_of_lengths(used, length_max);
+                let mut length = length_max;
+                for symbol in used.iter() {
+                    while numbers[length] == 0 {
+                        length -= 1;
+                    }
+                    numbers[length] -= 1;
+                    lengths[(*symbol & 0xffff) as usize] = length as u8;
+                }
+            }
+        }
+        Code::of_lengths(lengths)
+    }
+
+    /// The canonical code with these lengths.
+    pub fn of_lengths(lengths: [u8; N]) -> Code<N> {
+        let mut numbers = [0u16; 16];
+        lengths.iter().filter(|length| **length > 0).for_each(|length| numbers[usize::from(*length & 15)] += 1);
+        let mut next = [0u16; 16];
+        for length in 1..16 {
+            next[length] = (next[length - 1] + numbers[length - 1]) << 1;
+        }
+        let mut bits = [0; N];
+        for (bits, length) in bits.iter_mut().zip(lengths).filter(|(_, length)| *length > 0) {
+            let next = &mut next[usize::from(length & 15)];
+            *bits = next.reverse_bits() >> (16 - length);
+            *next = next.wrapping_add(1);
+        }
+        Code { bits, lengths }
+    }
+
+    #[inline]
+    pub fn put(&self, symbol: usize, out: &mut Bits) {
+        out.put(u32::from(self.bits[symbol]), u32::from(self.lengths[symbol]));
+    }
+}
+
+/// How many symbols have a code of each length, by Huffman's method, for symbols in the order of how often they come (the upper bits); none
+/// longer than `length_max`.
+fn numbers_of_lengths(used: &[u64], length_max: usize) -> [u32; 33] {
+    // Nodes: the symbols, then their parents in the order in which they are made, which is that of their weights.
+    let count = used.len();
+    let mut weights = [0u64; 2 * LITERALS];
+    let mut parents = [0u16; 2 * LITERALS];
+    for (weight, symbol) in weights.iter_mut().zip(used) {
+        *weight = symbol >> 16;
+    }
+    let (mut leaf, mut inner) = (0, count);
+    for node in count..2 * count - 1 {
+        let mut lightest = || {
+            let place =
+                if leaf < count && (inner == node || weights[leaf] <= weights[inner]) { &mut leaf } else { &mut inner };
+            *place += 1;
+            *place - 1
+        };
+        let (one, other) = (lightest(), lightest());
+        weights[node] = weights[one] + weights[other];
+        parents[one] = node as u16;
+        parents[other] = node as u16;
+    }
+    // Depths, from the root down; kept where the weights were.
+    let mut numbers = [0u32; 33];
+    weights[2 * count - 2] = 0;
+    for node in (0..2 * count - 2).rev() {
+        weights[node] = weights[usize::from(parents[node])] + 1;
+        if node < count {
+            numbers[(weights[node] as usize).min(length_max)] += 1;
+        }
+    }
+    // Codes that were cut leave too little room: a shorter one becomes two longer ones until all fit.
+    let mut room: u32 = (1..=length_max).map(|length| numbers[length] << (length_max - length)).sum();
+    while room > 1 << length_max {
+        numbers[length_max] -= 1;
+        let length = (1..length_max).rev().find(|length| numbers[*length] > 0).unwrap_or(1);
+        numbers[length] -= 1;
+        numbers[length + 1] += 2;
+        room -= 1;
+    }
+    numbers
+}
+
+/// The lengths of a block's codes, as they are written in front of it.
+pub(super) struct Header {
+    literals: usize,
+    distances: usize,
+    /// Symbol and value of its extra bits.
+    symbols: Vec<(u8, u8)>,
+    code: Code<19>,
+    /// How many lengths of the code are written.
+    lengths: usize,
+}
+
+impl Header {
+    pub fn new(literals: &Code<LITERALS>, distances: &Code<DISTANCES>) -> Header {
+        let used = |lengths: &[u8], least: usize| {
+            lengths.iter().rposition(|length| *length > 0).map_or(least, |last| (last + 1).max(least))
+        };
+        let (literal_count, distance_count) = (used(&literals.lengths, 257), used(&distances.lengths, 1));
+        let mut all = [0u8; LITERALS + DISTANCES];
+        all[..literal_count].copy_from_slice(&literals.lengths[..literal_count]);
+        all[literal_count..literal_count + distance_count].copy_from_slice(&distances.lengths[..distance_count]);
+        let mut symbols = Vec::with_capacity(LITERALS + DISTANCES);
+        let mut rest = &all[..literal_count + distance_count];
+        while let Some((&length, _)) = rest.split_first() {
+            let run = rest.iter().take_while(|other| **other == length).count();
+            let taken = match (length, run) {
+                (0, 11..) => {
+                    symbols.push((18, (run.min(138) - 11) as u8));
+                    run.min(138)
+                }
+                (0, 3..) => {
+                    symbols.push((17, (run - 3) as u8));
+                    run
+                }
+                // The length itself, then how often it comes again.
+                (_, 4..) => {
+                    symbols.push((length, 0));
+                    symbols.push((16, ((run - 1).min(6) - 3) as u8));
+                    (run - 1).min(6) + 1
+                }
+                _ => {
+                    symbols.push((length, 0));
+                    1
+                }
+            };
+            rest = &rest[taken..];
+        }
+        let mut counts = [0; 19];
+        symbols.iter().for_each(|(symbol, _)| counts[usize::from(*symbol)] += 1);
+        let code = Code::of_counts(&counts, 7);
+        let lengths =
+            LENGTH_ORDER.iter().rposition(|symbol| code.lengths[*symbol] > 0).map_or(4, |last| (last + 1).max(4));
+        Header { literals: literal_count, distances: distance_count, symbols, code, lengths }
+    }
+
+    fn extra(symbol: u8) -> u32 {
+        match symbol {
+            16 => 2,
+            17 => 3,
+            18 => 7,
+            _ => 0,
+        }
+    }
+
+    pub fn bits(&self) -> u64 {
+        let symbol = |(symbol, _): &(u8, u8)| u32::from(self.code.lengths[usize::from(*symbol)]) + Self::extra(*symbol);
+        14 + 3 * self.lengths as u64 + u64::from(self.symbols.iter().map(symbol).sum::<u32>())
+    }
+
+    pub fn put(&self, out: &mut Bits) {
+        out.put((self.literals - 257) as u32, 5);
+        out.put((self.distances - 1) as u32, 5);
+        out.put((self.lengths - 4) as u32, 4);
+        LENGTH_ORDER[..self.lengths].iter().for_each(|symbol| out.put(u32::from(self.code.lengths[*symbol]), 3));
+        for (symbol, value) in &self.symbols {
+            self.code.put(usize::from(*symbol), out);
+            out.put(u32::from(*value), Self::extra(*symbol));
+        }
+    }
+}
