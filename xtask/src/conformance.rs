@@ -12,6 +12,7 @@
 //! What a page leaves out is in `web/test/browser/conformance.mjs`, which runs the files there.
 
 mod program;
+mod stops;
 mod suite;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub struct Options {
     pub files: Vec<String>,
     /// Whether they run in a page.
     pub browser: bool,
+    /// Whether each file is stopped, saved and gone on with in another process.
+    pub stops: bool,
     /// Whether `heavy.lua` runs too, which takes many minutes and all the memory it gets.
     pub heavy: bool,
     /// A program to compare time and memory with.
@@ -81,6 +84,9 @@ fn natively(root: &Path, options: &Options, suite: &Path, files: &[String]) -> R
     process::run(process::cargo(root).args(["build", "--release", "-p", "cu-cli"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     let cu = target.join("release").join(format!("cu{}", std::env::consts::EXE_SUFFIX));
+    if options.stops {
+        return stops::run(root, &cu, suite, files);
+    }
     let work = suite::cache(root).join("work");
     let mut failed = 0;
     let mut comparisons = Vec::new();
@@ -157,12 +163,19 @@ fn repeated(runs: usize) -> String {
 }
 
 fn run_once(program: &Path, suite: &Path, work: &Path, file: &str) -> Result<Outcome> {
+    run_with(program, suite, work, file, &[])
+}
+
+/// Likewise with something in front of the file, which a `resume` leaves out.
+fn run_with(program: &Path, suite: &Path, work: &Path, file: &str, before: &[&str]) -> Result<Outcome> {
     suite::copy(suite, work)?;
     let module = work.join(MODULE.0);
     std::fs::write(&module, MODULE.1).map_err(at(&module))?;
     let mut command = Command::new(program);
+    command.args(before);
     match file {
-        "big.lua" => command.args(["-e", IN_COROUTINE]),
+        _ if before.first() == Some(&"resume") => &mut command,
+        "big.lua" if before.is_empty() => command.args(["-e", IN_COROUTINE]),
         file => command.arg(file),
     };
     command.current_dir(work).env("LC_ALL", "C");

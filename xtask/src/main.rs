@@ -39,6 +39,7 @@ cargo xtask COMMAND
     --browser                      in a page in Chromium instead
     --against PROGRAM              compare time and memory with another Lua, such as lua5.4
     --heavy                        run heavy.lua too: many minutes, and all the memory there is
+    --stops                        stop each file several times, and go on with its image in another process
   bench vm                         compare speed, start, memory and size with other Luas, in Chromium, Node and natively
     --peers NAME,...               only these (see docs/PERFORMANCE.md)
     --programs NAME,...            only these programs of fixtures/bench
@@ -173,6 +174,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             Long("seed") => given.seed = Some(arguments.value()?.parse()?),
             Long("browser") => given.browser = true,
             Long("heavy") => given.heavy = true,
+            Long("stops") => given.stops = true,
             Long("against") => given.against = Some(arguments.value()?.into()),
             Value(word) => words.push(word.string()?),
             _ => return Err(argument.unexpected().into()),
@@ -189,6 +191,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             files: files.iter().map(|file| (*file).to_owned()).collect(),
             browser: std::mem::take(&mut given.browser),
             heavy: std::mem::take(&mut given.heavy),
+            stops: std::mem::take(&mut given.stops),
             against: given.against.take(),
         }),
         ["bench", "vm"] => Command::BenchVm(bench::Options {
@@ -255,6 +258,7 @@ struct Given {
     shard: Option<String>,
     browser: bool,
     heavy: bool,
+    stops: bool,
     against: Option<PathBuf>,
 }
 
@@ -273,8 +277,8 @@ impl Given {
                 "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to bench limits, cycles, kills and model",
             ),
             (
-                self.browser || self.heavy || self.against.is_some(),
-                "--browser, --heavy and --against belong to conformance, the last to bench storage",
+                self.browser || self.heavy || self.stops || self.against.is_some(),
+                "--browser, --heavy, --stops and --against belong to conformance, the last to bench storage",
             ),
         ];
         match left.iter().find(|(given, _)| *given) {
