@@ -11,6 +11,8 @@
 //!
 //! Inflating stops at the declared length, which is checked against the limit first, so a small blob cannot take much memory.
 
+use std::cell::RefCell;
+
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
@@ -128,9 +130,16 @@ fn inflate(input: &[u8], length: usize) -> Option<Vec<u8>> {
         return None;
     }
     let mut out = vec![0; length];
-    let mut state = Box::<DecompressorOxide>::default();
-    let (status, _, written) = decompress(&mut state, input, &mut out, 0, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF);
+    let (status, _, written) = DECOMPRESSOR.with_borrow_mut(|state| {
+        state.init();
+        decompress(state, input, &mut out, 0, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF)
+    });
     (status == TINFLStatus::Done && written == length).then_some(out)
+}
+
+thread_local! {
+    /// Clearing the tables of a new one takes a while; what was inflated before makes no difference.
+    static DECOMPRESSOR: RefCell<Box<DecompressorOxide>> = RefCell::default();
 }
 
 #[cfg(test)]

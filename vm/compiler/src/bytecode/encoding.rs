@@ -178,6 +178,8 @@ pub struct FunctionEntry {
 /// A part of a function, in the order of the wire form.
 enum Part<'a> {
     Code(&'a [u8]),
+    /// How many constants, upvalues, lines and locals follow; there are bytes for them.
+    Counts([usize; 4]),
     /// A constant other than a string.
     Constant(Constant),
     /// A string constant.
@@ -212,6 +214,7 @@ impl<'a> FunctionSource<'a> {
         let head = self.read(reader, |part| {
             let more = match part {
                 Part::Code(code) => code.len() as u64,
+                Part::Counts(_) => 0,
                 Part::Text(text) => 72 + text.len() as u64,
                 Part::Constant(_) => 24,
                 Part::Upvalue(_, name) => 24 + name.len() as u64,
@@ -244,7 +247,12 @@ impl<'a> FunctionSource<'a> {
         self.string(reader, head.chunk_name)?;
         let code_bytes = reader.check_count(head.code_words, 4)? * 4;
         visit(Part::Code(reader.take_bytes(code_bytes)?));
-        reader.check_count(head.constants, 1)?;
+        let least = [(head.constants, 1), (head.upvalues, 3), (head.lines, 2), (head.locals, 4)];
+        let mut counts = [0; 4];
+        for (place, (count, bytes)) in counts.iter_mut().zip(least) {
+            *place = reader.check_count(count, bytes)?;
+        }
+        visit(Part::Counts(counts));
         for _ in 0..head.constants {
             visit(match reader.take()? {
                 wire::Constant::Nil => Part::Constant(Constant::Nil),
@@ -271,7 +279,6 @@ impl<'a> FunctionSource<'a> {
             let child = self.functions.get(number as usize).ok_or_else(|| reader.fail(Fault::Reference))?;
             visit(Part::Child(number, child));
         }
-        reader.check_count(head.lines, 2)?;
         let mut previous = LineEntry { pc: 0, line: head.line_defined };
         for _ in 0..head.lines {
             let step = wire::Line::take(reader)?;
@@ -281,7 +288,6 @@ impl<'a> FunctionSource<'a> {
             previous = LineEntry { pc, line: line.ok_or_else(malformed)? };
             visit(Part::Line(previous));
         }
-        reader.check_count(head.locals, 4)?;
         for _ in 0..head.locals {
             let local = wire::Local::take(reader)?;
             let end_pc = local.start.checked_add(local.length).ok_or_else(|| reader.fail(Fault::Malformed))?;
@@ -331,6 +337,13 @@ impl<'a> FunctionSource<'a> {
             Part::Code(bytes) => {
                 let (words, _) = bytes.as_chunks::<4>();
                 parts.code = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+            }
+            // All of them are there: the function was scanned before.
+            Part::Counts([constants, upvalues, lines, locals]) => {
+                parts.constants.reserve_exact(constants);
+                parts.upvalues.reserve_exact(upvalues);
+                parts.lines.reserve_exact(lines);
+                parts.locals.reserve_exact(locals);
             }
             Part::Text(bytes) => parts.constants.push(Constant::String(bytes.into())),
             Part::Constant(constant) => parts.constants.push(constant),

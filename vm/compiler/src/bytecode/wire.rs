@@ -123,6 +123,7 @@ impl Writer {
     }
 
     /// A number in groups of seven bits, the lowest first, as postcard writes it.
+    #[inline]
     pub fn varint(&mut self, number: u64) {
         let mut number = number;
         while number >= 0x80 {
@@ -246,7 +247,18 @@ impl<'a> Reader<'a> {
     }
 
     /// What [`Writer::varint`] wrote.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
+        match self.bytes.get(self.offset) {
+            Some(&byte) if byte < 0x80 => {
+                self.offset += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, WireError> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.byte()?;
