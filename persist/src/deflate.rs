@@ -36,7 +36,17 @@ const DISTANCE_SYMBOLS: [u8; 512] = distance_symbols();
 
 /// The lengths of the codes that need no header. Two of these symbols are never used.
 const FIXED_LITERALS: [u8; LITERALS + 2] = fixed_literals();
-const FIXED_DISTANCES: [u8; DISTANCES] = [5; DISTANCES];
+const FIXED_DISTANCES: [u8; LITERALS + 2] = fixed_distances();
+
+const fn fixed_distances() -> [u8; LITERALS + 2] {
+    let mut lengths = [0; LITERALS + 2];
+    let mut symbol = 0;
+    while symbol < DISTANCES {
+        lengths[symbol] = 5;
+        symbol += 1;
+    }
+    lengths
+}
 
 const fn fixed_literals() -> [u8; LITERALS + 2] {
     let mut lengths = [8; LITERALS + 2];
@@ -269,7 +279,7 @@ impl Block {
         lengths.sum::<u64>() + distances.sum::<u64>()
     }
 
-    fn put_symbols<const N: usize>(&self, literals: &Code<N>, distances: &Code<DISTANCES>, out: &mut Bits) {
+    fn put_symbols(&self, literals: &Code, distances: &Code, out: &mut Bits) {
         for &symbol in &self.symbols {
             if symbol & MATCH == 0 {
                 literals.put(symbol as usize & 255, out);

@@ -41,23 +41,26 @@ impl Bits {
 const LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// A prefix code: each symbol's bits as they are written, and their number; 0 for a symbol without any.
-pub(super) struct Code<const N: usize> {
-    bits: [u16; N],
-    pub lengths: [u8; N],
+pub(super) struct Code {
+    bits: [u16; SYMBOLS],
+    pub lengths: [u8; SYMBOLS],
 }
 
-impl<const N: usize> Code<N> {
+/// As many as the largest code has.
+const SYMBOLS: usize = LITERALS + 2;
+
+impl Code {
     /// The code for symbols that come so often, with no more than `length_max` bits.
-    pub fn of_counts(counts: &[u32; N], length_max: usize) -> Code<N> {
-        let mut used = [0u64; N];
+    pub fn of_counts(counts: &[u32], length_max: usize) -> Code {
+        let mut used = [0u64; SYMBOLS];
         let mut count = 0;
         for (symbol, times) in counts.iter().enumerate().filter(|(_, times)| **times > 0) {
             used[count] = u64::from(*times) << 16 | symbol as u64;
             count += 1;
         }
         let used = &mut used[..count];
-        used.sort_unstable();
-        let mut lengths = [0; N];
+        sort(used);
+        let mut lengths = [0; SYMBOLS];
         match used {
             [] => {}
             [only] => lengths[(*only & 0xffff) as usize] = 1,
@@ -77,14 +80,14 @@ impl<const N: usize> Code<N> {
     }
 
     /// The canonical code with these lengths.
-    pub fn of_lengths(lengths: [u8; N]) -> Code<N> {
+    pub fn of_lengths(lengths: [u8; SYMBOLS]) -> Code {
         let mut numbers = [0u16; 16];
         lengths.iter().filter(|length| **length > 0).for_each(|length| numbers[usize::from(*length & 15)] += 1);
         let mut next = [0u16; 16];
         for length in 1..16 {
             next[length] = (next[length - 1] + numbers[length - 1]) << 1;
         }
-        let mut bits = [0; N];
+        let mut bits = [0; SYMBOLS];
         for (bits, length) in bits.iter_mut().zip(lengths).filter(|(_, length)| *length > 0) {
             let next = &mut next[usize::from(length & 15)];
             *bits = next.reverse_bits() >> (16 - length);
@@ -96,6 +99,21 @@ impl<const N: usize> Code<N> {
     #[inline]
     pub fn put(&self, symbol: usize, out: &mut Bits) {
         out.put(u32::from(self.bits[symbol]), u32::from(self.lengths[symbol]));
+    }
+}
+
+/// Shell's way: a few hundred numbers, and a fraction of the code of the library's.
+fn sort(numbers: &mut [u64]) {
+    for gap in [132, 57, 23, 10, 4, 1] {
+        for start in gap..numbers.len() {
+            let number = numbers[start];
+            let mut place = start;
+            while place >= gap && numbers[place - gap] > number {
+                numbers[place] = numbers[place - gap];
+                place -= gap;
+            }
+            numbers[place] = number;
+        }
     }
 }
 
@@ -149,13 +167,13 @@ pub(super) struct Header {
     distances: usize,
     /// Symbol and value of its extra bits.
     symbols: Vec<(u8, u8)>,
-    code: Code<19>,
+    code: Code,
     /// How many lengths of the code are written.
     lengths: usize,
 }
 
 impl Header {
-    pub fn new(literals: &Code<LITERALS>, distances: &Code<DISTANCES>) -> Header {
+    pub fn new(literals: &Code, distances: &Code) -> Header {
         let used = |lengths: &[u8], least: usize| {
             lengths.iter().rposition(|length| *length > 0).map_or(least, |last| (last + 1).max(least))
         };
