@@ -282,6 +282,23 @@ fn a_heap_that_does_not_fit_is_refused() {
     assert_eq!(result.err(), Some(Error::Limit { what: "payload size" }));
 }
 
+/// A small file that says it is large, and is as large as it says: neither takes more memory than the limit.
+#[test]
+fn a_bomb_is_refused() {
+    let bomb = miniz_oxide::deflate::compress_to_vec(&vec![0; 16 << 20], 6);
+    assert!(bomb.len() < (16 << 20) / 1000, "{} bytes", bomb.len());
+    for declared in [100, 1 << 20, 16 << 20, u32::MAX] {
+        let mut image = b"\x1bCuI\x01\x01".to_vec();
+        image.extend_from_slice(&declared.to_le_bytes());
+        image.extend_from_slice(&bomb);
+        let checksum = xxh64(&image, 0);
+        image.extend_from_slice(&checksum.to_le_bytes());
+        let error = ImageFile::open(&image, &limits()).err().expect("it is refused");
+        let code = if declared as usize > limits().payload_bytes { "limit" } else { "corrupt" };
+        assert_eq!(error.code(), code, "{declared}");
+    }
+}
+
 /// A list a million tables deep costs no stack to save, check and load.
 #[test]
 fn a_deep_list_in_a_small_stack() {
