@@ -3,7 +3,7 @@
 //! `CU_KILL_ROUNDS` sets how many processes are killed (`cargo xtask kills`). When a kill comes is up to the machine; what is checked holds at
 //! any moment.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -31,7 +31,7 @@ fn stored(folder: &Path) -> i64 {
 }
 
 /// A session in which each line is a run that is followed by a commit. A run says that it is over on standard error, before the commit;
-/// the next prompt brings what it has printed, after it.
+/// the next prompt comes after it.
 fn session(folder: &Path) -> Child {
     let mut process = cu(folder).arg("-i").spawn().expect("cu runs");
     let line = format!("print('done', dofile({:?})) io.stderr:write('over\\n')\n", fixture("round.lua"));
@@ -54,12 +54,23 @@ fn killed_during(folder: &Path, delay: u64) {
 /// Kills a session as soon as a commit has been acknowledged: the round it was.
 fn killed_after(folder: &Path) -> i64 {
     let mut process = session(folder);
-    let output = BufReader::new(process.stdout.take().expect("it is piped"));
-    let done = |line: String| line.rsplit_once("done\t")?.1.trim().parse().ok();
-    let rounds: Vec<i64> = output.lines().map_while(Result::ok).filter_map(done).take(BEFORE as usize).collect();
+    let mut output = BufReader::new(process.stdout.take().expect("it is piped")).bytes();
+    let mut shown = Vec::new();
+    let acknowledged = loop {
+        shown.push(output.next().expect("the session goes on").expect("it can be read"));
+        if let Some(round) = acknowledged(&String::from_utf8_lossy(&shown)) {
+            break round;
+        }
+    };
     process.kill().expect("it is ours");
     process.wait().expect("it ends");
-    *rounds.last().expect("commits were acknowledged")
+    acknowledged
+}
+
+/// The number of the last round that is to be acknowledged, if the prompt behind it has come.
+fn acknowledged(shown: &str) -> Option<i64> {
+    let (round, rest) = shown.split("done\t").nth(BEFORE as usize)?.split_once('\n')?;
+    if rest.contains("> ") { round.parse().ok() } else { None }
 }
 
 fn rounds() -> u64 {
