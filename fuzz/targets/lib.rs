@@ -6,7 +6,7 @@
 use cu_persist::Limits;
 use cu_storage::{
     Backend, BatchOptions, Checkpoint, Database, Document, IndexDefinition, IndexKind, MemoryBackend, Operation,
-    PageId, block_on,
+    PageBytes, PageId, block_on,
 };
 use cu_vm::{Options, Vm};
 use xxhash_rust::xxh64::xxh64;
@@ -87,9 +87,10 @@ pub fn database() -> (MemoryBackend, Database) {
 pub fn store_of(input: &[u8]) -> Option<MemoryBackend> {
     let (&[free_list, catalog, low, high], rest) = input.split_first_chunk::<4>()?;
     let (changes, pages) = rest.split_at_checked(usize::from(u16::from_le_bytes([low, high])))?;
-    let pages: Vec<(PageId, Vec<u8>)> = (1..)
+    let sealed = |number: u32, content: &[u8]| [&xxh64(content, u64::from(number)).to_le_bytes(), content].concat();
+    let pages: Vec<(PageBytes, PageId, PageBytes)> = (1..)
         .zip(pages.chunks_exact(PAGE_SIZE - 8))
-        .map(|(number, content)| (PageId(number), [&xxh64(content, u64::from(number)).to_le_bytes(), content].concat()))
+        .map(|(number, content)| (PageId(number), sealed(number, content).into()))
         .collect();
     let mut root = b"CuDB".to_vec();
     root.extend_from_slice(&cu_storage::FORMAT_VERSION.to_le_bytes());

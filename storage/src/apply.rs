@@ -35,6 +35,22 @@ pub(crate) struct Means<'a> {
     pub control: &'a Control,
 }
 
+/// What carrying a change out again would cost beyond the bytes it takes in the log, in bytes of log.
+pub(crate) fn weight(catalog: &Catalog, change: &Change<'_>) -> usize {
+    match change {
+        Change::CreateIndex { collection, .. } => {
+            let count = catalog.state(*collection).map_or(0, |state| state.count);
+            usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(BUILD_BYTES_PER_DOCUMENT).min(WEIGHT_MAX)
+        }
+        _ => 0,
+    }
+}
+
+/// Building an index takes as long for a document as writing one of so many bytes.
+const BUILD_BYTES_PER_DOCUMENT: usize = 32;
+/// Far above any limit for a log.
+const WEIGHT_MAX: usize = 1 << 28;
+
 /// Carries a change out. Says whether it changed anything.
 pub(crate) async fn apply(means: &mut Means<'_>, change: &Change<'_>) -> Result<bool> {
     match change {

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::error::Result;
-use crate::page::PageId;
+use crate::page::{PageBytes, PageId};
 
 /// The future a backend returns. It need not be `Send`: the engine is single-threaded.
 pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
@@ -37,7 +37,7 @@ pub struct Checkpoint {
     /// The new root record.
     pub root: Vec<u8>,
     /// Pages to put in place of what was stored under their numbers.
-    pub pages: Vec<(PageId, Vec<u8>)>,
+    pub pages: Vec<(PageId, PageBytes)>,
 }
 
 /// A store for one database.

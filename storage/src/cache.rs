@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::catalog::CollectionState;
-use crate::query::{Plan, Query, QueryResult};
+use crate::query::{Query, QueryResult};
 
 /// Results, the latest used last.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub(crate) struct ResultCache {
 }
 
 struct Cached {
+    /// Of the query: most others differ in it.
+    fingerprint: u64,
     query: Query,
     generation: u64,
     collection: (u32, u64),
@@ -33,12 +35,16 @@ impl ResultCache {
     }
 
     /// The rows of a query over this state of a Collection.
-    pub fn get(&mut self, query: &Query, generation: u64, state: &CollectionState) -> Option<QueryResult> {
-        if query.explain {
+    pub fn get(&mut self, query: &Query, generation: u64, state: &CollectionState) -> Option<Rc<QueryResult>> {
+        if query.explain || self.bytes_max == 0 {
             return None;
         }
+        let fingerprint = query.fingerprint();
         let is_same = |cached: &Cached| {
-            cached.collection.0 == state.id && cached.generation == generation && cached.query == *query
+            cached.fingerprint == fingerprint
+                && cached.collection.0 == state.id
+                && cached.generation == generation
+                && cached.query == *query
         };
         let position = self.entries.iter().position(is_same)?;
         let cached = self.entries.remove(position)?;
@@ -48,11 +54,10 @@ impl ResultCache {
         }
         let result = cached.result.clone();
         self.entries.push_back(cached);
-        let plan = Plan { cached: true, entries_examined: 0, rows_examined: 0, ..result.plan.clone() };
-        Some(QueryResult { plan, ..(*result).clone() })
+        Some(result)
     }
 
-    pub fn put(&mut self, query: &Query, generation: u64, state: &CollectionState, result: &QueryResult) {
+    pub fn put(&mut self, query: &Query, generation: u64, state: &CollectionState, result: &Rc<QueryResult>) {
         let rows = result.rows.iter().map(|row| row.value.as_bytes().len() + BYTES_PER_ROW);
         let bytes = BYTES_PER_RESULT + rows.sum::<usize>();
         // One result may not drive out all others.
@@ -61,10 +66,11 @@ impl ResultCache {
         }
         self.bytes += bytes;
         self.entries.push_back(Cached {
+            fingerprint: query.fingerprint(),
             query: query.clone(),
             generation,
             collection: (state.id, state.version),
-            result: Rc::new(result.clone()),
+            result: result.clone(),
             bytes,
         });
         while self.bytes > self.bytes_max {

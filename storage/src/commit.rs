@@ -163,8 +163,8 @@ fn launch(engine: &Engine, members: Vec<Member>) -> Option<Flight> {
         tickets.push(member.ticket);
     }
     let sequence = engine.core.borrow().sequence;
+    let bytes = log.weight();
     let record = log.finish(sequence + 1);
-    let bytes = record.len();
     let copy = (!engine.feed.is_empty()).then(|| record.clone());
     let backend = engine.backend.clone();
     let write = Box::pin(async move { backend.append(sequence, record).await });

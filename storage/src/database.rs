@@ -21,6 +21,7 @@ use crate::operation::{Operation, Outcome};
 use crate::prepared::Prepared;
 use crate::query::{self, Plan, Query, QueryResult, Row};
 use crate::repair::{self, RepairReport};
+use crate::request::encode_answer;
 use crate::transaction::Transaction;
 
 /// An open database. Clones are handles to the same one.
@@ -110,7 +111,7 @@ pub struct Statistics {
     pub cached_bytes: usize,
     /// Bytes of pages that wait for a checkpoint.
     pub dirty_bytes: usize,
-    /// Bytes of log since the last checkpoint.
+    /// Bytes of log since the last checkpoint. The building of an index counts as the bytes it takes to build it again.
     pub log_bytes: usize,
     /// Number of the last commit.
     pub sequence: u64,
@@ -251,19 +252,34 @@ impl Database {
 
     /// Runs a query.
     pub async fn query(&self, query: &Query) -> Result<QueryResult> {
+        let (result, cached) = self.answer(query).await?;
+        let mut result = Rc::unwrap_or_clone(result);
+        if cached {
+            result.plan = Plan { cached: true, entries_examined: 0, rows_examined: 0, ..result.plan };
+        }
+        Ok(result)
+    }
+
+    /// Runs a query and gives the encoding of its answer, a map `{rows, cursor}` with rows `{key, value}`.
+    pub async fn query_encoded(&self, query: &Query) -> Result<Vec<u8>> {
+        encode_answer(&*self.answer(query).await?.0)
+    }
+
+    /// The result of a query, and whether it was kept from an earlier time.
+    async fn answer(&self, query: &Query) -> Result<(Rc<QueryResult>, bool)> {
         let results = &self.engine.results;
         self.engine
             .read(async |view| {
                 let state = view.catalog.find(&query.collection).map(|state| &**state);
                 let known = state.and_then(|state| results.borrow_mut().get(query, view.generation, state));
                 if let Some(known) = known {
-                    return Ok(known);
+                    return Ok((known, true));
                 }
-                let result = query::run(&self.engine, view.generation, state, query).await?;
+                let result = Rc::new(query::run(&self.engine, view.generation, state, query).await?);
                 if let Some(state) = state {
                     results.borrow_mut().put(query, view.generation, state, &result);
                 }
-                Ok(result)
+                Ok((result, false))
             })
             .await
     }
@@ -313,14 +329,7 @@ impl Database {
         definition: &IndexDefinition,
         control: &Control,
     ) -> Result<bool> {
-        let created =
-            self.retry_with(true, control, async |transaction| transaction.create_index(collection, definition).await);
-        let created = created.await?;
-        if created {
-            // A log that builds an index again makes opening slow. The index is durable without this, though.
-            let _ = self.checkpoint().await;
-        }
-        Ok(created)
+        self.retry_with(true, control, async |transaction| transaction.create_index(collection, definition).await).await
     }
 
     /// Removes an index by name; says whether there was one.

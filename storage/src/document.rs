@@ -14,6 +14,8 @@
 //! Varints are minimal, map keys are unique scalars, nesting is at most [`DEPTH_MAX`]. The byte length in front of
 //! arrays and maps lets a reader skip them, so one field is read without decoding the rest ([`DocumentRef::field`]).
 
+use xxhash_rust::xxh64::Xxh64;
+
 use crate::error::{Error, Result};
 
 mod tag {
@@ -113,6 +115,18 @@ impl Document {
             .map(|(_, value)| value)
     }
 
+    /// Adds some of it to a hash: equal documents add the same.
+    pub(crate) fn digest(&self, hash: &mut Xxh64) {
+        match self {
+            Document::Integer(value) => hash.update(&value.to_le_bytes()),
+            // Zero equals minus zero.
+            Document::Float(value) => hash.update(&(value + 0.0).to_le_bytes()),
+            Document::String(bytes) => hash.update(bytes),
+            Document::Array(elements) => elements.iter().for_each(|element| element.digest(hash)),
+            _ => {}
+        }
+    }
+
     /// The text of a string document that is valid UTF-8.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -145,9 +159,7 @@ impl Document {
 impl Encoded {
     /// Takes bytes over after checking them completely.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Encoded> {
-        let mut reader = Reader { bytes: &bytes };
-        reader.validate(0)?;
-        reader.finish()?;
+        DocumentRef::checked(&bytes)?;
         Ok(Encoded(bytes))
     }
 
@@ -190,6 +202,14 @@ impl<'a> DocumentRef<'a> {
     /// A reader over an encoded document. Damaged bytes show as errors when they are read.
     pub fn new(bytes: &'a [u8]) -> DocumentRef<'a> {
         DocumentRef { bytes }
+    }
+
+    /// A reader over bytes that were checked completely.
+    pub(crate) fn checked(bytes: &'a [u8]) -> Result<DocumentRef<'a>> {
+        let mut reader = Reader { bytes };
+        reader.validate(0)?;
+        reader.finish()?;
+        Ok(DocumentRef { bytes })
     }
 
     /// The encoding.
@@ -241,13 +261,13 @@ impl<'a> DocumentRef<'a> {
         Ok(matches!(self.shallow()?, Shallow::Map(_)))
     }
 
-    pub(crate) fn shallow(self) -> Result<Shallow<'a>> {
-        Reader { bytes: self.bytes }.shallow()
-    }
-
     /// A copy whose encoding has been checked completely.
     pub(crate) fn to_encoded(self) -> Result<Encoded> {
         Encoded::from_bytes(self.bytes.to_vec())
+    }
+
+    pub(crate) fn shallow(self) -> Result<Shallow<'a>> {
+        Reader { bytes: self.bytes }.shallow()
     }
 }
 

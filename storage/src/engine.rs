@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::apply::{Means, apply};
+use crate::apply::{Means, apply, weight};
 use crate::backend::{Backend, Checkpoint, Stored};
 use crate::btree;
 use crate::cache::ResultCache;
@@ -23,7 +23,7 @@ use crate::cursor::{Cursor, Direction, Entry, KeyRange};
 use crate::error::{Error, Fault, Result, Step};
 use crate::gate::{Gate, Turn};
 use crate::live::Feed;
-use crate::page::{self, PAGE_SIZE_MAX, PAGE_SIZE_MIN, Page, PageId, PageKind};
+use crate::page::{self, PAGE_SIZE_MAX, PAGE_SIZE_MIN, Page, PageBytes, PageId, PageKind};
 use crate::pager::Pager;
 use crate::record::{LogReader, RootRecord};
 use crate::schema::{Matcher, default_matcher};
@@ -61,6 +61,22 @@ impl Default for Options {
             checkpoint_dirty_bytes: 1 << 20,
             result_cache_bytes: 128 << 10,
             matcher: default_matcher(),
+        }
+    }
+}
+
+impl Options {
+    /// Sizes that keep pages within about so many bytes: half of them for stored pages, half for those that wait for a checkpoint.
+    /// What a commit changes, and its record, come on top. With little room, a new database has small pages: less comes along with each
+    /// entry that changes; keys are shorter then, too.
+    pub fn within(cache_bytes: usize) -> Options {
+        Options {
+            page_size: if cache_bytes < 1 << 20 { 2048 } else { 8192 },
+            cache_bytes_max: cache_bytes / 2,
+            checkpoint_log_bytes: (cache_bytes / 4).clamp(64 << 10, 4 << 20),
+            checkpoint_dirty_bytes: cache_bytes / 2,
+            result_cache_bytes: (cache_bytes / 64).min(128 << 10),
+            ..Options::default()
         }
     }
 }
@@ -467,6 +483,7 @@ impl Engine {
             core.pager.push_layer();
             ((*core.catalog).clone(), core.sequence, core.generation)
         };
+        let mut bytes: usize = stored.log.iter().map(Vec::len).sum();
         let result = async {
             for record in &stored.log {
                 let mut log = LogReader::new(record)?;
@@ -479,6 +496,7 @@ impl Engine {
                     let mut means =
                         Means { engine: self, generation, catalog: &mut catalog, broken: &mut false, control };
                     apply(&mut means, &change).await?;
+                    bytes += weight(&catalog, &change);
                 }
             }
             if sequence == stored.sequence { Ok(()) } else { Err(Error::CorruptRecord("log record missing")) }
@@ -487,7 +505,6 @@ impl Engine {
         let mut core = self.core.borrow_mut();
         match result {
             Ok(()) => {
-                let bytes: usize = stored.log.iter().map(Vec::len).sum();
                 core.commit(1, Rc::new(catalog), sequence, bytes);
                 drop(core);
                 stored.log.iter().for_each(|record| self.feed.record(record));
@@ -664,7 +681,8 @@ impl Core {
             let mut page = Page::new(page_size, PageKind::FreeList);
             page.set_page_numbers(pieces.next().unwrap_or(&[]));
             page.set_link(chain.get(position + 1).copied().unwrap_or(PageId::NONE));
-            pages.push((*id, page.seal(*id)));
+            page.seal(*id);
+            pages.push((*id, PageBytes(Rc::new(page))));
         }
         let root = RootRecord {
             page_size,

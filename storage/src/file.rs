@@ -106,7 +106,7 @@ impl FileBackend {
             root.insert((), checkpoint.root.as_slice()).map_err(failure)?;
             let mut pages = write.open_table(PAGES).map_err(failure)?;
             for (id, bytes) in &checkpoint.pages {
-                pages.insert(id.0, bytes.as_slice()).map_err(failure)?;
+                pages.insert(id.0, &**bytes).map_err(failure)?;
             }
             let mut log = write.open_table(LOG).map_err(failure)?;
             log.retain(|_, _| false).map_err(failure)?;

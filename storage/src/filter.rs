@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use xxhash_rust::xxh64::Xxh64;
+
 use crate::document::{Document, DocumentRef, Shallow};
 use crate::error::{Error, Result};
 use crate::key::{compare, compare_floats, compare_integer_float, decode_key, rank};
@@ -117,6 +119,19 @@ impl Filter {
             }
             Filter::Not(filter) => filter.check_level(depth + 1),
             Filter::Field { operator, value, .. } => check_value(*operator, value),
+        }
+    }
+
+    /// Adds what it says to a hash: equal filters add the same.
+    pub(crate) fn digest(&self, hash: &mut Xxh64) {
+        match self {
+            Filter::And(filters) | Filter::Or(filters) => filters.iter().for_each(|filter| filter.digest(hash)),
+            Filter::Not(filter) => filter.digest(hash),
+            Filter::Field { field, operator, value } => {
+                hash.update(field.as_bytes());
+                hash.update(&[*operator as u8]);
+                value.digest(hash);
+            }
         }
     }
 

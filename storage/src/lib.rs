@@ -109,7 +109,7 @@ pub use key::{compare, decode_key, encode_key};
 pub use live::{Live, LiveChange, LiveEnd};
 pub use memory::{MemoryBackend, WriteFault};
 pub use operation::{Operation, Outcome};
-pub use page::PageId;
+pub use page::{PageBytes, PageId};
 pub use prepared::{Prepared, parameter};
 pub use query::{Plan, Query, QueryResult, Row, Sort, Using};
 pub use query_document::encode_query;

@@ -163,7 +163,7 @@ impl Backend for MemoryBackend {
                 }
                 store.checkpoint += 1;
                 store.root = Some(checkpoint.root);
-                store.pages.extend(checkpoint.pages);
+                store.pages.extend(checkpoint.pages.iter().map(|(id, bytes)| (*id, bytes.to_vec())));
                 store.log.clear();
                 Ok(())
             })

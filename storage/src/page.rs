@@ -17,9 +17,11 @@
 //! little endian.
 //!
 //! Invariant: a `Page` was made here or has passed [`Page::open`], which checks every offset and the key order. The
-//! accessors rest on that.
+//! accessors rest on that. A [`PageBytes`] hands out nothing but its bytes.
 
 use std::cmp::Ordering;
+use std::ops::Deref;
+use std::rc::Rc;
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -62,6 +64,24 @@ pub(crate) struct Page {
     bytes: Vec<u8>,
 }
 
+/// The bytes of a page on their way to the store, shared with the cache.
+#[derive(Debug, Clone)]
+pub struct PageBytes(pub(crate) Rc<Page>);
+
+impl Deref for PageBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0.bytes
+    }
+}
+
+impl From<Vec<u8>> for PageBytes {
+    /// Bytes that were stored before.
+    fn from(bytes: Vec<u8>) -> PageBytes {
+        PageBytes(Rc::new(Page { bytes }))
+    }
+}
+
 /// A leaf's value: in the page or in a chain of overflow pages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LeafValue {
@@ -95,6 +115,15 @@ impl Cell {
     /// Bytes it takes in a page, its slot included.
     pub fn size(&self) -> usize {
         SLOT + CELL_HEADER + self.key.len() + self.payload.len()
+    }
+}
+
+/// The order of two keys. Most differ in their first eight bytes, which are compared at once.
+fn compare_keys(left: &[u8], right: &[u8]) -> Ordering {
+    let first = |key: &[u8]| key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
+    match (first(left), first(right)) {
+        (Some(a), Some(b)) if a != b => a.cmp(&b),
+        _ => left.cmp(right),
     }
 }
 
@@ -138,11 +167,10 @@ impl Page {
         Ok(page)
     }
 
-    /// The bytes to store under this number.
-    pub fn seal(&self, id: PageId) -> Vec<u8> {
-        let mut bytes = self.bytes.clone();
-        bytes[..8].copy_from_slice(&self.checksum(id).to_le_bytes());
-        bytes
+    /// Makes the bytes what is stored under this number.
+    pub fn seal(&mut self, id: PageId) {
+        let checksum = self.checksum(id);
+        self.bytes[..8].copy_from_slice(&checksum.to_le_bytes());
     }
 
     fn checksum(&self, id: PageId) -> u64 {
@@ -329,7 +357,7 @@ impl Page {
         let (mut low, mut high) = (0, self.count());
         while low < high {
             let middle = (low + high) / 2;
-            match self.key(middle).cmp(key) {
+            match compare_keys(self.key(middle), key) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Equal => return Ok(middle),
                 Ordering::Greater => high = middle,

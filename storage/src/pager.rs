@@ -17,7 +17,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use crate::error::{Error, Fault, Result, Step};
-use crate::page::{Page, PageId};
+use crate::page::{Page, PageBytes, PageId};
 
 /// Pages asked for beyond the one that is missing, when a step knows what it will read next.
 pub(crate) const READ_AHEAD: usize = 8;
@@ -325,13 +325,16 @@ impl Pager {
     }
 
     /// The sealed pages a checkpoint has to write, in order of number.
-    pub fn dirty_pages(&self) -> Vec<(PageId, Vec<u8>)> {
+    pub fn dirty_pages(&mut self) -> Vec<(PageId, PageBytes)> {
         let pending: BTreeSet<PageId> = self.pending.iter().flat_map(|(_, ids)| ids).copied().collect();
-        let mut pages: Vec<(PageId, Vec<u8>)> = self
+        let mut pages: Vec<(PageId, PageBytes)> = self
             .cache
-            .iter()
+            .iter_mut()
             .filter(|(id, entry)| entry.dirty && !pending.contains(id))
-            .map(|(id, entry)| (*id, entry.page.seal(*id)))
+            .map(|(id, entry)| {
+                Rc::make_mut(&mut entry.page).seal(*id);
+                (*id, PageBytes(entry.page.clone()))
+            })
             .collect();
         pages.sort_unstable_by_key(|(id, _)| *id);
         pages

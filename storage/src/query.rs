@@ -6,6 +6,8 @@
 //!
 //! How the rows are found is the planner's choice and never changes what they are.
 
+use xxhash_rust::xxh64::Xxh64;
+
 use crate::aggregate::Aggregate;
 use crate::catalog::CollectionState;
 use crate::cursor::Direction;
@@ -139,6 +141,19 @@ impl Query {
     /// Whether it asks for nothing but how many rows there are.
     pub(crate) fn is_plain_count(&self) -> bool {
         self.group_by.is_empty() && !self.aggregates.is_empty() && self.aggregates.iter().all(Aggregate::counts_rows)
+    }
+
+    /// A number that equal queries share and others hardly do.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hash = Xxh64::new(0);
+        hash.update(self.collection.as_bytes());
+        self.filter.digest(&mut hash);
+        hash.update(&self.offset.to_le_bytes());
+        hash.update(&self.limit.unwrap_or(u64::MAX).to_le_bytes());
+        for sort in &self.sort {
+            hash.update(sort.field.as_bytes());
+        }
+        hash.digest()
     }
 
     pub(crate) fn check(&self) -> Result<()> {

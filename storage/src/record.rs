@@ -146,34 +146,53 @@ impl Change<'_> {
 /// Collects the changes of a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct LogWriter {
+    /// Behind room for the record's head, once there are any: the record is made in place.
     changes: Vec<u8>,
+    /// What carrying them out again costs beyond their bytes, in bytes.
+    weight: usize,
 }
+
+/// A version, and a number as varint.
+const HEAD_ROOM: usize = 11;
 
 impl LogWriter {
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.bytes() == 0
     }
 
     pub fn bytes(&self) -> usize {
-        self.changes.len()
+        self.changes.len().saturating_sub(HEAD_ROOM)
+    }
+
+    /// What carrying them out again costs, in bytes.
+    pub fn weight(&self) -> usize {
+        self.weight + self.bytes()
+    }
+
+    pub fn add_weight(&mut self, weight: usize) {
+        self.weight += weight;
     }
 
     /// Forgets the changes behind the first so many bytes.
     pub fn truncate(&mut self, bytes: usize) {
-        self.changes.truncate(bytes);
+        self.changes.truncate(HEAD_ROOM + bytes);
     }
 
     /// Puts another transaction's changes behind these.
     pub fn append(&mut self, other: LogWriter) {
+        self.weight += other.weight;
         if self.changes.is_empty() {
             self.changes = other.changes;
         } else {
-            self.changes.extend_from_slice(&other.changes);
+            self.changes.extend_from_slice(other.changes.get(HEAD_ROOM..).unwrap_or_default());
         }
     }
 
     pub fn push(&mut self, change: &Change<'_>) {
         let out = &mut self.changes;
+        if out.is_empty() {
+            out.resize(HEAD_ROOM, 0);
+        }
         let mut head = |tag: u8, collection: u32| {
             out.push(tag);
             write_varint(out, u64::from(collection));
@@ -212,10 +231,10 @@ impl LogWriter {
 
     /// The record to append.
     pub fn finish(self, sequence: u64) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.changes.len() + 20);
-        out.push(FORMAT_VERSION as u8);
-        write_varint(&mut out, sequence);
-        out.extend_from_slice(&self.changes);
+        let mut head = vec![FORMAT_VERSION as u8];
+        write_varint(&mut head, sequence);
+        let mut out = self.changes;
+        out.splice(..HEAD_ROOM.min(out.len()), head);
         seal(out)
     }
 }

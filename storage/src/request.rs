@@ -27,8 +27,8 @@ const DEPTH_MAX: usize = 100;
 /// Reads a batch from its encoding.
 pub fn parse_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
     // One complete check up front; everything below reads from it piece by piece.
-    let batch = Encoded::from_bytes(bytes.to_vec())?;
-    let Shallow::Array(mut elements) = batch.as_ref().shallow()? else {
+    let batch = DocumentRef::checked(bytes)?;
+    let Shallow::Array(mut elements) = batch.shallow()? else {
         return Err(Error::invalid("operations", "must be an array"));
     };
     let mut operations = Vec::with_capacity(elements.count.min(4096));
@@ -161,20 +161,23 @@ fn parse_operation(element: DocumentRef<'_>) -> Result<Operation> {
             _ => {}
         }
     }
-    let kind = fields.kind.map(DocumentRef::decode).transpose()?;
-    let kind = kind.as_ref().and_then(Document::as_text).ok_or_else(|| Error::invalid("type", "must be a string"))?;
+    let kind = match fields.kind.map(DocumentRef::shallow).transpose()? {
+        Some(Shallow::String(kind)) => kind,
+        _ => return Err(Error::invalid("type", "must be a string")),
+    };
     Ok(match kind {
-        "set" => Operation::Set {
+        b"set" => Operation::Set {
             collection: fields.table()?,
             key: fields.key()?,
             value: match fields.value {
-                Some(value) => value.to_encoded()?,
+                // The whole batch was checked.
+                Some(value) => Encoded::trusted(value.as_bytes().to_vec()),
                 None => return Err(Error::invalid("value", "is missing")),
             },
         },
-        "get" => Operation::Get { collection: fields.table()?, key: fields.key()? },
-        "delete" => Operation::Delete { collection: fields.table()?, key: fields.key()? },
-        "update" => Operation::Update {
+        b"get" => Operation::Get { collection: fields.table()?, key: fields.key()? },
+        b"delete" => Operation::Delete { collection: fields.table()?, key: fields.key()? },
+        b"update" => Operation::Update {
             collection: fields.table()?,
             key: fields.key()?,
             value: match fields.value {
@@ -182,7 +185,7 @@ fn parse_operation(element: DocumentRef<'_>) -> Result<Operation> {
                 None => return Err(Error::invalid("value", "is missing")),
             },
         },
-        "increment" => Operation::Increment {
+        b"increment" => Operation::Increment {
             collection: fields.table()?,
             key: fields.key()?,
             field: fields.field()?,
@@ -191,8 +194,8 @@ fn parse_operation(element: DocumentRef<'_>) -> Result<Operation> {
                 None => Document::Integer(1),
             },
         },
-        "query" => Operation::Query(query_of(&element.decode()?)?),
-        other => return Err(Error::UnknownOperation(other.to_owned())),
+        b"query" => Operation::Query(query_of(&element.decode()?)?),
+        other => return Err(Error::UnknownOperation(String::from_utf8_lossy(other).into_owned())),
     })
 }
 
@@ -209,8 +212,9 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn table(&self) -> Result<String> {
-        let table = self.table.map(DocumentRef::decode).transpose()?;
-        text_of("table", table.as_ref().unwrap_or(&Document::Nil))
+        let table = self.table.map(DocumentRef::shallow).transpose()?;
+        let text = if let Some(Shallow::String(bytes)) = table { std::str::from_utf8(bytes).ok() } else { None };
+        checked_text("table", text)
     }
 
     fn key(&self) -> Result<Document> {
@@ -229,7 +233,11 @@ impl Fields<'_> {
 }
 
 fn text_of(argument: &str, value: &Document) -> Result<String> {
-    match value.as_text() {
+    checked_text(argument, value.as_text())
+}
+
+fn checked_text(argument: &str, text: Option<&str>) -> Result<String> {
+    match text {
         Some("") => Err(Error::invalid(argument, "must not be empty")),
         Some(text) => Ok(text.to_owned()),
         None => Err(Error::invalid(argument, "must be a string of text")),

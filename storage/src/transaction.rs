@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::rc::Rc;
 
-use crate::apply::{Means, apply};
+use crate::apply::{Means, apply, weight};
 use crate::catalog::{Catalog, CollectionState};
 use crate::changes::{CHANGES, Noted};
 use crate::commit;
@@ -435,6 +435,7 @@ impl Transaction {
         let changed = apply(&mut means, change).await?;
         if changed {
             self.log.push(change);
+            self.log.add_weight(weight(&self.catalog, change));
         }
         Ok(changed)
     }

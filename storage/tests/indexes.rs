@@ -291,7 +291,7 @@ fn store_of(text: &str) -> MemoryBackend {
         match words[0] {
             "root" => checkpoint.root = bytes(words[1]),
             "sequence" => sequence = words[1].parse().unwrap(),
-            "page" => checkpoint.pages.push((PageId(words[1].parse().unwrap()), bytes(words[2]))),
+            "page" => checkpoint.pages.push((PageId(words[1].parse().unwrap()), bytes(words[2]).into())),
             "log" => log.push(bytes(words[1])),
             _ => {}
         }
