@@ -123,7 +123,8 @@ impl<'a> Execution<'a> {
                 if self.index_only {
                     self.count(keys.len() as u64);
                 } else {
-                    self.fetch(source, &keys).await?;
+                    let is_certain = self.is_exact && !self.has_cut;
+                    self.fetch(source, &keys, is_certain).await?;
                 }
             }
         }
@@ -157,7 +158,7 @@ impl<'a> Execution<'a> {
             }
             let mut more = true;
             let visit = |entry: &Entry| {
-                more = !range.contains(entry.key()) || self.visit(entry.key(), &entry.value)?;
+                more = !range.contains(entry.key()) || self.visit(entry.key(), &entry.value, false)?;
                 Ok(more)
             };
             let keys = range.keys(page_size);
@@ -258,7 +259,7 @@ impl<'a> Execution<'a> {
             }
             rows.sort_unstable();
             for row in rows {
-                if !self.visit(&row.key, &row.value)? {
+                if !self.visit(&row.key, &row.value, false)? {
                     return Ok(false);
                 }
             }
@@ -269,18 +270,18 @@ impl<'a> Execution<'a> {
         }
         let skipped = self.rows_to_skip().map_or(0, |left| left.min(keys.len() as u64));
         self.skip(skipped);
-        self.fetch(source, &keys[skipped as usize..]).await
+        self.fetch(source, &keys[skipped as usize..], self.is_exact).await
     }
 
-    /// Reads documents and passes them. Says whether more rows are wanted.
-    async fn fetch(&mut self, source: Source<'_>, keys: &[Vec<u8>]) -> Result<bool> {
+    /// Reads documents and passes them, which pass the filter for certain or have to be asked. Says whether more rows are wanted.
+    async fn fetch(&mut self, source: Source<'_>, keys: &[Vec<u8>], is_certain: bool) -> Result<bool> {
         let mut rest = keys;
         while !rest.is_empty() {
             // As many as are wanted at least; the filter tells whether it was enough.
             let count = rest.len().min(FETCHES_PER_STEP).min(self.rows_missing().max(1));
             let (chunk, after) = rest.split_at(count);
             for (key, value) in chunk.iter().zip(fetch(source, chunk).await?) {
-                if !self.visit(key, &value)? {
+                if !self.visit(key, &value, is_certain)? {
                     return Ok(false);
                 }
             }
@@ -308,7 +309,7 @@ impl<'a> Execution<'a> {
             }
         }
         self.index_only = unsure.is_empty();
-        self.fetch(source, &unsure).await?;
+        self.fetch(source, &unsure, false).await?;
         Ok(())
     }
 
@@ -399,10 +400,10 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Passes a document through the filter into the sink. Says whether more rows are wanted.
-    fn visit(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+    /// Passes a document through the filter, unless it is certain to pass, into the sink. Says whether more rows are wanted.
+    fn visit(&mut self, key: &[u8], value: &[u8], is_certain: bool) -> Result<bool> {
         self.rows_examined += 1;
-        if !self.query.filter.matches(key, value)? {
+        if !is_certain && !self.query.filter.matches(key, value)? {
             return Ok(true);
         }
         if let Sink::Groups(groups) = &mut self.sink {
