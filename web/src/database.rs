@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use cu_storage::{
-    Backend, BatchOptions, Document, IndexDefinition, MemoryBackend, Operation, Outcome, QueryResult, encode_answer,
-    encode_outcomes, encode_query_result, parse_batch, parse_query,
+    Backend, BatchOptions, Document, IndexDefinition, MemoryBackend, Operation, Outcome, QueryResult, encode_outcomes,
+    encode_query_result, parse_batch, parse_query,
 };
 use js_sys::{Array, Function, Reflect, RegExp, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -45,7 +45,7 @@ struct Shared {
 
 #[wasm_bindgen]
 impl Database {
-    /// Opens a database. `options` is a map: `storage` (`indexeddb` or `memory`), `durability` (`strict` or `relaxed`).
+    /// Opens a database. `options` is a map: `storage` (`indexeddb` or `memory`), `durability` (`strict` or `relaxed`), `cacheBytes`.
     /// `is_alone` tells whether a read that begins now need not look for what others have committed.
     pub async fn open(
         name: String,
@@ -68,22 +68,21 @@ impl Database {
             Some(shared) => shared.store.clone(),
             None => Rc::new(MemoryBackend::new()),
         };
-        let options = cu_storage::Options { matcher: Rc::new(matches), ..cu_storage::Options::default() };
-        let database = cu_storage::Database::open_shared(backend, options).await?;
+        let database = cu_storage::Database::open_shared(backend, engine_options(&options)?).await?;
         Ok(Database { handle: Handle { database, shared } })
     }
 
-    /// Opens a database over a store of the host's, which nobody else writes to.
+    /// Opens a database over a store of the host's, which nobody else writes to. `options` is a map with `cacheBytes`.
     #[wasm_bindgen(js_name = openStore)]
-    pub async fn open_store(store: Store) -> Result<Database> {
-        let options = cu_storage::Options { matcher: Rc::new(matches), ..cu_storage::Options::default() };
+    pub async fn open_store(store: Store, options: Vec<u8>) -> Result<Database> {
+        let options = engine_options(&Options::decode(&options)?)?;
         let database = cu_storage::Database::open_shared(Rc::new(HostStore(store)), options).await?;
         Ok(Database { handle: Handle { database, shared: None } })
     }
 
     /// Runs operations as one atomic transaction, or each for itself. Resolves to an array of results when it is durable.
     pub async fn batch(&self, operations: Vec<u8>, atomic: bool) -> Result<Vec<u8>> {
-        let operations = parse_batch(&operations)?;
+        let operations = parsed(operations)?;
         if operations.iter().all(only_reads) {
             self.handle.refresh().await?;
         }
@@ -122,7 +121,7 @@ impl Database {
                 let plan = handle.database.explain(&query).await?;
                 return Ok(encode_query_result(&QueryResult { plan, ..QueryResult::default() }, true)?);
             }
-            Ok(encode_answer(&handle.database.query(&query).await?)?)
+            Ok(handle.database.query_encoded(&query).await?)
         })
     }
 
@@ -174,6 +173,17 @@ impl Database {
         Ok(Document::Array(entries.collect()).encode()?)
     }
 
+    /// Bytes of log that opening the database would have to read.
+    #[wasm_bindgen(js_name = logBytes)]
+    pub fn log_bytes(&self) -> usize {
+        self.handle.database.statistics().log_bytes
+    }
+
+    /// Writes what is only in the log to its pages.
+    pub async fn checkpoint(&self) -> Result<()> {
+        Ok(self.handle.database.checkpoint().await?)
+    }
+
     /// Bytes of this module's memory.
     #[wasm_bindgen(js_name = wasmBytes)]
     pub fn memory_bytes(&self) -> u32 {
@@ -185,6 +195,17 @@ impl Database {
         Ok(self.handle.database.close().await?)
     }
 }
+
+fn engine_options(options: &Options) -> Result<cu_storage::Options> {
+    let sizes = match options.size("cacheBytes")? {
+        Some(bytes) => cu_storage::Options::within(bytes),
+        None => cu_storage::Options::within(CACHE_BYTES),
+    };
+    Ok(cu_storage::Options { matcher: Rc::new(matches), ..sizes })
+}
+
+/// Pages in memory, unless the page says otherwise.
+const CACHE_BYTES: usize = 16 << 20;
 
 impl Handle {
     /// Takes in what other tabs have committed, if they can have. A store whose connection was lost may have been deleted.
@@ -222,6 +243,11 @@ fn at_once(work: impl Future<Output = Result<Vec<u8>>> + 'static) -> Result<JsVa
         Poll::Ready(result) => result.map(bytes),
         Poll::Pending => Ok(future_to_promise(async move { Ok(work.await.map(bytes)?) }).into()),
     }
+}
+
+/// The operations of a batch, whose encoding is not kept: both together would lie in memory until it is durable.
+pub fn parsed(operations: Vec<u8>) -> Result<Vec<Operation>> {
+    Ok(parse_batch(&operations)?)
 }
 
 /// Whether an operation cannot change anything, so that its batch commits nothing.

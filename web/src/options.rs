@@ -20,7 +20,6 @@ impl Options {
     }
 }
 
-#[cfg(feature = "vm")]
 impl Options {
     pub fn integer(&self, name: &str) -> Result<Option<i64>> {
         match self.0.get(name) {
@@ -38,7 +37,10 @@ impl Options {
             Some(bytes) => Ok(Some(usize::try_from(bytes).unwrap_or(usize::MAX))),
         }
     }
+}
 
+#[cfg(feature = "vm")]
+impl Options {
     pub fn number(&self, name: &str) -> Result<Option<f64>> {
         match self.0.get(name) {
             None | Some(Document::Nil) => Ok(None),

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use cu_storage::{Error as StorageError, Operation, Outcome, parse_batch};
+use cu_storage::{Error as StorageError, Operation, Outcome};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::database::answer;
+use crate::database::{answer, parsed};
 use crate::error::{Error, Result};
 
 /// An open transaction; `free` drops its changes.
@@ -29,7 +29,7 @@ impl Transaction {
 impl Transaction {
     /// Runs operations as `Database.batch` does; one that fails undoes those of this call, unless each stands for itself.
     pub async fn batch(&self, operations: Vec<u8>, atomic: bool) -> Result<Vec<u8>> {
-        let operations = parse_batch(&operations)?;
+        let operations = parsed(operations)?;
         let mut transaction = self.take()?;
         let outcomes = run(&mut transaction, &operations, atomic).await;
         *self.open.borrow_mut() = Some(transaction);

@@ -217,13 +217,13 @@ export interface HomeInstance extends Instance {
 
 export interface DatabaseConstructor {
   /**
-   * @param options a map: `storage` (`indexeddb` or `memory`), `durability` (`strict` or `relaxed`). Rejects with
-   * `unavailable` where IndexedDB is missing or refused.
+   * @param options a map: `storage` (`indexeddb` or `memory`), `durability` (`strict` or `relaxed`), `cacheBytes`: bytes of
+   * pages in memory. Rejects with `unavailable` where IndexedDB is missing or refused.
    * @param isAlone whether a read that begins now need not look for what others have committed
    */
   open(name: string, options: Uint8Array, isAlone: () => boolean): Promise<Database>;
-  /** Over a store that nobody else writes to. */
-  openStore(store: Store): Promise<Database>;
+  /** Over a store that nobody else writes to. `options` is a map: `cacheBytes`. */
+  openStore(store: Store, options: Uint8Array): Promise<Database>;
 }
 
 /** One open database. Calls may overlap; each sees what earlier calls committed. */
@@ -260,6 +260,10 @@ export interface Database {
   setSchema(table: string, schema: Uint8Array): Promise<void>;
   /** An array of maps `{name, count}`, ordered by name. */
   collections(): Promise<Uint8Array>;
+  /** Bytes of log since the last checkpoint, which opening would have to read. */
+  logBytes(): number;
+  /** Writes what is only in the log to its pages. Commits do it by themselves when much has gathered, and `close` does. */
+  checkpoint(): Promise<void>;
   /** Bytes of this module's memory. */
   wasmBytes(): number;
   /** Later calls reject with `closed`. */

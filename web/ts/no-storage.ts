@@ -16,6 +16,8 @@ export const NO_STORAGE: Database = {
   dropIndex: refuse,
   setSchema: refuse,
   collections: refuse,
+  logBytes: () => 0,
+  checkpoint: refuse,
   wasmBytes: () => 0,
   close: () => Promise.resolve(),
 };

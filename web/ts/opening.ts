@@ -10,7 +10,9 @@ import { loadHomeVm, loadStorage, loadVm, type Modules } from './loader.js';
 import { Neighbours } from './neighbours.js';
 import { NO_STORAGE } from './no-storage.js';
 import { compilation, instanceOptions, type CuOptions, type StorageKind } from './options.js';
+import type { Store } from './store.js';
 import { TransactingDatabase } from './transactions.js';
+import { Upkeep } from './upkeep.js';
 import { Poison, Vm } from './vm.js';
 
 /** A VM and a database. */
@@ -55,7 +57,8 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
     neighbours?.leave();
     throw error;
   });
-  const database = new TransactingDatabase(shared);
+  const upkeep = storage === 'memory' || storage === 'none' ? null : new Upkeep(shared, poison);
+  const database = new TransactingDatabase(shared, upkeep);
   return closingOnFailure({ database, poison, neighbours }, signal, () => {
     const instance = poison.call(() => {
       const encoded = encode(instanceOptions(options, modules));
@@ -114,17 +117,18 @@ async function openDatabase(
   neighbours: Neighbours | null,
 ): Promise<{ database: Database; storage: StorageKind }> {
   if (bindings === null) return { database: NO_STORAGE, storage: 'none' };
-  const { name = 'cu', durability = 'strict', store } = options;
-  if (store !== undefined) {
-    const database = poison.wait(() => bindings.Database.openStore(store));
-    return { database: await database.catch((error: unknown) => Promise.reject(engineError(error, 'INIT_FAILED'))), storage: 'store' };
-  }
+  const { name = 'cu', durability = 'strict', store, cacheBytes } = options;
+  const openStore = (over: Store): Promise<Database> =>
+    poison.wait(() => bindings.Database.openStore(over, encode({ cacheBytes }))).catch((error: unknown) => {
+      throw engineError(error, 'INIT_FAILED');
+    });
+  if (store !== undefined) return { database: await openStore(store), storage: 'store' };
   const open = async (storage: 'indexeddb' | 'memory'): Promise<{ database: Database; storage: StorageKind }> => {
     const isShared = storage === 'indexeddb';
     try {
       if (isShared) await neighbours?.arrived;
       const isAlone = (): boolean => neighbours?.isAlone() ?? false;
-      const database = await poison.wait(() => bindings.Database.open(name, encode({ storage, durability }), isAlone));
+      const database = await poison.wait(() => bindings.Database.open(name, encode({ storage, durability, cacheBytes }), isAlone));
       if (isShared) neighbours?.attend(database, poison);
       else neighbours?.leave();
       return { database, storage };

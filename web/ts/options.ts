@@ -22,6 +22,11 @@ export interface CuOptions extends FunctionLimits {
    * `strict` (the default): a resolved write survives a power cut. `relaxed`: it survives a killed process.
    */
   durability?: 'strict' | 'relaxed';
+  /**
+   * Bytes of the database that the storage engine keeps in memory: half of them what was read, half what waits to be written to its
+   * place. Default 16 MiB. With 256 KiB, and batches of a few hundred documents, the engine needs about a megabyte altogether.
+   */
+  cacheBytes?: number;
   /** Bytes that Lua values may take. Default 512 KiB. */
   heapLimit?: number;
   /**

@@ -6,6 +6,7 @@
 import { decode, encode, type LuaValue } from './codec.js';
 import type { Database, LiveQuery, Transaction } from './engine.js';
 import { UsageError } from './errors.js';
+import type { Upkeep } from './upkeep.js';
 
 export class TransactingDatabase implements Database {
   private readonly database: Database;
@@ -14,7 +15,11 @@ export class TransactingDatabase implements Database {
   /** Calls of the transaction go one after another. */
   private turn: Promise<unknown> = Promise.resolve();
 
-  constructor(database: Database) {
+  /** @param upkeep told of what may have been written */
+  constructor(
+    database: Database,
+    private readonly upkeep: Upkeep | null,
+  ) {
     this.database = database;
   }
 
@@ -36,6 +41,7 @@ export class TransactingDatabase implements Database {
   /** Makes what the transaction has changed durable. After a failure too it is over, and nothing of it is stored. */
   async commit(): Promise<void> {
     const transaction = this.end();
+    this.upkeep?.written();
     await this.inTurn(() => transaction.commit().finally(() => transaction.free()));
   }
 
@@ -47,7 +53,9 @@ export class TransactingDatabase implements Database {
 
   batch(operations: Uint8Array, atomic: boolean): Promise<Uint8Array> {
     const { open } = this;
-    return open === null ? this.database.batch(operations, atomic) : this.inTurn(() => open.batch(operations, atomic));
+    if (open !== null) return this.inTurn(() => open.batch(operations, atomic));
+    this.upkeep?.written();
+    return this.database.batch(operations, atomic);
   }
 
   get(table: string, key: Uint8Array): Uint8Array | Promise<Uint8Array> {
@@ -104,11 +112,21 @@ export class TransactingDatabase implements Database {
     return this.database.collections();
   }
 
+  logBytes(): number {
+    return this.database.logBytes();
+  }
+
+  async checkpoint(): Promise<void> {
+    this.refuseWhileOpen('no checkpoint can be written');
+    return this.database.checkpoint();
+  }
+
   wasmBytes(): number {
     return this.database.wasmBytes();
   }
 
   async close(): Promise<void> {
+    this.upkeep?.end();
     if (this.open !== null) await this.rollBack().catch(() => undefined);
     return this.database.close();
   }
