@@ -11,7 +11,7 @@ import { build } from 'esbuild';
 
 const web = fileURLToPath(new URL('..', import.meta.url));
 const [folder, before] = process.argv.slice(2);
-const SIDES = ['cu', 'indexeddb', 'dexie', 'sqlite', 'wa-sqlite', 'loki'];
+const SIDES = ['cu', 'cu-opfs', 'indexeddb', 'dexie', 'sqlite', 'wa-sqlite', 'loki'];
 const PACKAGES = { dexie: 'dexie', sqlite: '@sqlite.org/sqlite-wasm', 'wa-sqlite': 'wa-sqlite', loki: 'lokijs' };
 const WASM = [
   'dist/cu.wasm',

@@ -9,6 +9,7 @@ import { Home } from './home.js';
 import { loadHomeVm, loadStorage, loadVm, type Modules } from './loader.js';
 import { Neighbours } from './neighbours.js';
 import { NO_STORAGE } from './no-storage.js';
+import { openOpfs } from './opfs-store.js';
 import { compilation, instanceOptions, type CuOptions, type StorageKind } from './options.js';
 import type { Store } from './store.js';
 import { TransactingDatabase } from './transactions.js';
@@ -123,6 +124,15 @@ async function openDatabase(
       throw engineError(error, 'INIT_FAILED');
     });
   if (store !== undefined) return { database: await openStore(store), storage: 'store' };
+  if (options.storage === 'opfs') {
+    const own = await openOpfs(name);
+    try {
+      return { database: await openStore(own), storage: 'opfs' };
+    } catch (error) {
+      await own.close();
+      throw error;
+    }
+  }
   const open = async (storage: 'indexeddb' | 'memory'): Promise<{ database: Database; storage: StorageKind }> => {
     const isShared = storage === 'indexeddb';
     try {

@@ -115,7 +115,7 @@ const methodsOf = (...names: readonly string[]): Check => (value) => {
 
 /** What {@link CuOptions} may be. Where the wasm comes from is left to whoever loads it. */
 const OPTIONS: Readonly<Record<string, Check>> = {
-  name, storage: oneOf('indexeddb', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
+  name, storage: oneOf('indexeddb', 'opfs', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
   seed: (value) => (typeof value === 'bigint' ? (BigInt.asIntN(64, value) === value ? null : 'more than 64 bits') : Number.isSafeInteger(value) ? null : 'a whole number is needed'),
   now: moment, files: entries(contents, true), filesLimit: bytes, cacheBytes: bytes, environment: entries(text('text', LIMITS.sourceLength)), maxBatchSize: amount, maxBatchBytes: amount,
   maxFunctionBytes: amount, compressionThreshold: amount, cacheTimeout: amount, queryTimeout: amount, autoRestore: flag, modules: plain,

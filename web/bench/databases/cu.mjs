@@ -4,8 +4,10 @@ import { Cu } from '../../dist/index.js';
 const TABLE = 'records';
 const write = (record) => ({ type: 'set', table: TABLE, key: record.id, value: record });
 
-export async function open(name) {
-  const cu = await Cu.open({ name, storage: 'indexeddb', durability: 'strict', compile: 'never' });
+export const open = (name) => openWith({ name, storage: 'indexeddb', durability: 'strict' });
+
+export async function openWith(options) {
+  const cu = await Cu.open({ ...options, compile: 'never' });
   const query = (query) => cu.queryTable(TABLE, query);
   return {
     async prepare() {

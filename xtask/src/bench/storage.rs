@@ -52,12 +52,16 @@ impl Options {
     }
 }
 
+/// The side that is over the origin's private file system, as SQLite is.
+const OPFS: &str = "cu-opfs";
+
 /// The side that is an earlier build.
 const BEFORE: &str = "cu-before";
 
 /// File of the side, and title. The first is compared with the others.
-const DATABASES: [(&str, &str); 7] = [
+const DATABASES: [(&str, &str); 8] = [
     ("cu", "Cu"),
+    (OPFS, "Cu, OPFS"),
     ("indexeddb", "raw IndexedDB"),
     ("dexie", "Dexie"),
     ("sqlite", "SQLite"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::record::Machine;
 use super::super::report::table;
-use super::{DATABASES, median};
+use super::{DATABASES, OPFS, median};
 use crate::error::{Error, Result, at};
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -132,10 +132,15 @@ impl Size {
                 ("SQLite", times.into_iter().flatten().min_by(f64::total_cmp))
             }
         };
+        let verdict = |ratio: f64| if ratio <= most { "met" } else { "missed" };
         let (Some(ours), Some(time)) = (other("cu"), time) else { return format!("{name} –") };
         let ratio = ours / time;
-        let verdict = if ratio <= most { "met" } else { "missed" };
-        format!("{name} {ratio:.2} (≤ {most}, {verdict})")
+        let mut text = format!("{name} {ratio:.2} (≤ {most}, {})", verdict(ratio));
+        // SQLite's files are where ours are then.
+        if let (Against::Sqlite, Some(ours)) = (against, other(OPFS)) {
+            text += &format!(", OPFS {:.2} ({})", ours / time, verdict(ours / time));
+        }
+        text
     }
 }
 
