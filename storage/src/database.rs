@@ -21,7 +21,7 @@ use crate::operation::{Operation, Outcome};
 use crate::prepared::Prepared;
 use crate::query::{self, Plan, Query, QueryResult, Row};
 use crate::repair::{self, RepairReport};
-use crate::request::encode_answer;
+use crate::request::answer_of;
 use crate::transaction::Transaction;
 
 /// An open database. Clones are handles to the same one.
@@ -260,9 +260,11 @@ impl Database {
         Ok(result)
     }
 
-    /// Runs a query and gives the encoding of its answer, a map `{rows, cursor}` with rows `{key, value}`.
+    /// Runs a query and gives the encoding of its answer, as [`encode_answer`](crate::encode_answer) does.
     pub async fn query_encoded(&self, query: &Query) -> Result<Vec<u8>> {
-        encode_answer(&*self.answer(query).await?.0)
+        let (result, cached) = self.answer(query).await?;
+        let examined = if cached { 0 } else { result.plan.rows_examined + result.plan.entries_examined };
+        answer_of(&result, examined)
     }
 
     /// The result of a query, and whether it was kept from an earlier time.

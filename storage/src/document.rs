@@ -399,30 +399,45 @@ pub(crate) fn encode_map(entries: &[(&[u8], &[u8])]) -> Vec<u8> {
 
 /// The same, behind what `out` already holds.
 pub(crate) fn write_map(out: &mut Vec<u8>, entries: &[(&[u8], &[u8])]) {
-    let of_one = |(name, value): &(&[u8], &[u8])| 1 + varint_length(name.len()) + name.len() + value.len();
-    let bytes = varint_length(entries.len()) + entries.iter().map(of_one).sum::<usize>();
-    out.reserve(bytes + 6);
-    out.push(tag::MAP);
-    write_varint(out, bytes as u64);
-    write_varint(out, entries.len() as u64);
+    open_map(out, entries.len(), map_body(entries.iter().map(|(name, value)| (name.len(), value.len()))));
     for (name, value) in entries {
-        out.push(tag::STRING);
-        write_bytes(out, name);
+        write_name(out, name);
         out.extend_from_slice(value);
     }
 }
 
-/// Wraps already encoded elements that follow each other into an array.
-pub(crate) fn array_of(count: usize, elements: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(elements.len() + 11);
-    out.push(tag::ARRAY);
-    write_varint(&mut out, (varint_length(count) + elements.len()) as u64);
-    write_varint(&mut out, count as u64);
-    out.extend_from_slice(elements);
-    out
+/// Bytes that the entries of a map take, by the lengths of names and encoded values.
+pub(crate) fn map_body(entries: impl ExactSizeIterator<Item = (usize, usize)>) -> usize {
+    let count = varint_length(entries.len());
+    count + entries.map(|(name, value)| 1 + varint_length(name) + name + value).sum::<usize>()
 }
 
-fn varint_length(value: usize) -> usize {
+/// Bytes of an array or map whose count and elements take so many.
+pub(crate) fn container_length(body: usize) -> usize {
+    1 + varint_length(body) + body
+}
+
+/// Begins a map with so many entries, which take `body` bytes together with their count.
+pub(crate) fn open_map(out: &mut Vec<u8>, count: usize, body: usize) {
+    out.push(tag::MAP);
+    write_varint(out, body as u64);
+    write_varint(out, count as u64);
+}
+
+/// Likewise an array.
+pub(crate) fn open_array(out: &mut Vec<u8>, count: usize, body: usize) {
+    out.push(tag::ARRAY);
+    write_varint(out, body as u64);
+    write_varint(out, count as u64);
+}
+
+/// Appends the name of a map's entry, behind which its value comes.
+pub(crate) fn write_name(out: &mut Vec<u8>, name: &[u8]) {
+    out.push(tag::STRING);
+    write_bytes(out, name);
+}
+
+pub(crate) fn varint_length(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 

@@ -14,7 +14,10 @@
 
 use crate::aggregate::{Aggregate, Function};
 use crate::cursor::Direction;
-use crate::document::{Document, DocumentRef, Encoded, Shallow, array_of, encode_array, encode_map, write_map};
+use crate::document::{
+    Document, DocumentRef, Encoded, Shallow, container_length, encode_array, encode_map, map_body, open_array,
+    open_map, varint_length, write_name,
+};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Operator};
 use crate::live::LiveChange;
@@ -89,12 +92,28 @@ pub fn encode_query_result(result: &QueryResult, explain: bool) -> Result<Vec<u8
 /// The encoding of a query's answer, `{rows, cursor, examined, matched}`: entries and documents looked at, and rows that there are
 /// without the limit.
 pub fn encode_answer(result: &QueryResult) -> Result<Vec<u8>> {
+    answer_of(result, result.plan.rows_examined + result.plan.entries_examined)
+}
+
+/// The same of a result that may be kept from an earlier time, with what was looked at now.
+pub(crate) fn answer_of(result: &QueryResult, examined: u64) -> Result<Vec<u8>> {
+    let rows = EncodedRows::new(&result.rows)?;
     let cursor = result.cursor.as_ref().unwrap_or(&Document::Nil).encode()?;
     let count = |count: u64| Document::Integer(count.cast_signed()).encode();
-    let examined = count(result.plan.rows_examined + result.plan.entries_examined)?;
-    let matched = count(result.plan.rows_matched)?;
-    let rows = encode_rows(&result.rows)?;
-    Ok(encode_map(&[(b"rows", &rows), (b"cursor", &cursor), (b"examined", &examined), (b"matched", &matched)]))
+    let others =
+        [(&b"cursor"[..], cursor), (b"examined", count(examined)?), (b"matched", count(result.plan.rows_matched)?)];
+    let sizes = [(b"rows".len(), rows.length())].into_iter();
+    let sizes: Vec<_> = sizes.chain(others.iter().map(|(name, value)| (name.len(), value.len()))).collect();
+    let body = map_body(sizes.iter().copied());
+    let mut out = Vec::with_capacity(container_length(body));
+    open_map(&mut out, sizes.len(), body);
+    write_name(&mut out, b"rows");
+    rows.write(&mut out);
+    for (name, value) in others {
+        write_name(&mut out, name);
+        out.extend_from_slice(&value);
+    }
+    Ok(out)
 }
 
 /// The encoding of what a live query reports, a map `{added, changed, removed, order}`; nil for nothing.
@@ -106,21 +125,61 @@ pub fn encode_live_change(change: Option<&LiveChange>) -> Result<Vec<u8>> {
     Ok(encode_map(&[(b"added", &added), (b"changed", &changed), (b"removed", &removed), (b"order", &order)]))
 }
 
-/// An array of maps `{key, value}`, written in one go: rows are most of what crosses.
+/// An array of maps `{key, value}`.
 fn encode_rows(rows: &[Row]) -> Result<Vec<u8>> {
-    let bytes: usize = rows.iter().map(|row| row.value.as_bytes().len() + ROW_BYTES).sum();
-    let mut body = Vec::with_capacity(bytes);
-    let mut key = Vec::new();
-    for row in rows {
-        key.clear();
-        row.key.encode_into(&mut key)?;
-        write_map(&mut body, &[(&b"key"[..], &key[..]), (b"value", row.value.as_bytes())]);
-    }
-    Ok(array_of(rows.len(), &body))
+    let rows = EncodedRows::new(rows)?;
+    let mut out = Vec::with_capacity(rows.length());
+    rows.write(&mut out);
+    Ok(out)
 }
 
-/// About what a row takes beside its value.
-const ROW_BYTES: usize = 40;
+/// Rows on their way into a buffer that is as large as they need: they are most of what crosses.
+struct EncodedRows<'a> {
+    rows: &'a [Row],
+    /// The encoded keys, one after the other, and where each ends.
+    keys: Vec<u8>,
+    ends: Vec<usize>,
+    /// Bytes of the rows and their count.
+    body: usize,
+}
+
+impl<'a> EncodedRows<'a> {
+    fn new(rows: &'a [Row]) -> Result<EncodedRows<'a>> {
+        let mut keys = Vec::new();
+        let mut ends = Vec::with_capacity(rows.len());
+        let mut body = varint_length(rows.len());
+        for row in rows {
+            let start = keys.len();
+            row.key.encode_into(&mut keys)?;
+            ends.push(keys.len());
+            body += container_length(row_body(keys.len() - start, row));
+        }
+        Ok(EncodedRows { rows, keys, ends, body })
+    }
+
+    fn length(&self) -> usize {
+        container_length(self.body)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        open_array(out, self.rows.len(), self.body);
+        let mut start = 0;
+        for (row, end) in self.rows.iter().zip(&self.ends) {
+            let key = &self.keys[start..*end];
+            open_map(out, 2, row_body(key.len(), row));
+            write_name(out, b"key");
+            out.extend_from_slice(key);
+            write_name(out, b"value");
+            out.extend_from_slice(row.value.as_bytes());
+            start = *end;
+        }
+    }
+}
+
+/// Bytes of the entries of one row.
+fn row_body(key: usize, row: &Row) -> usize {
+    map_body([(b"key".len(), key), (b"value".len(), row.value.as_bytes().len())].into_iter())
+}
 
 fn plan_document(plan: &Plan) -> Document {
     let number = |value: u64| Document::Integer(i64::try_from(value).unwrap_or(i64::MAX));

@@ -1,9 +1,9 @@
 //! Operations and queries: from Rust types and through the document requests.
 
 use cu_storage::{
-    Aggregate, BatchOptions, Database, Direction, Document, Error, Filter, Function, IndexDefinition, IndexKind,
-    MemoryBackend, Operation, Operator, Options, Outcome, Query, Sort, Using, block_on, encode_outcomes, encode_query,
-    encode_query_result, parse_batch, parse_query,
+    Aggregate, BatchOptions, Database, Direction, Document, Encoded, Error, Filter, Function, IndexDefinition,
+    IndexKind, MemoryBackend, Operation, Operator, Options, Outcome, Plan, Query, QueryResult, Row, Sort, Using,
+    block_on, encode_answer, encode_outcomes, encode_query, encode_query_result, parse_batch, parse_query,
 };
 
 fn people() -> Database {
@@ -413,5 +413,27 @@ fn a_query_is_read_back_from_its_encoding() {
         for query in [plain, all, groups, indexed] {
             assert_eq!(parse_query(&encode_query(&query).unwrap()), Ok(query));
         }
+    }
+}
+
+#[test]
+fn an_answer_is_the_encoding_of_its_rows_whatever_their_sizes() {
+    let row = |size: usize| Row {
+        key: Document::text(&"k".repeat(size % 300)),
+        value: Encoded::try_from(&Document::text(&"v".repeat(size))).unwrap(),
+    };
+    for count in [0, 1, 127, 128, 129] {
+        let rows: Vec<Row> =
+            (0..count).map(|number| row([0, 1, 100, 117, 118, 119, 120, 16_400][number % 8])).collect();
+        let plan = Plan { rows_examined: 3, entries_examined: 4, rows_matched: 1 << 40, ..Plan::default() };
+        let result = QueryResult { rows, cursor: Some(Document::Array(vec![7.into()])), plan };
+        let entry = |row: &Row| Document::map([("key", row.key.clone()), ("value", row.value.decode().unwrap())]);
+        let expected = Document::map([
+            ("rows", Document::Array(result.rows.iter().map(entry).collect())),
+            ("cursor", Document::Array(vec![7.into()])),
+            ("examined", 7.into()),
+            ("matched", (1i64 << 40).into()),
+        ]);
+        assert_eq!(encode_answer(&result).unwrap(), expected.encode().unwrap(), "{count} rows");
     }
 }
