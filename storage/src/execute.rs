@@ -1,26 +1,23 @@
 //! Running a planned query: rows come from a way, pass the filter, and end in a sink.
-//!
-//! A row's place is one string of bytes: the encodings of its sort fields, those of descending ones inverted, then its
-//! key. So any two rows compare by bytes, ties included, and a position of a query is such a string too.
 
 use std::collections::BinaryHeap;
 
 use crate::aggregate::Groups;
 use crate::btree::{self, Value};
 use crate::catalog::CollectionState;
-use crate::cursor::{Cursor, Direction, Entry, KeyRange};
-use crate::document::{Document, DocumentRef, Encoded, encode_map};
+use crate::cursor::{Direction, Entry};
+use crate::document::Document;
 use crate::engine::Engine;
-use crate::entries::{IndexEntry, StemRange, above};
+use crate::entries::{StemRange, above};
+use crate::entry_reader::{EntryReader, Pending, Source, in_direction};
 use crate::error::{Error, Fault, Result};
-use crate::filter::value_of;
-use crate::key::{decode_key, encode_key, ordered_length, write_ordered};
+use crate::explain::describe;
+use crate::key::{encode_key, ordered_length};
 use crate::page::PageId;
+use crate::place::{Placed, into_rows, place_of, place_of_position, projected, sorted_groups};
 use crate::plan::{Access, Choice, IndexAccess, Order};
 use crate::query::{Plan, Query, QueryResult, Row};
 
-/// Entries of an index read in one step, at first and at most.
-const ENTRIES_PER_STEP: (usize, usize) = (16, 512);
 /// Documents fetched in one step. Their missing pages are read together.
 const FETCHES_PER_STEP: usize = 64;
 
@@ -51,22 +48,6 @@ enum Sink<'a> {
         heap: BinaryHeap<Placed>,
     },
     Groups(Groups<'a>),
-}
-
-/// A row and its place.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Placed {
-    place: Vec<u8>,
-    key: Vec<u8>,
-    value: Vec<u8>,
-}
-
-/// What is the same for all steps of a query.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    engine: &'a Engine,
-    generation: u64,
-    state: &'a CollectionState,
 }
 
 impl<'a> Execution<'a> {
@@ -466,95 +447,6 @@ impl<'a> Execution<'a> {
     }
 }
 
-fn into_rows(query: &Query, rows: Vec<Placed>, limit: usize, cursor: &mut Option<Document>) -> Result<Vec<Row>> {
-    if let Some(last) = rows.last().filter(|_| rows.len() == limit) {
-        let mut parts = Vec::with_capacity(query.sort.len() + 1);
-        for sort in &query.sort {
-            parts.push(value_of(&last.key, DocumentRef::new(&last.value), &sort.field)?);
-        }
-        parts.push(decode_key(&last.key)?);
-        *cursor = Some(Document::Array(parts));
-    }
-    rows.into_iter()
-        .map(|row| Ok(Row { key: decode_key(&row.key)?, value: projected(query, Encoded::trusted(row.value))? }))
-        .collect()
-}
-
-fn sorted_groups(query: &Query, groups: Vec<Row>) -> Result<Vec<Row>> {
-    let mut placed = Vec::with_capacity(groups.len());
-    for (position, row) in groups.into_iter().enumerate() {
-        // Groups come in order, which decides between those that agree.
-        let mut place = sort_place(query, &[], row.value.as_bytes())?;
-        place.extend_from_slice(&(position as u64).to_be_bytes());
-        placed.push((place, row));
-    }
-    placed.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-    Ok(placed.into_iter().map(|(_, row)| row).collect())
-}
-
-/// The row's place among all rows.
-fn place_of(query: &Query, key: &[u8], value: &[u8]) -> Result<Vec<u8>> {
-    let mut place = sort_place(query, key, value)?;
-    place.extend_from_slice(key);
-    Ok(place)
-}
-
-fn sort_place(query: &Query, key: &[u8], value: &[u8]) -> Result<Vec<u8>> {
-    let mut place = Vec::with_capacity(32 + key.len());
-    for sort in &query.sort {
-        let field = value_of(key, DocumentRef::new(value), &sort.field)?;
-        write_place(&field, sort.direction, &mut place)?;
-    }
-    Ok(place)
-}
-
-fn write_place(value: &Document, direction: Direction, place: &mut Vec<u8>) -> Result<()> {
-    let start = place.len();
-    write_ordered(value, place)?;
-    if direction == Direction::Backward {
-        place[start..].iter_mut().for_each(|byte| *byte = !*byte);
-    }
-    Ok(())
-}
-
-/// The place that a position means.
-fn place_of_position(query: &Query, after: &Document) -> Result<Vec<u8>> {
-    let mut place = Vec::new();
-    if let Document::Array(parts) = after {
-        for (sort, part) in query.sort.iter().zip(parts) {
-            write_place(part, sort.direction, &mut place)?;
-        }
-        if let Some(key) = parts.last() {
-            place.extend_from_slice(&encode_key(key)?);
-        }
-    }
-    Ok(place)
-}
-
-pub(crate) fn projected(query: &Query, value: Encoded) -> Result<Encoded> {
-    match &query.fields {
-        Some(fields) => Ok(Encoded::trusted(project(value.as_ref(), fields)?)),
-        None => Ok(value),
-    }
-}
-
-/// A map of the fields asked for that are there, each under its path. Other documents stay whole.
-fn project(document: DocumentRef<'_>, fields: &[String]) -> Result<Vec<u8>> {
-    if !document.is_map()? {
-        return Ok(document.as_bytes().to_vec());
-    }
-    let mut kept: Vec<(&[u8], &[u8])> = Vec::new();
-    for field in fields {
-        let name = field.as_bytes();
-        if let Some(value) = document.field(field)?
-            && !kept.iter().any(|(kept, _)| *kept == name)
-        {
-            kept.push((name, value.as_bytes()));
-        }
-    }
-    Ok(encode_map(&kept))
-}
-
 /// The documents under these keys. Pages that are missing are asked for together.
 async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Value>> {
     let root = source.state.root;
@@ -583,112 +475,6 @@ async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Value>> {
         .await
 }
 
-/// Documents of one group or several, on their way to be read.
-#[derive(Default)]
-struct Pending {
-    keys: Vec<Vec<u8>>,
-    has_cut: bool,
-    has_listed: bool,
-}
-
-impl Pending {
-    /// Whether its keys came in the order of the tree that they name.
-    fn is_plain(&self) -> bool {
-        !self.has_cut && !self.has_listed
-    }
-}
-
-/// What an index's entry is to a query.
-struct Found {
-    run: Vec<u8>,
-    /// Whether the stem was cut, so that only the document tells what it was.
-    is_cut: bool,
-    /// Whether the entry stands before others of its stem whatever its documents' keys are.
-    is_listed: bool,
-    documents: Vec<Vec<u8>>,
-}
-
-/// Reads the entries of ranges, some at a time.
-struct EntryReader<'a> {
-    source: Source<'a>,
-    position: usize,
-    ranges: std::vec::IntoIter<StemRange>,
-    direction: Direction,
-    current: Option<(StemRange, Cursor)>,
-    count: usize,
-}
-
-impl<'a> EntryReader<'a> {
-    fn new(source: Source<'a>, position: usize, ranges: &[StemRange], direction: Direction) -> EntryReader<'a> {
-        let ranges = in_direction(ranges, direction).collect::<Vec<_>>().into_iter();
-        EntryReader { source, position, ranges, direction, current: None, count: ENTRIES_PER_STEP.0 }
-    }
-
-    /// Passes entries of one document each in one leaf, before anything was read. Says how many.
-    async fn pass_bare(&mut self, most: u64) -> Result<u64> {
-        let Source { engine, generation, state } = self.source;
-        let root = state.indexes[self.position].root;
-        if self.current.is_none() {
-            let Some(range) = self.ranges.next() else { return Ok(0) };
-            self.current = Some((range, Cursor::new(root, KeyRange::ALL, self.direction)));
-        }
-        let Some((_, cursor)) = &mut self.current else { return Ok(0) };
-        engine.run_over(generation, |pager| cursor.pass_bare(pager, most)).await
-    }
-
-    /// The next entries, none at the end.
-    async fn next(&mut self) -> Result<Vec<Found>> {
-        let Source { engine, generation, state } = self.source;
-        let index = &state.indexes[self.position];
-        let page_size = engine.core.borrow().pager.page_size();
-        let mut found = Vec::new();
-        let count = self.count;
-        self.count = (count * 2).min(ENTRIES_PER_STEP.1);
-        loop {
-            if self.current.is_none() {
-                let Some(range) = self.ranges.next() else {
-                    return Ok(found);
-                };
-                let cursor = Cursor::new(index.root, range.keys(page_size), self.direction);
-                self.current = Some((range, cursor));
-            }
-            let Some((range, cursor)) = &mut self.current else { continue };
-            let at_end = engine
-                .run_over(generation, |pager| {
-                    while found.len() < count {
-                        let Some(entry) = cursor.next(pager)? else {
-                            return Ok(true);
-                        };
-                        let is_listed = !entry.value.is_empty();
-                        let entry = IndexEntry::read(&index.definition, page_size, &entry)?;
-                        if entry.stem.is_none_or(|stem| range.contains(stem)) {
-                            found.push(Found {
-                                run: entry.run.to_vec(),
-                                is_cut: entry.stem.is_none(),
-                                is_listed,
-                                documents: entry.documents.into_iter().map(<[u8]>::to_vec).collect(),
-                            });
-                        }
-                    }
-                    Ok(false)
-                })
-                .await?;
-            if !at_end {
-                return Ok(found);
-            }
-            self.current = None;
-        }
-    }
-}
-
-fn in_direction(ranges: &[StemRange], direction: Direction) -> impl Iterator<Item = StemRange> {
-    let mut ranges = ranges.to_vec();
-    if direction == Direction::Backward {
-        ranges.reverse();
-    }
-    ranges.into_iter()
-}
-
 /// The first fields of a run, or all of it when it was cut inside them.
 fn prefix_of(run: &[u8], fields: usize) -> &[u8] {
     let mut length = 0;
@@ -699,49 +485,4 @@ fn prefix_of(run: &[u8], fields: usize) -> &[u8] {
         }
     }
     &run[..length]
-}
-
-/// The plan in words.
-pub(crate) fn describe(state: &CollectionState, choice: &Choice, query: &Query) -> Plan {
-    let mut used = Vec::new();
-    note_indexes(&choice.access, &mut used);
-    let names = |position: &usize| state.indexes[*position].definition.name.clone();
-    let mut fields = query.filter.fields();
-    fields.extend(query.sort.iter().map(|sort| sort.field.as_str()));
-    let unused = (0..state.indexes.len()).filter(|position| {
-        let index = &state.indexes[*position].definition;
-        !used.contains(position) && index.fields.iter().any(|field| fields.contains(&field.as_str()))
-    });
-    Plan {
-        access: match &choice.access {
-            Access::Primary(ranges) if ranges.as_slice() == [StemRange::ALL] => "scan",
-            Access::Primary(_) => "range",
-            Access::Index(_) => "index",
-            Access::Union(_) => "union",
-            Access::Intersection(_) => "intersection",
-        },
-        index: used.first().map(names),
-        indexes: used.iter().map(names).collect(),
-        unused_indexes: unused.map(|position| names(&position)).collect(),
-        sorted: match choice.order {
-            Order::Sort => !query.sort.is_empty(),
-            _ => query.is_aggregate() && !query.sort.is_empty(),
-        },
-        rows_estimated: choice.rows.round() as u64,
-        ..Plan::default()
-    }
-}
-
-fn note_indexes(access: &Access, used: &mut Vec<usize>) {
-    match access {
-        Access::Primary(_) => {}
-        Access::Index(access) => {
-            if !used.contains(&access.position) {
-                used.push(access.position);
-            }
-        }
-        Access::Union(parts) | Access::Intersection(parts) => {
-            parts.iter().for_each(|part| note_indexes(part, used));
-        }
-    }
 }

@@ -62,8 +62,10 @@ mod database;
 mod document;
 mod engine;
 mod entries;
+mod entry_reader;
 mod error;
 mod execute;
+mod explain;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
@@ -78,6 +80,7 @@ mod migrate;
 mod operation;
 mod page;
 mod pager;
+mod place;
 mod plan;
 mod prepared;
 mod query;

@@ -19,9 +19,9 @@ use crate::database::Database;
 use crate::document::{Document, Encoded};
 use crate::engine::{ATTEMPTS_MAX, View};
 use crate::error::{Error, Result};
-use crate::execute::projected;
 use crate::gate::Gate;
 use crate::key::{decode_key, encode_key};
+use crate::place::projected;
 use crate::query::{self, Query, Row};
 use crate::record::{Change, LogReader};
 

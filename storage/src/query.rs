@@ -14,7 +14,8 @@ use crate::cursor::Direction;
 use crate::document::{Document, Encoded};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::execute::{Execution, describe};
+use crate::execute::Execution;
+use crate::explain::describe;
 use crate::filter::Filter;
 use crate::plan::{Choice, Planner};
 
