@@ -128,7 +128,7 @@ impl Runner {
 
     /// After a run: a transaction that it left open is undone, and what has changed in `_home` is stored if the run ended well, by its own `os.exit` too, or undone if that was asked
     /// for.
-    pub fn end_run(&self, result: Result<(), Error>) -> Result<(), Error> {
+    pub fn end_run(&mut self, result: Result<(), Error>) -> Result<(), Error> {
         if let Some(external) = &self.external {
             external.end_run();
         }
@@ -142,11 +142,11 @@ impl Runner {
             Ok(()) | Err(Error::Exit { code: 0, .. }) => {
                 let committed = home.commit(&self.vm);
                 if committed.is_err() && self.atomic {
-                    home.roll_back(&self.vm).map_err(Error::Home)?;
+                    roll_back(home, &mut self.vm)?;
                 }
                 committed.map_err(Error::Home).and(result)
             }
-            Err(_) if self.atomic => home.roll_back(&self.vm).map_err(Error::Home).and(result),
+            Err(_) if self.atomic => roll_back(home, &mut self.vm).and(result),
             Err(_) => result,
         }
     }
@@ -379,6 +379,16 @@ pub fn source_of_stdin() -> Result<Vec<u8>, Error> {
         reason: system_reason(&error),
     })?;
     Ok(chunk_of_file(&source).to_vec())
+}
+
+/// Makes `_home` what is stored. What a run has filled the heap with is dropped first where there is no memory for that.
+fn roll_back(home: &StoredHome, vm: &mut Vm) -> Result<(), Error> {
+    home.roll_back(vm)
+        .or_else(|_| {
+            vm.collect();
+            home.roll_back(vm)
+        })
+        .map_err(Error::Home)
 }
 
 /// `arg`: the script at 0, its arguments from 1 on, what came before it at negative indices.

@@ -117,6 +117,8 @@ struct Shared {
     commits: Cell<u64>,
     /// Tables that were warned about.
     large: RefCell<HashSet<u64>>,
+    /// Whether a roll-back has begun and not ended: what is in memory is then neither what a run left nor what is stored.
+    is_rolling_back: Cell<bool>,
 }
 
 /// `_home` of one VM. Dropping it leaves the VM able to read, not to commit.
@@ -152,6 +154,7 @@ impl Home {
             swept: Cell::new((0, 1)),
             commits: Cell::new(0),
             large: RefCell::default(),
+            is_rolling_back: Cell::new(false),
         });
         vm.enter(|context| {
             context.attach_home(shared.clone());
@@ -169,12 +172,16 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// [`Error::NotPersistable`] with the path, [`Error::Limit`]; [`Error::Unreadable`] if a table could not be read during the run.
+    /// [`Error::NotPersistable`] with the path, [`Error::Limit`]; [`Error::Unreadable`] if a table could not be read during the run, or a
+    /// roll-back has failed and none has been done since.
     pub fn changes(&self, vm: &Vm) -> Result<Changes> {
         vm.enter(|context| {
             let Some(home) = context.home() else { return Ok(Changes { puts: Vec::new() }) };
             if let Some(reason) = home.take_failure() {
                 return Err(Error::Unreadable { reason });
+            }
+            if self.shared.is_rolling_back.get() {
+                return Err(Error::Unreadable { reason: "a roll-back has not come to its end".to_owned() });
             }
             let root = context.globals().get_string(context.string(NAMES[0].as_bytes()));
             if !matches!(root, Value::Table(_)) {
@@ -223,10 +230,12 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`], [`Error::Corrupt`], [`Error::Storage`] for what cannot be read again.
+    /// [`Error::Unreadable`], [`Error::Corrupt`], [`Error::Storage`] for what cannot be read again. It can be called again then, after a full
+    /// collection if the heap was full; until it has succeeded nothing can be committed.
     pub fn roll_back(&self, vm: &Vm) -> Result<()> {
         let shared = &self.shared;
-        vm.enter(|context| {
+        shared.is_rolling_back.set(true);
+        let done = vm.enter(|context| {
             let Some(home) = context.home() else { return Ok(()) };
             home.take_failure();
             home.read_again(|number| home.hash(number) != 0).map_err(unreadable)?;
@@ -237,18 +246,22 @@ impl Home {
                     home.forget(number);
                 }
             }
+            // At once: what fails from here on must not lose them.
+            shared.changeable.borrow_mut().extend(&stored);
             let Some(mut loader) = Loader::new(shared, context) else { return Ok(()) };
-            for number in &stored {
-                if let Some(object) = home.object(*number) {
-                    loader.content(*number, object)?;
-                }
+            let mut objects = stored.iter().filter_map(|number| Some((*number, home.object(*number)?)));
+            let read = objects.try_for_each(|(number, object)| loader.content(number, object));
+            let finished = read.and_then(|()| loader.finish());
+            if finished.is_err() {
+                loader.give_up();
             }
-            shared.changeable.borrow_mut().extend(stored);
-            loader.finish()?;
+            finished?;
             let root = shared.read_root(context)?.unwrap_or_else(|| Value::Table(context.table()));
             let name = Value::String(context.string(NAMES[0].as_bytes()));
             context.globals().set(context, name, root).map_err(|_| Error::Limit { what: "heap" })
-        })
+        });
+        shared.is_rolling_back.set(done.is_err());
+        done
     }
 
     /// Whether so many records were added since the last sweep that another one is worth its time.

@@ -356,6 +356,31 @@ fn a_failed_run_can_be_rolled_back() {
     session.commit();
 }
 
+/// A run filled the heap, and the roll-back after it had no memory for what it reads again: it forgot which closures and coroutines were
+/// stored, so that what later runs changed of them was lost.
+#[test]
+fn a_roll_back_without_memory_is_finished_by_the_next() {
+    let store = Rc::new(Store::default());
+    let mut session = Session::with_heap(&store, 1 << 20);
+    session.run(
+        "local n = 0 _home.f = function() n = n + 1 return n end
+         _home.co = coroutine.wrap(function() local i = 0 while true do i = i + 1 coroutine.yield(i) end end) _home.co() _home.t = {}",
+    );
+    session.commit();
+    let full =
+        session.run("_home.f() _home.co() _home.t.x = 'bad' local last while true do last = {last} keep = last end");
+    assert!(full.contains("not enough memory"), "{full}");
+    assert!(session.home.roll_back(&session.vm).is_err());
+    // What is half rolled back is not stored.
+    assert!(matches!(session.commit_error(), Error::Unreadable { .. }));
+    assert_eq!(session.run("keep = nil return keep"), "nil");
+    session.vm.collect();
+    session.home.roll_back(&session.vm).unwrap();
+    assert_eq!(session.run("return _home.f() .. _home.co() .. tostring(_home.t.x)"), "12nil");
+    session.commit();
+    assert_eq!(Session::open(&store).run("return _home.f() .. _home.co()"), "23");
+}
+
 #[test]
 fn errors_name_the_path() {
     let store = Rc::new(Store::default());

@@ -53,10 +53,14 @@ impl Instance {
         })
     }
 
-    /// Makes `_home` what is stored.
+    /// Makes `_home` what is stored. What a run has filled the heap with is dropped first where there is no memory for that.
     #[wasm_bindgen(js_name = rollBackHome)]
-    pub fn roll_back_home(&self) -> Result<()> {
-        self.home.as_ref().map_or(Ok(()), |home| home.roll_back(&self.vm))
+    pub fn roll_back_home(&mut self) -> Result<()> {
+        let Some(home) = &self.home else { return Ok(()) };
+        home.roll_back(&self.vm).or_else(|_| {
+            self.vm.collect();
+            home.roll_back(&self.vm)
+        })
     }
 }
 

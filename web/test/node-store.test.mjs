@@ -41,6 +41,19 @@ inFolder('what is stored is there for the next instance, functions and _home too
   await second.close();
 });
 
+inFolder('what closures and coroutines change after a run that filled the heap is stored', async (file) => {
+  const open = () => Cu.open({ file, home: { atomic: true } });
+  const first = await open();
+  await first.run(`local n = 0 _home.next = function() n = n + 1 return n end
+    _home.steps = coroutine.wrap(function() for i = 1, 9 do coroutine.yield(i) end end) _home.steps()`);
+  await assert.rejects(first.run('_home.next() _home.steps() local last while true do last = { last } end'), { code: 'heap' });
+  assert.deepEqual((await first.run('return _home.next(), _home.steps()')).values, [1, 2]);
+  await first.close();
+  const second = await open();
+  assert.deepEqual((await second.run('return _home.next(), _home.steps()')).values, [2, 3]);
+  await second.close();
+});
+
 inFolder('a file has one owner, in this process and in others', async (file) => {
   const cu = await Cu.open({ file });
   await cu.setValue('t', 'k', 1);
