@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { Cu } from '../dist/index.js';
+import { Cu } from './entry.mjs';
 
 const attempts = readFileSync(new URL('../../fixtures/sandbox/escapes.lua', import.meta.url), 'utf8').split('\n--@ ').slice(1);
 
