@@ -1,6 +1,7 @@
 // Databases in files, in Node: what was resolved is there afterwards, what a crash leaves is cut off, damage is told, a file has one owner.
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +66,26 @@ inFolder('a file has one owner, in this process and in others', async (file) => 
   const again = await Cu.open({ file });
   assert.equal(await again.getValue('t', 'k'), 1);
   await again.close();
+});
+
+inFolder('a frame that makes no sense under a right checksum is damage', async (file) => {
+  const bodies = {
+    'an append without its sequence': [1, 0, 0], 'an append of nothing': [1], 'a checkpoint of nothing': [2], 'a checkpoint cut short': [2, ...Array(19).fill(0)],
+    'a root record longer than the frame': [2, ...Array(16).fill(0), 0xff, 0xff, 0xff, 0x7f, 1], 'a page without its length': [3, 1, 0, 0, 0, 1],
+    'a page longer than the frame': [3, 1, 0, 0, 0, 9, 0, 0, 0, 1], 'a kind that is none': [9, 1, 2, 3],
+  };
+  for (const [name, body] of Object.entries(bodies)) {
+    const bytes = Buffer.from(body);
+    const head = Buffer.alloc(4);
+    head.writeUInt32LE(bytes.length);
+    const sum = createHash('sha256').update(bytes).digest().subarray(0, 8);
+    await writeFile(file, Buffer.concat([Buffer.from('CUNODE\x01\n'), head, sum, bytes]));
+    await assert.rejects(Cu.open({ file }), { name: 'StorageError', code: 'corrupt' }, name);
+  }
+});
+
+inFolder('file is a path', async (file) => {
+  for (const wrong of [1, null, '', {}, `${file}\0`]) await assert.rejects(Cu.open({ file: wrong }), { name: 'UsageError', code: 'INVALID_INPUT', message: /^file: / });
 });
 
 inFolder('opening that fails lets go of the file', async (file) => {

@@ -28,6 +28,8 @@ const enum Kind {
   Checkpoint = 2,
   Pages = 3,
 }
+/** The least bytes of a body by its kind, after which come a record or pages. */
+const HEAD_LENGTHS: Readonly<Record<number, number>> = { [Kind.Append]: 9, [Kind.Checkpoint]: 21, [Kind.Pages]: 1 };
 /** A file is written anew when it is so many times as long as what holds of it, and longer than this. */
 const OUTDATED = 4;
 const REWRITTEN_BYTES_MIN = 1024 * 1024;
@@ -49,7 +51,10 @@ class Contents {
 
   /** Takes in a frame's body, which lies at a place of the file. False when it makes no sense. */
   apply(body: DataView, at: number): boolean {
-    switch (body.getUint8(0)) {
+    // What is too short for its numbers makes no sense, whatever its checksum says.
+    const kind = body.getUint8(0);
+    if (body.byteLength < (HEAD_LENGTHS[kind] ?? 1)) return false;
+    switch (kind) {
       case Kind.Append:
         this.sequence = body.getFloat64(1, true);
         this.log.push({ at: at + 9, length: body.byteLength - 9 });
@@ -59,6 +64,7 @@ class Contents {
         this.sequence = body.getFloat64(9, true);
         this.log = [];
         const length = body.getUint32(17, true);
+        if (21 + length > body.byteLength) return false;
         this.root = new Uint8Array(body.buffer, body.byteOffset + 21, length).slice();
         return this.takePages(body, 21 + length, at);
       }
@@ -71,12 +77,13 @@ class Contents {
 
   /** Bytes that still hold. */
   get bytes(): number {
-    return this.pageBytes + (this.root?.length ?? 0);
+    return this.log.reduce((sum, { length }) => sum + length, this.pageBytes + (this.root?.length ?? 0));
   }
 
   private takePages(body: DataView, from: number, at: number): boolean {
     let position = from;
     while (position < body.byteLength) {
+      if (position + 8 > body.byteLength) return false;
       const [number, length] = [body.getUint32(position, true), body.getUint32(position + 4, true)];
       this.pageBytes += length - (this.pages.get(number)?.length ?? 0);
       this.pages.set(number, { at: at + position + 8, length });

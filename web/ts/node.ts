@@ -1,5 +1,6 @@
 /** The package `cu-wasm/node`: {@link Cu} with databases in files. */
 
+import { UsageError } from './errors.js';
 import { Cu as Bare } from './index.js';
 import { openFile } from './node-store.js';
 import type { CuOptions } from './options.js';
@@ -30,6 +31,7 @@ export class Cu extends Bare {
 
   override async init({ file, ...options }: NodeOptions = {}): Promise<this> {
     if (file === undefined || this.beginning !== null) return super.init(options);
+    if (typeof file !== 'string' || file === '' || file.includes('\0')) throw new UsageError('INVALID_INPUT', 'file: the path of a file was expected');
     const begin = async (): Promise<this> => {
       const store = await openFile(file);
       try {
