@@ -18,6 +18,7 @@ import type { Home } from './home.js';
 import type { Modules } from './loader.js';
 import { checkModules, PRELOAD } from './lua-modules.js';
 import { closingOnFailure, openParts, type Parts } from './opening.js';
+import { Opening } from './opening-once.js';
 import type { CuOptions, StorageKind } from './options.js';
 import { Tables } from './tables.js';
 import { checkImage, checkOptions, guard } from './validate.js';
@@ -66,7 +67,7 @@ export class Cu extends Tables {
   /** What the Lua state is made from, if not new. */
   private image: Uint8Array | null = null;
   private parts: Parts | null = null;
-  private opening: Promise<void> | null = null;
+  private readonly opening = new Opening();
   private closed = false;
   private hasAlias = true;
   private logged: AuditLog | null = null;
@@ -96,13 +97,7 @@ export class Cu extends Tables {
   /** Opens an instance made with `new`. Called again, it waits for the first call. */
   async init(options: CuOptions = {}): Promise<this> {
     if (this.closed) throw new UsageError('closed', 'this instance is closed');
-    this.opening ??= this.open(options);
-    try {
-      await this.opening;
-    } catch (error) {
-      this.opening = null;
-      throw error;
-    }
+    await this.opening.once(() => this.open(options));
     return this;
   }
 
@@ -372,7 +367,7 @@ export class Cu extends Tables {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    await this.opening?.catch(() => undefined);
+    await this.opening.over();
     if (this.parts === null) return;
     const { vm, database, poison, home, neighbours } = this.parts;
     await vm.close();

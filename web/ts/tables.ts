@@ -12,6 +12,7 @@ import type { Parts } from './opening.js';
 import type { CuOptions } from './options.js';
 import { checkField, conditions, encodeQuery, type Condition, type Entry, type Query, type QueryAnswer, type QueryPlan } from './query.js';
 import type { TransactingDatabase } from './transactions.js';
+import { inTransaction } from './work.js';
 
 export interface TableInfo {
   name: string;
@@ -96,16 +97,7 @@ export abstract class Tables {
 
   /** Does work inside a transaction, which is committed when it resolves and rolled back when it rejects. */
   async transaction<T>(work: () => Promise<T>): Promise<T> {
-    await this.beginTransaction();
-    let result: T;
-    try {
-      result = await work();
-    } catch (error) {
-      await this.rollbackTransaction();
-      throw error;
-    }
-    await this.commitTransaction();
-    return result;
+    return inTransaction(this, work);
   }
 
   /**

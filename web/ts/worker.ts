@@ -15,7 +15,9 @@ import type { HostFunction } from './host.js';
 import type { Subscription } from './live.js';
 import type { WasmSource } from './loader.js';
 import type { CuOptions, StorageKind } from './options.js';
+import { Opening } from './opening-once.js';
 import { startWorker, type Callback, type Reply, type WorkerEnd } from './port.js';
+import { inTransaction } from './work.js';
 import { METHODS, RUNS, TAKES_VALUES, type Remote } from './worker-methods.js';
 
 export interface WorkerOptions extends CuOptions {
@@ -59,7 +61,7 @@ export interface Cu extends Remote {}
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class Cu {
   private worker: WorkerEnd | null = null;
-  private opening: Promise<void> | null = null;
+  private readonly opening = new Opening();
   private isOpen = false;
   private closed = false;
   private lost: string | null = null;
@@ -93,13 +95,7 @@ export class Cu {
   /** Opens an instance made with `new`. Called again, it waits for the first call. */
   async init(options: WorkerOptions = {}): Promise<this> {
     if (this.closed) throw new UsageError('closed', 'this instance is closed');
-    this.opening ??= this.open(options);
-    try {
-      await this.opening;
-    } catch (error) {
-      this.opening = null;
-      throw error;
-    }
+    await this.opening.once(() => this.open(options));
     return this;
   }
 
@@ -127,16 +123,7 @@ export class Cu {
 
   /** Does work inside a transaction, which is committed when it resolves and rolled back when it rejects. */
   async transaction<T>(work: () => Promise<T>): Promise<T> {
-    await this.beginTransaction();
-    let result: T;
-    try {
-      result = await work();
-    } catch (error) {
-      await this.rollbackTransaction();
-      throw error;
-    }
-    await this.commitTransaction();
-    return result;
+    return inTransaction(this, work);
   }
 
   /** As {@link Bare.subscribe}. */
@@ -170,7 +157,7 @@ export class Cu {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    await this.opening?.catch(() => undefined);
+    await this.opening.over();
     try {
       if (this.isOpen && this.lost === null) await this.send('close', []);
     } finally {
