@@ -88,6 +88,9 @@ test('images of every released version go on as recorded', async () => {
 });
 
 test('what cannot be is refused', async () => {
+  for (const wrong of [undefined, null, 'image', 1, [], {}]) {
+    await assert.rejects(Cu.restore(wrong, OPTIONS), { name: 'UsageError', code: 'INVALID_INPUT', message: /the bytes of an image are needed/ });
+  }
   const cu = await Cu.open({ ...OPTIONS, files: { a: 'text' } });
   await cu.run("list = { io.open('a') }");
   await assert.rejects(cu.snapshot(), { code: 'SAVE_STATE_FAILED', message: '_G.list[1]: cannot save an open file' });

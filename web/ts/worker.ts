@@ -17,6 +17,7 @@ import type { WasmSource } from './loader.js';
 import type { CuOptions, StorageKind } from './options.js';
 import { Opening } from './opening-once.js';
 import { startWorker, type Callback, type Reply, type WorkerEnd } from './port.js';
+import { checkImage } from './validate.js';
 import { inTransaction } from './work.js';
 import { METHODS, RUNS, TAKES_VALUES, type Remote } from './worker-methods.js';
 
@@ -87,6 +88,7 @@ export class Cu {
 
   /** Opens an instance whose Lua state goes on where the one of a snapshot stood, made here or anywhere else. */
   static async restore(image: Uint8Array | ArrayBuffer, options: WorkerOptions = {}): Promise<Cu> {
+    checkImage(image);
     const cu = new this();
     cu.image = image instanceof Uint8Array ? image : new Uint8Array(image);
     return cu.init(options);
