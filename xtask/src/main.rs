@@ -66,6 +66,9 @@ cargo xtask COMMAND
   miri [NAME...]                   run tests of the VM that are short enough in Miri
   kills [--rounds N]               kill Chromium and cu N times (default 100) after commits and N times during them, and count what is lost
   cycles [--rounds N]              open and close N instances (default 1000) in a page of Chromium, and measure what memory stays
+  simulate [--seconds N] [--seed S]
+                                   use the package in pages of Chromium as a day would, in about N seconds (default 300), compared with a model;
+                                   errors, and what memory stays
   model [--rounds N] [--seed S]    compare the database with a model, N times as long as in the tests (default 20)
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
@@ -92,6 +95,7 @@ enum Command {
     Miri { names: Vec<String> },
     Kills { rounds: usize },
     Cycles { rounds: usize },
+    Simulate { seconds: u64, seed: Option<u64> },
     Model { times: u64, seed: u64 },
 }
 
@@ -152,6 +156,10 @@ fn execute(command: Command) -> Result<()> {
             let mut node = process::node(&root.join("web"));
             node.arg("test/browser/cycles.mjs").env("CU_CYCLES", rounds.to_string());
             browser::run(&root, &mut node)
+        }
+        Command::Simulate { seconds, seed } => {
+            package::build(&root)?;
+            browser::simulate(&root, seconds, seed)
         }
         Command::Differential { programs, seed } => reference::differential(&root, programs, seed),
     }
@@ -218,6 +226,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         }),
         ["kills"] => Command::Kills { rounds: given.rounds.take().unwrap_or(100) },
         ["cycles"] => Command::Cycles { rounds: given.rounds.take().unwrap_or(1000) },
+        ["simulate"] => Command::Simulate { seconds: given.seconds.take().unwrap_or(300), seed: given.seed.take() },
         ["programs"] => Command::Programs,
         ["model"] => Command::Model {
             times: given.rounds.take().map_or(20, |rounds| rounds as u64),
@@ -269,8 +278,8 @@ impl Given {
             (self.port.is_some(), "--port belongs to serve"),
             (self.programs.is_some(), "--programs belongs to differential and, as names, to bench"),
             (self.built, "--built belongs to bench storage"),
-            (self.seed.is_some(), "--seed belongs to differential and model"),
-            (self.seconds.is_some(), "--seconds belongs to fuzz"),
+            (self.seed.is_some(), "--seed belongs to differential, model and simulate"),
+            (self.seconds.is_some(), "--seconds belongs to fuzz and simulate"),
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,

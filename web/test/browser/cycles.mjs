@@ -1,11 +1,11 @@
 // Opens and closes many instances in one page and measures what memory stays: the page's JavaScript heap, and the resident memory of all
 // of Chromium's processes, in which wasm memory shows. By itself it takes as many cycles as CU_CYCLES says: `cargo xtask cycles`.
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { BROWSERS, withBrowser } from './browsers.mjs';
+import { withBrowser } from './browsers.mjs';
 import { withServer } from './page-server.mjs';
+import { Gate, MEASURED_CHROMIUM, mebibytes, residentBytes } from './resident.mjs';
 
-const [chromium] = BROWSERS;
 const page = '<!doctype html><title>cycles</title><script type="module" src="/web/test/cycles.js"></script>';
 
 /** Bytes of JavaScript heap that may stay per cycle, and of all memory for all cycles from the first fifth on: an instance has over a million. */
@@ -15,27 +15,17 @@ export const RESIDENT_GROWTH_MAX = 32 * 2 ** 20;
 /** Opens and closes so many instances. Five measurements on the way, and what grew from the first to the last. */
 export async function measure(cycles, entry) {
   const script = await readFile(new URL('../page/cycles.mjs', import.meta.url));
-  const flags = ['--js-flags=--expose-gc', '--enable-precise-memory-info'];
-  const browser = {
-    ...chromium,
-    command: (profile, address) => {
-      const [program, ...words] = chromium.command(profile, address);
-      return [program, ...flags, ...words];
-    },
-  };
   const points = [];
-  let goOn = () => undefined;
-  let measured = new Promise((resolve) => (goOn = resolve));
-  const files = { '/cycles.html': page, '/web/test/cycles.js': script, '/measured': () => measured };
+  // Each report lets the page go on once, whichever of the two comes first.
+  const gate = new Gate();
+  const files = { '/cycles.html': page, '/web/test/cycles.js': script, '/measured': () => gate.pass() };
   await withServer({ files }, async ({ address, report }) => {
-    await withBrowser(browser, `${address}/cycles.html?cycles=${cycles}&entry=${entry}`, async ({ group }) => {
+    await withBrowser(MEASURED_CHROMIUM, `${address}/cycles.html?cycles=${cycles}&entry=${entry}`, async ({ group }) => {
       while (points.length < 5) {
         const { done, heap, error } = await report();
         if (error !== undefined) throw new Error(error);
         points.push({ done, heap, resident: await residentBytes(group) });
-        // The page, which waits for this, goes on.
-        goOn('');
-        measured = new Promise((resolve) => (goOn = resolve));
+        gate.open();
       }
     });
   });
@@ -45,22 +35,6 @@ export async function measure(cycles, entry) {
   const residentGrowth = Math.min(...points.slice(2).map(({ resident }) => resident)) - first.resident;
   return { points, heapPerCycle: (last.heap - first.heap) / (last.done - first.done), residentGrowth };
 }
-
-/** The memory of a group of processes without what they share, in bytes; of processes that end meanwhile none. */
-async function residentBytes(group) {
-  const processes = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const sizes = await Promise.all(processes.map(async (id) => {
-    const stat = await readFile(`/proc/${id}/stat`, 'utf8').catch(() => '');
-    // Behind the name, which may hold anything: state, parent, group.
-    const [, , of] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (Number(of) !== group) return 0;
-    const rollup = await readFile(`/proc/${id}/smaps_rollup`, 'utf8').catch(() => '');
-    return [...rollup.matchAll(/^Private_(?:Clean|Dirty): +(\d+) kB$/gm)].reduce((sum, [, kibibytes]) => sum + kibibytes * 1024, 0);
-  }));
-  return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-const mebibytes = (bytes) => (bytes / 2 ** 20).toFixed(1);
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const cycles = Number(process.env.CU_CYCLES);
