@@ -1,19 +1,7 @@
 // The basic API in Chromium: a page of the older system with its data, and what is saved across reloads and tabs.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { oldRecords } from '../old-records.mjs';
-import { withProfile } from './chromium.mjs';
-
-const TIMEOUT = { timeout: 120_000 };
-
-/** A test with the browser and one page that is open. */
-const inPage = (name, body) =>
-  test(name, TIMEOUT, withProfile(async (start) => {
-    const browser = await start();
-    const page = await browser.open();
-    await body(page, browser);
-    assert.deepEqual(page.unseen, []);
-  }));
+import { inPage } from './in-page.mjs';
 
 /** What a page of the older system looked like. Only its import path is another one now. */
 const OLD_PAGE = `<!doctype html>

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 const { CU_CHROMIUM, CU_FIREFOX, CU_WEBKIT, CU_XVFB } = process.env;
 if (CU_CHROMIUM === undefined) throw new Error('start these tests with `cargo xtask test browsers`, which sets CU_CHROMIUM');
 
-const CHROMIUM = [
+/** Keeps Chromium without a window, and from opening connections of its own. */
+export const CHROMIUM = [
   '--headless=new',
   '--no-first-run',
   '--disable-quic',

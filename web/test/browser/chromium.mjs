@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
+import { CHROMIUM } from './browsers.mjs';
 
 const { CU_ADDRESS, CU_CHROMIUM } = process.env;
 if (CU_ADDRESS === undefined || CU_CHROMIUM === undefined) {
@@ -14,16 +15,7 @@ if (CU_ADDRESS === undefined || CU_CHROMIUM === undefined) {
 /** Nothing takes so long, on however busy a machine: what does hangs. */
 const HANG_MS = 5 * 60 * 1000;
 
-const ARGUMENTS = [
-  '--headless=new',
-  '--remote-debugging-port=0',
-  '--no-first-run',
-  '--disable-quic',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
-];
+const ARGUMENTS = [...CHROMIUM, '--remote-debugging-port=0'];
 
 const PACKAGE_PAGE = `<!doctype html>
 <title>Package</title>

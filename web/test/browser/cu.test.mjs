@@ -3,17 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { withProfile } from './chromium.mjs';
-
-const TIMEOUT = { timeout: 120_000 };
-
-/** A test with one page open. */
-const inPage = (name, body) =>
-  test(name, TIMEOUT, withProfile(async (start) => {
-    const browser = await start();
-    const page = await browser.open();
-    await body(page, browser);
-    assert.deepEqual(page.unseen, []);
-  }));
+import { inPage, TIMEOUT } from './in-page.mjs';
 
 /**
  * Runs code in the page as a module would, with an open instance of the database `test` named `cu` and helpers.
