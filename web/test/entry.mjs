@@ -1,6 +1,6 @@
 // The entry of the package that a test file is run with: `index`, or the one that CU_ENTRY names.
 export const entry = process.env.CU_ENTRY ?? 'index';
-export const { Cu, EnhancedCuWASM, EnhancedLuaError, FunctionBlob, expose, LimitError, LuaError, StorageError, UsageError, Values } = await import(
+export const { Cu, EnhancedCuWASM, EnhancedLuaError, FunctionBlob, expose, LimitError, LuaError, LuaHandle, StorageError, UsageError, Values } = await import(
   `../dist/${entry}.js`
 );
 

@@ -16,7 +16,7 @@ import type { Poison } from './vm.js';
 
 /** The operations that can be audited; calls of Lua functions by `callSync` are refused where `call` is. */
 export const AUDITED = [
-  'run', 'computeBatch', 'resume', 'call', 'set', 'persistFunction', 'callFunction', 'batchTableOperations', 'processBatch',
+  'run', 'computeBatch', 'resume', 'call', 'useHandle', 'set', 'persistFunction', 'callFunction', 'batchTableOperations', 'processBatch',
   'beginTransaction', 'commitTransaction', 'rollbackTransaction', 'createExternalTable', 'setValue', 'getValue', 'deleteValue',
   'queryTable', 'queryEntries', 'queryPage', 'rangeQuery', 'createIndex', 'dropIndex', 'setSchema', 'commitHome', 'rollBackHome', 'saveState', 'loadState', 'writeFile',
 ] as const;
@@ -208,6 +208,10 @@ function subject(operation: AuditedOperation, args: readonly unknown[]): LuaValu
   switch (operation) {
     case 'run':
       return scalar((args[1] as { chunkName?: unknown } | undefined)?.chunkName ?? 'script');
+    case 'useHandle': {
+      const [what, , which] = args[0] as readonly unknown[];
+      return [what, which].map(scalar);
+    }
     case 'batchTableOperations':
       return Array.isArray(args[0]) ? args[0].map((one: unknown) => {
         const { type, table, key } = Object(one) as Record<string, unknown>;

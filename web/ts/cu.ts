@@ -13,6 +13,7 @@ import { compressData, decompressData } from './compression.js';
 import type { Instance } from './engine.js';
 import { EnhancedLuaError, engineError, UsageError } from './errors.js';
 import { EXPOSE, Exposed } from './expose.js';
+import { assignHandle, handleOf, iterate, LuaHandle, type Keeper, type Request } from './handles.js';
 import { takeFunctions, type HostFunctions } from './host.js';
 import type { Home } from './home.js';
 import type { Modules } from './loader.js';
@@ -71,6 +72,10 @@ export class Cu extends Tables {
   private closed = false;
   private hasAlias = true;
   private logged: AuditLog | null = null;
+  private readonly keeper: Keeper = {
+    use: async (request, options) => this.useHandle(request, options),
+    release: async (number) => this.releaseHandle(number),
+  };
 
   /** Opens an instance. */
   static open(options: CuOptions = {}): Promise<Cu> {
@@ -181,6 +186,24 @@ export class Cu extends Tables {
     return value ?? null;
   }
 
+  /**
+   * Runs a program and gives a live handle to the first value it returns: a table, function, coroutine or userdata, which stays in Lua. Fails
+   * with `INVALID_INPUT` when it is none of these. Handles among `args` stand for their values.
+   */
+  async handle(source: string | Uint8Array, options: EvalOptions = {}): Promise<LuaHandle> {
+    this.ready();
+    return handleOf(this.keeper, source, options);
+  }
+
+  /**
+   * Runs a program as a coroutine, or the function or coroutine of a handle, and iterates over what it yields: the first value each. What it returns is the
+   * iterator's return value, and what `next` is given comes out of `coroutine.yield`. Leaving the loop early closes the coroutine. Fuel counts for each step.
+   */
+  iterate(source: string | Uint8Array | LuaHandle, options: EvalOptions = {}): AsyncGenerator<LuaValue, LuaValue, unknown> {
+    this.ready();
+    return iterate(this.keeper, source, options);
+  }
+
   /** Stores what has changed in `_home`. Resolves when that is durable. */
   async commitHome(): Promise<void> {
     const { vm } = this.ready();
@@ -244,10 +267,11 @@ export class Cu extends Tables {
 
   /**
    * Sets a global variable to a copy of the value. Functions, also as properties of plain objects, are called from Lua by their names and
-   * keys (`api.fetch`), which is how saved state refers to them: see {@link CuOptions.functions}.
+   * keys (`api.fetch`), which is how saved state refers to them: see {@link CuOptions.functions}. A {@link LuaHandle} stands for its value.
    */
   async set(name: string, value: unknown, { sandbox }: GlobalOptions = {}): Promise<void> {
     const { vm } = this.ready();
+    if (value instanceof LuaHandle) return assignHandle(this.keeper, name, value, sandbox);
     const { rest, found } = takeFunctions(name, value);
     const bytes = encode(rest);
     await this.withInstance((instance) => {
@@ -406,6 +430,15 @@ export class Cu extends Tables {
     });
   }
 
+  /** What is done with handles. The audit log, and the worker's side of a page, know it by this name. */
+  protected useHandle(request: Request, options?: RunOptions): Promise<LuaValue[]> {
+    return this.ready().handles.use(request, options);
+  }
+
+  protected releaseHandle(number: number): Promise<void> {
+    return this.ready().handles.release(number);
+  }
+
   private async addFunctions(functions: HostFunctions, isRestored: boolean): Promise<void> {
     const { vm } = this.ready();
     for (const [name, value] of Object.entries(functions)) {
@@ -437,7 +470,7 @@ export class Cu extends Tables {
   }
 }
 
-guard(Cu.prototype, ['enableAuditLog', 'getHomeTableId', 'getMemoryTableId']);
+guard(Cu.prototype, ['iterate', 'enableAuditLog', 'getHomeTableId', 'getMemoryTableId']);
 
 /** The instance, whose next call is about the globals of a sandbox if one is named. */
 function within(instance: Instance, sandbox: string | undefined): Instance {

@@ -57,9 +57,9 @@ export type LimitCode = 'heap' | 'fuel' | 'FUNCTION_TOO_LARGE' | 'BATCH_SIZE_EXC
 
 /**
  * `poisoned`: wasm trapped, this instance is lost. `closed`: it was closed. `promise`: a call that cannot wait met a promise. `UNKNOWN_FUNCTION`:
- * nothing saved under that name. `denied`: the permissions do not allow it.
+ * nothing saved under that name. `denied`: the permissions do not allow it. `released`: the handle was released.
  */
-export type UsageCode = CallCode | 'poisoned' | 'closed' | 'busy' | 'promise' | 'denied' | 'UNKNOWN_FUNCTION';
+export type UsageCode = CallCode | 'poisoned' | 'closed' | 'busy' | 'promise' | 'denied' | 'released' | 'UNKNOWN_FUNCTION';
 
 export type ErrorCode = CallCode | StorageCode | LimitCode | UsageCode;
 
@@ -172,6 +172,7 @@ const SUGGESTIONS: { readonly [code in ErrorCode]?: string } = {
   quota: 'Delete data or ask the user for more space, then call again.',
   poisoned: 'Open a new instance with Cu.open; everything committed is safe.',
   promise: 'Use call(), which waits for promises.',
+  released: 'Make a new handle, or release this one later.',
   heap: 'Raise the option heapLimit, or keep large data in tables of the database.',
   fuel: 'Raise the option fuel, or make the program stop earlier.',
   FUNCTION_TOO_LARGE: 'Raise the option maxFunctionBytes.',

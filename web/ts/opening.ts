@@ -5,6 +5,7 @@ import { encode } from './codec.js';
 import type { Database, HomeInstance, StorageBindings } from './engine.js';
 import { engineError, StorageError } from './errors.js';
 import { SavedFunctions } from './functions.js';
+import { Handles } from './handles.js';
 import { Home } from './home.js';
 import { loadHomeVm, loadStorage, loadVm, type Modules } from './loader.js';
 import { Neighbours } from './neighbours.js';
@@ -29,6 +30,7 @@ export interface Core {
 /** What an open instance consists of. */
 export interface Parts extends Core {
   functions: SavedFunctions;
+  handles: Handles;
   home: Home | null;
 }
 
@@ -86,7 +88,7 @@ export async function openParts(options: CuOptions, image: Uint8Array | null, mo
       const { autoRestore = true } = options;
       home = await Home.open(homeVm, outside, poison, { autoRestore, ...(homeOptions === true ? {} : homeOptions) }, lock);
     }
-    return { ...core, functions, home };
+    return { ...core, functions, handles: new Handles(vm), home };
   });
 }
 

@@ -14,6 +14,8 @@ export type { AggregateFunction, Condition, Entry, Operator, Query, QueryPlan, S
 export type { LiveChange, SubscribeOptions, Subscription } from './live.js';
 export type { FieldRule, IndexKind, IndexOptions, Schema } from './definitions.js';
 export { FunctionBlob, HomeRecord } from './codec.js';
+export { LuaHandle } from './handles.js';
+export type { HandleType } from './handles.js';
 export type { HomeOptions } from './home.js';
 export { expose, Exposed } from './expose.js';
 export type { ExposeOptions } from './expose.js';

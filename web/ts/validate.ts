@@ -5,6 +5,7 @@
  */
 
 import { AUDITED } from './audit.js';
+import { LuaHandle } from './handles.js';
 import { engineError, UsageError, type UsageCode } from './errors.js';
 
 /** Limits of what is passed in; all besides the limits that options set. Lengths of texts are in UTF-16 units. */
@@ -129,6 +130,11 @@ const notNull = (check: Check): Check => (value) => (value === null ? 'an object
 /** The arguments of each method, in order. A missing one is `undefined`. */
 const METHODS: Readonly<Record<string, readonly Argument[]>> = {
   run: [{ name: 'source', check: program }, { name: 'options', check: optional(fields({ ...RUN, args: list(anything), chunkName: name })) }],
+  handle: [{ name: 'source', check: program }, { name: 'options', check: optional(fields({ ...RUN, args: list(anything), chunkName: name })) }],
+  iterate: [
+    { name: 'source', check: (value) => (value instanceof LuaHandle ? null : program(value)) },
+    { name: 'options', check: optional(fields({ ...RUN, args: list(anything), chunkName: name })) },
+  ],
   computeBatch: [
     { name: 'sources', check: list(program) },
     { name: 'options', check: optional(fields({ ...RUN, onProgress: callback })) },
@@ -237,12 +243,13 @@ export function checkImage(image: unknown): void {
  * Puts the checks before the methods of a class. A method that gives a promise gives one that rejects.
  *
  * @param synchronous the methods that throw
+ * @param only the methods that are checked; by default all
  */
-export function guard(prototype: object, synchronous: readonly string[]): void {
+export function guard(prototype: object, synchronous: readonly string[], only?: readonly string[]): void {
   const methods = prototype as Record<string, (...args: unknown[]) => unknown>;
   for (const [name, args] of Object.entries(METHODS)) {
     const method = methods[name];
-    if (method === undefined) continue;
+    if (method === undefined || only?.includes(name) === false) continue;
     const value = function (this: unknown, ...given: unknown[]): unknown {
       for (const [index, argument] of args.entries()) {
         const problem = argument.check(given[index]);

@@ -19,7 +19,6 @@ export const METHODS = [
   'setMemoryAliasEnabled',
   'compressData',
   'decompressData',
-  'set',
   'get',
   'readFile',
   'writeFile',
@@ -65,4 +64,4 @@ export type Remote = { [Name in Method]: Asynchronous<Bare[Name]> };
 /** Those whose arguments are values, not options. */
 export const TAKES_VALUES: ReadonlySet<string> = new Set(['call', 'set', 'callFunction', 'setValue', 'createExternalTable']);
 /** Those that run Lua code. */
-export const RUNS: ReadonlySet<string> = new Set(['run', 'eval', 'computeBatch', 'resume', 'call', 'callFunction', 'persistFunction']);
+export const RUNS: ReadonlySet<string> = new Set(['run', 'eval', 'computeBatch', 'resume', 'call', 'useHandle', 'callFunction', 'persistFunction']);

@@ -10,14 +10,16 @@ import { abortReason, throwIfAborted } from './abort.js';
 import type { AuditRecord } from './audit.js';
 import type { Cu as Bare } from './cu.js';
 import { pack, receiveError, sendError, unpack } from './crossing.js';
+import type { LuaValue } from './codec.js';
 import { EnhancedLuaError, engineError, UsageError } from './errors.js';
+import { assignHandle, handleOf, iterate, LuaHandle, type Keeper } from './handles.js';
 import type { HostFunction } from './host.js';
 import type { Subscription } from './live.js';
 import type { WasmSource } from './loader.js';
 import type { CuOptions, StorageKind } from './options.js';
 import { Opening } from './opening-once.js';
 import { startWorker, type Callback, type Reply, type WorkerEnd } from './port.js';
-import { checkImage } from './validate.js';
+import { checkImage, guard } from './validate.js';
 import { inTransaction } from './work.js';
 import { METHODS, RUNS, TAKES_VALUES, type Remote } from './worker-methods.js';
 
@@ -75,6 +77,10 @@ export class Cu {
   private readonly watched = new Map<number, Watched>();
   private readonly functions = new Map<number, Known>();
   private readonly thrown = new Map<number, unknown>();
+  private readonly keeper: Keeper = {
+    use: async (request, options = {}) => (await this.request('useHandle', [request, options])) as LuaValue[],
+    release: async (number) => void (await this.request('releaseHandle', [number])),
+  };
 
   /** Opens an instance. */
   static open(options: WorkerOptions = {}): Promise<Cu> {
@@ -121,6 +127,24 @@ export class Cu {
   /** Is refused: a page cannot wait for its worker at once. */
   callSync(): never {
     throw new UsageError('INVALID_INPUT', 'callSync needs the VM in the page itself; use call()');
+  }
+
+  /** As {@link Bare.handle}. */
+  async handle(...[source, options = {}]: Parameters<Bare['handle']>): Promise<LuaHandle> {
+    this.ready();
+    return handleOf(this.keeper, source, options);
+  }
+
+  /** As {@link Bare.iterate}. */
+  iterate(...[source, options = {}]: Parameters<Bare['iterate']>): ReturnType<Bare['iterate']> {
+    this.ready();
+    return iterate(this.keeper, source, options);
+  }
+
+  /** As {@link Bare.set}. */
+  async set(...[name, value, options = {}]: Parameters<Bare['set']>): Promise<void> {
+    if (value instanceof LuaHandle) return assignHandle(this.keeper, name, value, options.sandbox);
+    await this.request('set', [name, value, options]);
   }
 
   /** Does work inside a transaction, which is committed when it resolves and rolled back when it rejects. */
@@ -389,6 +413,9 @@ for (const method of METHODS) {
     configurable: true,
   });
 }
+
+// Other arguments are looked at in the worker.
+guard(Cu.prototype, ['iterate'], ['handle', 'iterate']);
 
 function lostError(reason: string): UsageError {
   return new UsageError('poisoned', `the worker is lost: ${reason}; this instance cannot go on`);

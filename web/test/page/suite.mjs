@@ -11,6 +11,7 @@ const suites = {
   enhanced: () => import('../enhanced.test.mjs'),
   'error-codes': () => import('../error-codes.test.mjs'),
   fixtures: () => import('../fixtures.test.mjs'),
+  handles: () => import('../handles.test.mjs'),
   host: () => import('../host.test.mjs'),
   image: () => import('../image.test.mjs'),
   indexeddb: () => import('./indexeddb.mjs'),

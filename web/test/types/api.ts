@@ -1,6 +1,6 @@
 /** What callers may write, and what they may not. Checked by the compiler, never run. */
 
-import { Cu, EnhancedCuWASM, LuaError, type EnhancedLuaError, type LuaValue } from 'cu-wasm';
+import { Cu, EnhancedCuWASM, LuaError, type EnhancedLuaError, type HandleType, type LuaHandle, type LuaValue } from 'cu-wasm';
 
 interface User {
   name: string;
@@ -25,6 +25,20 @@ export async function accepted(user: User): Promise<void> {
   await library.writeFile('copy', bytes ?? paths.join());
   await using resumed = await Cu.restore(await library.snapshot(), { fuel: 1000 });
   if (resumed.running) await resumed.resume({ onOutput: (text) => void text.length });
+}
+
+export async function acceptedOfHandles(lua: Cu): Promise<void> {
+  const table: LuaHandle = await lua.handle('return ...', { args: [{}], fuel: 1000 });
+  const kind: HandleType = table.type;
+  await table.set(kind, await table.at('f'));
+  const [value, copy]: LuaValue[] = [await table.call(table, 1), await table.toJS()];
+  await lua.set('t', table);
+  for await (const item of lua.iterate(table, { args: [value, copy], signal: AbortSignal.timeout(1) })) await lua.set('item', item);
+  const steps: AsyncGenerator<LuaValue, LuaValue, unknown> = lua.iterate('return 1');
+  await steps.next(table);
+  table.release();
+  // @ts-expect-error handles are made by an instance
+  lua.iterate(5);
 }
 
 export async function acceptedOfTheOlderSystem(lua: EnhancedCuWASM): Promise<void> {
