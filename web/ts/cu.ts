@@ -21,6 +21,7 @@ import { checkModules, PRELOAD } from './lua-modules.js';
 import { closingOnFailure, openParts, type Parts } from './opening.js';
 import { Opening } from './opening-once.js';
 import type { CuOptions, StorageKind } from './options.js';
+import { storageStats, type Stats } from './space.js';
 import { Tables } from './tables.js';
 import { checkImage, checkOptions, guard } from './validate.js';
 import { utf8, type RunCodes, type RunOptions, type RunResult } from './vm.js';
@@ -385,6 +386,13 @@ export class Cu extends Tables {
     const { used, limit, wasm } = stats as { used: number; limit: number; wasm: number };
     const storage = poison.call(() => database.wasmBytes());
     return { total: limit, used, free: Math.max(limit - used, 0), wasm: wasm + storage };
+  }
+
+  /** What the instance takes in memory and in the database, and what space the browser gives. */
+  async stats(): Promise<Stats> {
+    const { storage: kind } = this.ready();
+    const [storage, tables] = await Promise.all([storageStats(kind), kind === 'none' ? [] : this.listTables()]);
+    return { memory: this.getMemoryStats(), storage, tables };
   }
 
   /** Ends what runs, waits until everything written is durable, and frees the memory. Later calls reject with `closed`. */

@@ -12,6 +12,7 @@ import { Neighbours } from './neighbours.js';
 import { NO_STORAGE } from './no-storage.js';
 import { openOpfs } from './opfs-store.js';
 import { compilation, instanceOptions, type CuOptions, type StorageKind } from './options.js';
+import { askToPersist } from './space.js';
 import type { Store } from './store.js';
 import { TransactingDatabase } from './transactions.js';
 import { Upkeep } from './upkeep.js';
@@ -78,6 +79,7 @@ export async function openParts(options: CuOptions, image: Uint8Array | null, mo
   return closingOnFailure(core, options.signal, async () => {
     const { vm, database, poison, storage } = core;
     const { name = 'cu' } = options;
+    if (options.persistent === true && storage === 'indexeddb') void askToPersist();
     const functions = new SavedFunctions(vm, database, poison, options);
     let home: Home | null = null;
     if (homeOptions !== false) {

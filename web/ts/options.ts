@@ -28,6 +28,11 @@ export interface CuOptions extends FunctionLimits {
    * place. Default 16 MiB. With 256 KiB, and batches of a few hundred documents, the engine needs about a megabyte altogether.
    */
   cacheBytes?: number;
+  /**
+   * Asks the browser to keep the data until the user deletes it, also when space runs out (`navigator.storage.persist`). Opening does not wait for the answer,
+   * which {@link Cu.stats} tells. Default: it is not asked.
+   */
+  persistent?: boolean;
   /** Bytes that Lua values may take. Default 512 KiB. */
   heapLimit?: number;
   /**

@@ -5,6 +5,7 @@ export type { ProcessOptions, TableInfo } from './tables.js';
 export type { IndexAdvice, QueryAdvice } from './advice.js';
 export type { FunctionLimits } from './functions.js';
 export type { Contents, CuOptions, StorageKind } from './options.js';
+export type { Stats, StorageStats } from './space.js';
 export type { Store } from './store.js';
 export type { RunOptions, RunResult } from './vm.js';
 export type { AuditedOperation, AuditHead, AuditOptions, AuditRecord } from './audit.js';

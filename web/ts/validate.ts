@@ -119,7 +119,7 @@ const OPTIONS: Readonly<Record<string, Check>> = {
   name, storage: oneOf('indexeddb', 'opfs', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
   seed: (value) => (typeof value === 'bigint' ? (BigInt.asIntN(64, value) === value ? null : 'more than 64 bits') : Number.isSafeInteger(value) ? null : 'a whole number is needed'),
   now: moment, files: entries(contents, true), filesLimit: bytes, cacheBytes: bytes, environment: entries(text('text', LIMITS.sourceLength)), maxBatchSize: amount, maxBatchBytes: amount,
-  maxFunctionBytes: amount, compressionThreshold: amount, cacheTimeout: amount, queryTimeout: amount, autoRestore: flag, modules: plain,
+  persistent: flag, maxFunctionBytes: amount, compressionThreshold: amount, cacheTimeout: amount, queryTimeout: amount, autoRestore: flag, modules: plain,
   home: (value) => (typeof value === 'boolean' ? null : fields({ commit: oneOf('run', 'manual'), atomic: flag })(value)),
   store: methodsOf('load', 'readPages', 'append', 'checkpoint', 'close'), sandbox: flag, permissions: either('an object', 'object'), functions: plain, signal,
 };

@@ -50,6 +50,7 @@ export const METHODS = [
   'audit',
   'verifyAuditLog',
   'getMemoryStats',
+  'stats',
 ] as const;
 
 type Method = (typeof METHODS)[number];

@@ -19,6 +19,7 @@ import type { WasmSource } from './loader.js';
 import type { CuOptions, StorageKind } from './options.js';
 import { Opening } from './opening-once.js';
 import { startWorker, type Callback, type Reply, type WorkerEnd } from './port.js';
+import { askToPersist } from './space.js';
 import { checkImage, guard } from './validate.js';
 import { inTransaction } from './work.js';
 import { METHODS, RUNS, TAKES_VALUES, type Remote } from './worker-methods.js';
@@ -223,6 +224,8 @@ export class Cu {
       });
       this.image = null;
       this.isOpen = true;
+      // Workers cannot ask.
+      if (options.persistent === true && this.where === 'indexeddb') void askToPersist();
     } catch (error) {
       this.worker?.terminate();
       this.worker = null;

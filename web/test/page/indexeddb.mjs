@@ -33,6 +33,35 @@ test('what is stored is there for the next instance', async () => {
   await second.close();
 });
 
+test('space is told, and the browser is asked to keep the data when the page says so', async () => {
+  const options = await fresh('space');
+  const manager = navigator.storage;
+  let asked = 0;
+  // Where there is no such thing, opening works all the same, and nothing is told.
+  if (manager !== undefined) Object.defineProperty(manager, 'persist', { configurable: true, value: async () => (asked++, false) });
+  try {
+    const silent = await Cu.open(options);
+    await silent.setValue('t', 1, 'x'.repeat(100_000));
+    assert.equal(asked, 0);
+    const { storage, tables, memory } = await silent.stats();
+    assert.equal(storage.kind, 'indexeddb');
+    assert.deepEqual(tables, [{ name: 't', count: 1 }]);
+    assert.equal(memory.total, 512 * 1024);
+    if (manager?.estimate !== undefined) assert.ok(storage.quota > 100_000 && storage.usage >= 0 && storage.usage <= storage.quota, JSON.stringify(storage));
+    if (manager?.persisted !== undefined) assert.equal(storage.persistent, await manager.persisted());
+    await silent.close();
+    const asking = await Cu.open({ ...options, persistent: true });
+    assert.equal(asked, manager === undefined ? 0 : 1);
+    await asking.close();
+    const temporary = await Cu.open({ storage: 'memory', persistent: true });
+    assert.equal(asked, manager === undefined ? 0 : 1);
+    assert.deepEqual((await temporary.stats()).storage, { kind: 'memory', usage: null, quota: null, persistent: null });
+    await temporary.close();
+  } finally {
+    if (manager !== undefined) delete manager.persist;
+  }
+});
+
 test('_home goes on, and has one owner', async () => {
   const options = { ...(await fresh('home')), home: true };
   const program = `_home.steps = _home.steps or coroutine.wrap(function() for i = 1, 10 do coroutine.yield(i) end end)
