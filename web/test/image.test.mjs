@@ -27,6 +27,44 @@ test('globals, closures and coroutines go on', async () => {
   await second.close();
 });
 
+// A call that was refused ended the restored run.
+test('until a restored run is resumed, other runs are refused and leave it as it is', async () => {
+  // Taken while the run waits for the page; in the restored state the page is asked again.
+  let image = null;
+  const pause = async () => {
+    await null;
+    image = await first.snapshot();
+    return 20;
+  };
+  const first = await Cu.open({ ...OPTIONS, functions: { pause } });
+  await first.run('function f() return 1 end  t = {}');
+  assert.equal(await first.eval('local n = 1 n = n + pause() return n + 1'), 22);
+  await first.close();
+  const options = { ...OPTIONS, functions: { pause: async () => 40 } };
+  const second = await Cu.restore(image, options);
+  assert.equal(second.running, true);
+  const calls = {
+    run: () => second.run('return 1'),
+    eval: () => second.eval('return 1'),
+    call: () => second.call('f'),
+    persistFunction: () => second.persistFunction('t', 'f', 'function() end'),
+    handle: () => second.handle('return t'),
+    iterate: () => second.iterate('coroutine.yield(1)').next(),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    await assert.rejects(call(), { code: 'busy', suggestion: /resume\(\)/ }, name);
+    assert.equal(second.running, true, name);
+  }
+  assert.deepEqual(await second.get('t'), {});
+  assert.deepEqual((await second.resume()).values, [42]);
+  assert.equal(await second.eval('return f()'), 1);
+  await second.close();
+  const third = await Cu.restore(image, options);
+  await assert.rejects(third.resume({ fuel: 0 }), { code: 'fuel' });
+  assert.equal(await third.eval('return f()'), 1);
+  await third.close();
+});
+
 test('a run goes on where it was saved', async () => {
   const source = `
     local total = 0

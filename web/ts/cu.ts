@@ -141,13 +141,13 @@ export class Cu extends Tables {
     return this.ready().vm.call((instance) => instance.isRunning());
   }
 
-  /** Goes on with the run that a restored state is in the middle of: its values, and what it prints from here on. */
+  /**
+   * Goes on with the run that a restored state is in the middle of: its values, and what it prints from here on. Before that, other
+   * runs and calls fail with code `busy`; with `fuel: 0` the run is given up.
+   */
   async resume(options: RunOptions = {}): Promise<RunResult> {
     const { vm } = this.ready();
-    const start = (instance: Instance): void => {
-      if (!instance.isRunning()) throw new UsageError('INVALID_INPUT', 'there is no run to go on with');
-    };
-    return vm.exclusive(() => vm.run(start, RUN_CODES, options));
+    return vm.exclusive(() => vm.resume(RUN_CODES, options));
   }
 
   /** Runs a program and gives the first value it returns, null when there is none. */

@@ -116,11 +116,14 @@ export class Vm<State extends Instance = Instance> {
 
   /** What any run may use. */
   private readonly permission: Permission;
+  /** Whether the state was restored in the middle of a run that nobody has gone on with. */
+  private hasRestoredRun: boolean;
 
   /** @param fuel of each run that states none */
   constructor(instance: State, poison: Poison, fuel: number, permissions?: Permissions) {
     this.permission = new Permission(permissions);
     this.instance = instance;
+    this.hasRestoredRun = instance.isRunning();
     this.exchange = new Exchange(instance);
     this.host = new Host(instance);
     this.host.permission = this.permission;
@@ -147,7 +150,21 @@ export class Vm<State extends Instance = Instance> {
     return this.poison.call(() => call(this.instance));
   }
 
+  /** Goes on with the run that the state was restored in the middle of. */
+  async resume(codes: RunCodes, options: RunOptions): Promise<RunResult> {
+    if (!this.hasRestoredRun) throw new UsageError('INVALID_INPUT', 'there is no run to go on with');
+    const start = (): void => {
+      this.hasRestoredRun = false;
+    };
+    return this.go(start, codes, options);
+  }
+
   async run(start: (instance: Instance) => void, codes: RunCodes, options: RunOptions): Promise<RunResult> {
+    this.refuseWhileRestored();
+    return this.go(start, codes, options);
+  }
+
+  private async go(start: (instance: Instance) => void, codes: RunCodes, options: RunOptions): Promise<RunResult> {
     const { signal, fuel = this.fuel, permissions, sandbox } = options;
     throwIfAborted(signal);
     const output = new Output(options.onOutput);
@@ -227,6 +244,7 @@ export class Vm<State extends Instance = Instance> {
 
   /** {@link callGlobalSync} for a live function. Only tasks call it, and others while nothing {@link isBusy}. */
   callLiveSync(table: string, name: string, args: Uint8Array, codes: RunCodes): LuaValue[] {
+    this.refuseWhileRestored();
     this.call((instance) => instance.startCall(table, name, args));
     return this.finishSync(codes);
   }
@@ -263,6 +281,7 @@ export class Vm<State extends Instance = Instance> {
 
   /** Starts a call of a global function. Its values, unless it takes longer than a slice or fails: then the run goes on. */
   private begin(request: readonly unknown[], codes: RunCodes): LuaValue[] | null {
+    this.refuseWhileRestored();
     try {
       const sliceFuel = Math.min(this.sliceFuel, Math.ceil(this.fuel));
       this.check();
@@ -312,6 +331,14 @@ export class Vm<State extends Instance = Instance> {
       this.home?.afterFailure();
     } catch {
       // Poisoned, or `onOutput` has thrown again.
+    }
+  }
+
+  /** A run that was refused ends what is under way: the restored run would be lost. */
+  private refuseWhileRestored(): void {
+    if (this.hasRestoredRun) {
+      const suggestion = 'Call resume() first; resume({ fuel: 0 }) gives the run up.';
+      throw new UsageError('busy', 'the state was restored in the middle of a run', { suggestion });
     }
   }
 
