@@ -26,6 +26,28 @@ test('arguments and results are copies', async () => {
   await cu.close();
 });
 
+// The answer was wasm-bindgen's own: "recursive use of an object detected".
+test('what needs the VM at once is refused inside a function that Lua code calls', here, async () => {
+  const seen = [];
+  const attempts = [
+    () => cu.snapshot(),
+    async () => cu.getMemoryStats(),
+    () => cu.compressData('x'),
+    async () => cu.callSync('print'),
+    async () => cu.running,
+  ];
+  const cu = await open({ inside: () => {
+    seen.push(...attempts.map((attempt) => attempt().catch((error) => error)));
+    return 1;
+  } });
+  assert.equal(await cu.eval('return inside()'), 1);
+  for (const error of await Promise.all(seen)) assert.deepEqual([error.name, error.code], ['UsageError', 'busy'], String(error));
+  assert.equal(seen.length, attempts.length);
+  assert.equal(cu.running, false);
+  for (const attempt of attempts) await attempt();
+  await cu.close();
+});
+
 test('groups of functions, and functions given later', async () => {
   const cu = await open({ math2: { sqrt: Math.sqrt, deep: { twice: (x) => 2 * x } }, single: () => 'one' });
   assert.deepEqual((await cu.run('return math2.sqrt(9), math2.deep.twice(4), single()')).values, [3, 8, 'one']);

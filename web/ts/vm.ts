@@ -147,6 +147,7 @@ export class Vm<State extends Instance = Instance> {
 
   call<T>(call: (instance: State) => T): T {
     this.check();
+    if (this.host.calling) throw new UsageError('busy', 'Lua code is calling a function of the page: wait until it has returned');
     return this.poison.call(() => call(this.instance));
   }
 
