@@ -5,6 +5,7 @@
 //! first of them; the flag `broken` is set from there to the last. A change that ends in between, by an error of the
 //! backend or because its future is dropped, leaves the flag set, and the transaction can only be rolled back.
 
+use std::ops::Bound;
 use std::rc::Rc;
 
 use crate::btree;
@@ -246,7 +247,7 @@ async fn create_index(means: &mut Means<'_>, collection: u32, definition: &Index
     let mut last_run: Option<Vec<u8>> = None;
     let mut at = 0;
     while at < gathered.count() {
-        means.control.check()?;
+        means.control.rest().await?;
         let mut core = engine.core.borrow_mut();
         core.check(generation)?;
         at = gathered.each(at, BUILD_ENTRIES_PER_STEP, |run, key, value| {
@@ -283,21 +284,32 @@ async fn gather(means: &Means<'_>, collection: u32, definition: &IndexDefinition
     let mut stems: Vec<Vec<u8>> = Vec::new();
     let mut gathered = Gathered::new(means.engine.core.borrow().pager.page_size());
     let mut done = 0;
-    let visit = |entry: &crate::cursor::Entry| {
-        let document = DocumentRef::new(&entry.value);
-        if let Some(whole) = &whole {
-            stems.append(&mut whole.stems(document)?);
-        }
-        for stem in definition.stems(document)? {
-            gathered.push(&stem, entry.key());
-        }
-        done += 1;
-        if done % BUILD_ENTRIES_PER_STEP as u64 == 0 {
-            means.control.report(done, state.count)?;
-        }
-        Ok(true)
-    };
-    means.engine.scan(means.generation, state.root, KeyRange::ALL, Direction::Forward, visit).await?;
+    let mut from = Bound::Unbounded;
+    // Some at a time, so that others can have their turn between.
+    loop {
+        let mut last = None;
+        let visit = |entry: &crate::cursor::Entry| {
+            let document = DocumentRef::new(&entry.value);
+            if let Some(whole) = &whole {
+                stems.append(&mut whole.stems(document)?);
+            }
+            for stem in definition.stems(document)? {
+                gathered.push(&stem, entry.key());
+            }
+            done += 1;
+            let is_full = done % BUILD_ENTRIES_PER_STEP as u64 == 0;
+            if is_full {
+                last = Some(entry.key().to_vec());
+            }
+            Ok(!is_full)
+        };
+        let range = KeyRange { from, ..KeyRange::ALL };
+        means.engine.scan(means.generation, state.root, range, Direction::Forward, visit).await?;
+        let Some(last) = last else { break };
+        from = Bound::Excluded(last);
+        means.control.report(done, state.count)?;
+        means.control.rest().await?;
+    }
     means.control.report(state.count, state.count)?;
     stems.sort_unstable();
     if stems.windows(2).any(|pair| pair[0] == pair[1]) {

@@ -1,6 +1,7 @@
 //! What a caller can do about work that takes long: watch it, give it up, limit its time.
 
 use std::cell::Cell;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
@@ -28,12 +29,16 @@ impl Cancel {
 /// A clock in milliseconds from any start. Time comes from the host.
 pub type Clock = Rc<dyn Fn() -> u64>;
 
+/// What the caller does between two parts of the work.
+pub type Pause = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>>;
+
 /// The caller's hold on work that takes long. The default neither watches nor ends it.
 #[derive(Clone, Default)]
 pub struct Control {
     on_progress: Option<Rc<dyn Fn(Progress)>>,
     cancel: Option<Cancel>,
     deadline: Option<(Clock, u64)>,
+    pause: Option<Pause>,
 }
 
 impl Control {
@@ -51,6 +56,19 @@ impl Control {
     pub fn time_limit(self, clock: Clock, milliseconds: u64) -> Control {
         let end = clock().saturating_add(milliseconds);
         Control { deadline: Some((clock, end)), ..self }
+    }
+
+    /// The same, waiting for `pause` now and then where work does not wait by itself, so that others have their turn.
+    pub fn pause(self, pause: Pause) -> Control {
+        Control { pause: Some(pause), ..self }
+    }
+
+    /// Gives others their turn, if the caller wants that, and tells whether the work may go on.
+    pub(crate) async fn rest(&self) -> Result<()> {
+        if let Some(pause) = &self.pause {
+            pause().await;
+        }
+        self.check()
     }
 
     /// Whether the work may go on.

@@ -96,7 +96,7 @@ pub use aggregate::{Aggregate, Function};
 pub use backend::{Backend, BackendFuture, Checkpoint, Stored, block_on};
 pub use changes::{ChangeKind, ChangePolicy, LoggedChange};
 pub use check::CheckReport;
-pub use control::{Cancel, Clock, Control, Progress};
+pub use control::{Cancel, Clock, Control, Pause, Progress};
 pub use cursor::Direction;
 pub use database::{BatchOptions, CollectionInfo, Database, IndexInfo, ScanOptions, Snapshot, Statistics};
 pub use document::{DEPTH_MAX, Document, DocumentRef, Encoded};

@@ -330,3 +330,26 @@ fn an_index_is_followed_by_other_connections() {
         assert_sound(&second);
     }
 }
+
+/// Documents are looked at 512 at a time; between, others have their turn.
+#[test]
+fn an_index_is_whole_however_many_parts_it_is_built_in() {
+    for count in [0i64, 1, 511, 512, 513, 1024, 1500] {
+        let database = block_on(Database::open(MemoryBackend::new(), Options::default())).unwrap();
+        let rows: Vec<Operation> =
+            (0..count).map(|n| Operation::set("n", n, &Document::map([("a", (n % 7).into())])).unwrap()).collect();
+        block_on(database.batch(&rows, &BatchOptions::default())).unwrap();
+        let pauses = Rc::new(Cell::new(0));
+        let counted = pauses.clone();
+        let control = Control::default().pause(Rc::new(move || {
+            counted.set(counted.get() + 1);
+            Box::pin(async {})
+        }));
+        let definition = IndexDefinition::new(&["a"], IndexKind::Btree);
+        block_on(database.create_index_with("n", &definition, &control)).unwrap();
+        assert!(pauses.get() >= count / 512, "{count}: {}", pauses.get());
+        let index = &block_on(database.collections()).unwrap()[0].indexes[0];
+        assert_eq!((index.entries, index.distinct), (count as u64, count.min(7) as u64));
+        assert_sound(&database);
+    }
+}
