@@ -44,6 +44,16 @@ impl Database {
         self.engine().read(read).await
     }
 
+    /// Says up to which version the program knows data, and gives the version that the data has.
+    ///
+    /// Fails with [`Error::NewerData`] when the data is newer; then, and when another connection brings it to a newer version later, this handle and
+    /// its clones can only read.
+    pub async fn know_version(&self, version: u64) -> Result<u64> {
+        self.engine().version.set(Some(version));
+        self.refresh().await?;
+        not_newer(self.data_version().await?, version)
+    }
+
     /// Brings the data to a version, by the steps to each version between, in one transaction. Says from which version it came.
     /// Progress counts steps. Run again when another connection was faster, which may have left less to do.
     ///
@@ -55,18 +65,12 @@ impl Database {
         control: &Control,
         step: impl AsyncFn(&mut Transaction, u64) -> Result<()>,
     ) -> Result<u64> {
-        self.engine().version.set(Some(version));
-        self.refresh().await?;
-        let check = |found| match found > version {
-            true => Err(Error::NewerData { found, supported: version }),
-            false => Ok(found),
-        };
-        let found = check(self.data_version().await?)?;
+        let found = self.know_version(version).await?;
         if found == version {
             return Ok(found);
         }
         self.transaction_with(control, async |transaction| {
-            let found = check(transaction.data_version().await?)?;
+            let found = transaction.older_version(version).await?;
             for number in found + 1..=version {
                 step(transaction, number).await?;
                 control.report(number - found, version - found)?;
@@ -78,7 +82,16 @@ impl Database {
     }
 }
 
+fn not_newer(found: u64, supported: u64) -> Result<u64> {
+    if found > supported { Err(Error::NewerData { found, supported }) } else { Ok(found) }
+}
+
 impl Transaction {
+    /// The version of the data, which must not be newer than this one ([`Error::NewerData`]).
+    pub async fn older_version(&self, version: u64) -> Result<u64> {
+        not_newer(self.data_version().await?, version)
+    }
+
     async fn data_version(&self) -> Result<u64> {
         match self.catalog().find(VERSION) {
             Some(state) => read_version(self.read_tree(state.root, &version_key()?).await?),
@@ -86,7 +99,8 @@ impl Transaction {
         }
     }
 
-    async fn set_data_version(&mut self, version: u64) -> Result<()> {
+    /// Gives the data a version, in the transaction of the steps that bring it there.
+    pub async fn set_data_version(&mut self, version: u64) -> Result<()> {
         self.check_whole()?;
         if self.catalog().find(VERSION).is_none() {
             let change = Change::CreateCollection { collection: self.catalog().next_id(), name: VERSION };
