@@ -146,9 +146,10 @@ impl<H: RemoteHost> Tables for Rc<RemoteTables<H>> {
     }
 
     fn roll_back_all(&self) {
-        self.came.take();
-        if self.waits.take() || self.open.take() > 0 {
-            self.open.set(0);
+        // What has come and was not looked at may be the beginning of one.
+        let came = self.came.take().is_some();
+        let waits = self.waits.take();
+        if self.open.take() > 0 || came || waits {
             // Nobody is left to be told.
             let _ = self.host.ask(RemoteRequest::RollBackAll, "", &[]);
         }
