@@ -142,21 +142,6 @@ pub trait Tables {
     fn roll_back_all(&self);
 }
 
-/// The tables of a host that has no database: each use fails. With them, a VM can be loaded that refers to tables.
-pub struct NoTables;
-
-impl Tables for NoTables {
-    fn answer(&self, _: &Request) -> Result<Option<Answer>> {
-        Err(Error::Storage { reason: "there is no database here".into() })
-    }
-
-    fn in_transaction(&self) -> bool {
-        false
-    }
-
-    fn roll_back_all(&self) {}
-}
-
 /// The external tables of a VM.
 #[derive(Clone)]
 pub struct External(Rc<Shared>);

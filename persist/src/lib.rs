@@ -62,8 +62,8 @@ pub use codecs::Codecs;
 pub use envelope::{FORMAT_VERSION, compress_bytes, decompress_bytes};
 pub use error::{CorruptKind, Error, Result};
 pub use external::{
-    Access, AccessFilter, Answer, External, ExternalOptions, NAME_BYTES_MAX, NoTables, RemoteHost, RemoteRequest,
-    RemoteTables, Request, StoredTables, Tables,
+    Access, AccessFilter, Answer, External, ExternalOptions, NAME_BYTES_MAX, RemoteHost, RemoteRequest, RemoteTables,
+    Request, StoredTables, Tables,
 };
 pub use home::{Changes, HOME_BLOB, HOME_COLLECTION, Home, HomeOptions, Records, StoredHome};
 pub use image::{ImageFile, Loaded, load_image, save_image};

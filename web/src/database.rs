@@ -4,17 +4,18 @@
 //! itself. What only reads asks the store first whether anybody has committed, so that a call sees everything that
 //! was durable anywhere when it was made; unless TypeScript knows that nobody can have (`web/ts/presence.ts`).
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use cu_storage::{
-    Backend, BatchOptions, Document, IndexDefinition, MemoryBackend, Operation, Outcome, QueryResult, encode_outcomes,
-    encode_query_result, parse_batch, parse_query,
+    Backend, BatchOptions, Cancel, Control, Document, IndexDefinition, MemoryBackend, Operation, Outcome, Progress,
+    QueryResult, encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
-use js_sys::{Array, Function, Reflect, RegExp, Uint8Array};
+use js_sys::{Array, Function, Promise, Reflect, RegExp, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::future_to_promise;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::error::{Result, storage_code};
 use crate::host_store::{HostStore, Store};
@@ -139,12 +140,20 @@ impl Database {
         Ok(())
     }
 
-    /// Builds an index, in place of one of the same name. `definition` is a map `{name, fields, kind, unique, multi, sparse}`.
+    /// Builds an index, in place of one of the same name. `definition` is a map `{name, fields, kind, unique, multi, sparse}`. Now and then `report` is
+    /// told how many documents of how many were looked at; the work goes on when the promise resolves that it gives, if it gives any, and ends where
+    /// it rejects or `report` throws.
     #[wasm_bindgen(js_name = createIndex)]
-    pub async fn create_index(&self, table: String, definition: Vec<u8>) -> Result<()> {
+    pub async fn create_index(
+        &self,
+        table: String,
+        definition: Vec<u8>,
+        #[wasm_bindgen(unchecked_param_type = "(done: number, total: number) => Promise<unknown> | undefined")]
+        report: Function,
+    ) -> Result<()> {
         let definition = IndexDefinition::from_document(&Document::decode(&definition)?)?;
         self.handle.refresh().await?;
-        self.handle.database.create_index(&table, &definition).await?;
+        self.handle.database.create_index_with(&table, &definition, &watched(report)).await?;
         Ok(())
     }
 
@@ -160,6 +169,13 @@ impl Database {
     pub async fn set_schema(&self, table: String, schema: Vec<u8>) -> Result<()> {
         self.handle.refresh().await?;
         Ok(self.handle.database.set_schema(&table, &Document::decode(&schema)?).await?)
+    }
+
+    /// Says up to which version the page knows data, and gives the version that the data has. Rejects with `newerVersion` when that is higher; then, and
+    /// when another tab brings it there later, nothing can be written.
+    #[wasm_bindgen(js_name = knowVersion)]
+    pub async fn know_version(&self, version: u32) -> Result<u32> {
+        Ok(self.handle.database.know_version(version.into()).await? as u32)
     }
 
     /// An array of maps `{name, count}`, ordered by name.
@@ -219,6 +235,28 @@ impl Handle {
     }
 }
 
+/// Work that `report` is told of, and that goes on when it says so.
+fn watched(report: Function) -> Control {
+    let cancel = Cancel::default();
+    let progress = Rc::new(Cell::new(Progress { done: 0, total: 0 }));
+    let seen = progress.clone();
+    let control = Control::default().cancel(&cancel).on_progress(move |progress| seen.set(progress));
+    control.pause(Rc::new(move || {
+        let Progress { done, total } = progress.get();
+        let answer = report.call2(&JsValue::UNDEFINED, &(done as f64).into(), &(total as f64).into());
+        let cancel = cancel.clone();
+        Box::pin(async move {
+            let went_on = match answer.map(JsCast::dyn_into::<Promise>) {
+                Ok(Ok(promise)) => JsFuture::from(promise).await.is_ok(),
+                other => other.is_ok(),
+            };
+            if !went_on {
+                cancel.cancel();
+            }
+        })
+    }))
+}
+
 /// Results of operations for TypeScript, where an update gives true.
 pub fn answer(mut outcomes: Vec<Outcome>, operations: &[Operation]) -> Result<Vec<u8>> {
     for (operation, outcome) in operations.iter().zip(&mut outcomes) {
@@ -236,7 +274,7 @@ impl Shared {
 }
 
 /// What work gives when it need not wait, which is so when all pages are in memory; else a promise of it.
-fn at_once(work: impl Future<Output = Result<Vec<u8>>> + 'static) -> Result<JsValue> {
+pub fn at_once(work: impl Future<Output = Result<Vec<u8>>> + 'static) -> Result<JsValue> {
     let mut work = Box::pin(work);
     let bytes = |bytes: Vec<u8>| JsValue::from(Uint8Array::from(&bytes[..]));
     match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

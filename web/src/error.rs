@@ -1,5 +1,5 @@
 //! The crate's one error type, and how it looks in JavaScript: an `Error` object with the properties `code` and, where
-//! an operation of a batch is to blame, `position`. Codes are those that `web/ts/errors.ts` lists.
+//! an operation of a batch is to blame, `position`, and where a document is, `path`. Codes are those that `web/ts/errors.ts` lists.
 
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
@@ -80,6 +80,19 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Where a document is not what its schema says.
+    fn path(&self) -> Option<&str> {
+        let Error::Storage(error) = self else { return None };
+        let mut error = error;
+        while let cu_storage::Error::Batch { source, .. } = error {
+            error = source;
+        }
+        match error {
+            cu_storage::Error::Schema { path, .. } => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// The code that JavaScript sees of an error of the database.
@@ -131,6 +144,9 @@ impl From<Error> for JsValue {
         set("code", JsValue::from_str(error.code()));
         if let Some(position) = error.position() {
             set("position", JsValue::from_f64(position as f64));
+        }
+        if let Some(path) = error.path() {
+            set("path", JsValue::from_str(path));
         }
         object.into()
     }

@@ -13,13 +13,14 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{Error, Result};
 use crate::instance::Instance;
+use crate::tables::Tables;
 
 #[wasm_bindgen]
 impl Instance {
     /// Gives the state its `_home`. `records` is an array: number and record in turn.
     #[wasm_bindgen(js_name = attachHome)]
     pub fn attach_home(&mut self, records: &[u8]) -> Result<()> {
-        self.home = Some(PageHome::attach(&self.vm, records)?);
+        self.home = Some(PageHome::attach(&self.vm, records, &self.tables)?);
         Ok(())
     }
 
@@ -84,7 +85,7 @@ impl Records for InMemory {
 
 impl PageHome {
     /// `records` is an array: number and record in turn.
-    pub fn attach(vm: &Vm, records: &[u8]) -> Result<PageHome> {
+    pub fn attach(vm: &Vm, records: &[u8], tables: &Tables) -> Result<PageHome> {
         let Document::Array(parts) = Document::decode(records)? else {
             return Err(Error::invalid("records", "must be an array"));
         };
@@ -95,7 +96,8 @@ impl PageHome {
                 stored.0.borrow_mut().insert(number as u64, bytes);
             }
         }
-        let home = Home::attach(vm, stored.clone(), HomeOptions::default())?;
+        let home =
+            Home::attach(vm, stored.clone(), HomeOptions { userdata: tables.codec(), ..HomeOptions::default() })?;
         Ok(PageHome { home, records: stored, pending: Changes { puts: Vec::new() }, garbage: Vec::new() })
     }
 

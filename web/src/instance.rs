@@ -14,7 +14,7 @@ use cu_persist::{
     FunctionPolicy, Functions, Limits, Save, compile_function, from_document, load_image, save_image, to_document,
 };
 use cu_storage::Document;
-use cu_vm::image::{HostParts, NoUserdata};
+use cu_vm::image::HostParts;
 use cu_vm::{Context, Handle, MemoryFiles, RunError, Step, Table, Value, Vm};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -25,6 +25,7 @@ use crate::functions::PageFunctions;
 use crate::host::{Output, PageHost, show_errors};
 use crate::memory::wasm_bytes;
 use crate::options::Options;
+use crate::tables::Tables;
 
 /// What [`Instance::step`] returns.
 pub(crate) mod status {
@@ -44,6 +45,7 @@ pub struct Instance {
     pub(crate) run: Run,
     pub(crate) exchange: Exchange,
     pub(crate) page: PageFunctions,
+    pub(crate) tables: Tables,
     /// What [`Self::use_sandbox`] has named.
     pub(crate) sandbox: Option<String>,
     #[cfg(feature = "home")]
@@ -71,11 +73,13 @@ pub(crate) struct FunctionName {
 impl Instance {
     /// Makes a state with the standard library. `options` is a map: `heapLimit` (bytes), `seed`, `now` (milliseconds since
     /// 1970 at which the clock stands), `files` (paths with contents) `filesLimit` (bytes that they may take),
-    /// `environment` (variables with values), `profile` (`whole` or `sandbox`: what there is of the library).
+    /// `environment` (variables with values), `profile` (`whole` or `sandbox`: what there is of the library), `tables` (`none` or `ext`:
+    /// whether there is the global variable `ext`).
     #[wasm_bindgen(constructor)]
     pub fn new(options: &[u8]) -> Result<Instance> {
-        Self::open(options, |options, heap_limit| {
-            let vm = Vm::new(options);
+        Self::open(options, |vm_options, heap_limit, tables| {
+            let vm = Vm::new(vm_options);
+            tables.open(&vm, options)?;
             // Set afterwards, so that a limit below what the library takes gives runs that fail instead of no state.
             vm.set_heap_limit(heap_limit);
             Ok((vm, Run::None))
@@ -85,9 +89,10 @@ impl Instance {
     /// Makes a state that goes on where another one stood when it was saved; options as for a new one, but the heap limit is
     /// the saved one where that is lower.
     pub fn restore(options: &[u8], image: &[u8]) -> Result<Instance> {
-        Self::open(options, |options, heap_limit| {
+        Self::open(options, |options, heap_limit, tables| {
             let options = cu_vm::Options { heap_limit, ..options };
-            let loaded = load_image(image, options, &HostParts::NONE, &Limits::default()).map_err(Error::Image)?;
+            let parts = HostParts { natives: &Tables::natives(), userdata: &*tables.codec() };
+            let loaded = load_image(image, options, &parts, &Limits::default()).map_err(Error::Image)?;
             // Live functions: they are loaded again from where they are stored.
             loaded.vm.enter(|context| loaded.handles.into_iter().for_each(|handle| context.release(handle)));
             let run = if loaded.vm.is_running() { Run::Running(None) } else { Run::None };
@@ -97,7 +102,7 @@ impl Instance {
 
     /// The whole state as an image, between two steps of a run too.
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        save_image(&self.vm, &NoUserdata, b"", &Limits::default()).map_err(Error::Image)
+        save_image(&self.vm, &*self.tables.codec(), b"", &Limits::default()).map_err(Error::Image)
     }
 
     /// Whether a run is under way that [`Self::step`] goes on with.
@@ -159,29 +164,14 @@ impl Instance {
         if let Run::Failed(_) = self.run {
             return Ok(status::FAILED);
         }
-        if self.waits() {
+        if self.waits() || self.tables.waits() {
             return Ok(status::WAITING);
         }
-        match self.vm.step(u64::from(fuel))? {
-            Step::OutOfFuel => Ok(status::RUNNING),
-            Step::Waiting if self.answer_left()? => Ok(status::RUNNING),
-            Step::Waiting => Ok(status::WAITING),
-            Step::Finished => self.finish(),
-            Step::Exited { code, .. } => {
-                self.vm.abort();
-                self.run = Run::Failed(engine_error(&RunError::Exited { code }, Document::Nil));
-                Ok(status::FAILED)
-            }
-            Step::Failed => {
-                let error = self.vm.take_error();
-                let value = self.vm.take_error_value(|context, value| {
-                    to_document(context, "error", value, &functions()).unwrap_or_default()
-                });
-                self.vm.abort();
-                self.run = Run::Failed(engine_error(&error, value));
-                Ok(status::FAILED)
-            }
+        let status = self.go_on(fuel)?;
+        if status == status::FINISHED || status == status::FAILED {
+            self.tables.end_run();
         }
+        Ok(status)
     }
 
     /// The finished run's values, an array.
@@ -224,6 +214,7 @@ impl Instance {
     /// Drops the run. To-be-closed variables are not closed.
     pub fn abort(&mut self) {
         self.vm.abort();
+        self.tables.end_run();
         self.stop_waiting();
         self.run = Run::None;
     }
@@ -285,7 +276,10 @@ impl Instance {
 
 impl Instance {
     /// An instance around the VM that `make` gives for options and a heap limit.
-    fn open(options: &[u8], make: impl FnOnce(cu_vm::Options, usize) -> Result<(Vm, Run)>) -> Result<Instance> {
+    fn open(
+        options: &[u8],
+        make: impl FnOnce(cu_vm::Options, usize, &Tables) -> Result<(Vm, Run)>,
+    ) -> Result<Instance> {
         let options = Options::decode(options)?;
         let heap_limit = options.size("heapLimit")?.unwrap_or(cu_vm::DEFAULT_HEAP_LIMIT);
         let output = Output::default();
@@ -298,8 +292,10 @@ impl Instance {
         let seed = options.integer("seed")?.unwrap_or(0) as u64;
         let compile = options.choice("compile", &["hot", "never", "eager"])?;
         let sandboxed = options.choice("profile", &["whole", "sandbox"])? == "sandbox";
+        let tables = Tables::new();
         #[allow(unused_mut, reason = "code is made at run time only in WebAssembly")]
-        let (mut vm, run) = make(cu_vm::Options { seed, host, sandboxed, ..cu_vm::Options::default() }, heap_limit)?;
+        let (mut vm, run) =
+            make(cu_vm::Options { seed, host, sandboxed, ..cu_vm::Options::default() }, heap_limit, &tables)?;
         #[cfg(all(target_arch = "wasm32", feature = "compile"))]
         if compile != "never" {
             let eagerness = match compile {
@@ -318,6 +314,7 @@ impl Instance {
             run,
             exchange: Exchange::default(),
             page,
+            tables,
             sandbox: None,
             #[cfg(feature = "home")]
             home: None,
@@ -358,6 +355,29 @@ impl Instance {
         }
         self.run = Run::Failed(engine_error(error, Document::text(&error.to_string())));
         Ok(())
+    }
+
+    fn go_on(&mut self, fuel: u32) -> Result<u32> {
+        match self.vm.step(u64::from(fuel))? {
+            Step::OutOfFuel => Ok(status::RUNNING),
+            Step::Waiting if self.answer_left()? => Ok(status::RUNNING),
+            Step::Waiting => Ok(status::WAITING),
+            Step::Finished => self.finish(),
+            Step::Exited { code, .. } => {
+                self.vm.abort();
+                self.run = Run::Failed(engine_error(&RunError::Exited { code }, Document::Nil));
+                Ok(status::FAILED)
+            }
+            Step::Failed => {
+                let error = self.vm.take_error();
+                let value = self.vm.take_error_value(|context, value| {
+                    to_document(context, "error", value, &functions()).unwrap_or_default()
+                });
+                self.vm.abort();
+                self.run = Run::Failed(engine_error(&error, value));
+                Ok(status::FAILED)
+            }
+        }
     }
 
     fn finish(&mut self) -> Result<u32> {

@@ -50,6 +50,11 @@ mod options;
 mod plain;
 #[cfg(feature = "vm")]
 mod saved_functions;
+#[cfg(all(feature = "vm", not(feature = "tables")))]
+#[path = "no_tables.rs"]
+mod tables;
+#[cfg(feature = "tables")]
+mod tables;
 #[cfg(feature = "storage")]
 mod transaction;
 

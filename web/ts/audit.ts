@@ -49,7 +49,7 @@ export interface AuditOptions {
 }
 
 /** What of the database the log needs. */
-type Store = Pick<TransactingDatabase, 'query' | 'batch' | 'isOpen' | 'rollBack'>;
+type Store = Pick<TransactingDatabase, 'query' | 'batch' | 'isOpen' | 'abandon' | 'ended'>;
 
 type Fields = Omit<AuditRecord, 'number' | 'hash'>;
 
@@ -70,6 +70,8 @@ export class AuditLog {
       throw new StorageError('unavailable', 'the audit log needs crypto.subtle, which only secure contexts have');
     }
     this.database = database;
+    // Who appends next is told what is wrong.
+    database.ended = () => void this.flush().catch(() => undefined);
     this.poison = poison;
     this.now = now;
     this.lock = lock;
@@ -92,7 +94,7 @@ export class AuditLog {
 
   /** Before the database is closed: a transaction that is still open is rolled back, so that what is held back can be written. */
   async end(): Promise<void> {
-    if (this.database.isOpen) await this.database.rollBack().catch(() => undefined);
+    await this.database.abandon();
     await this.flush().catch(() => undefined);
   }
 
@@ -101,6 +103,11 @@ export class AuditLog {
     if (head === null) throw new StorageError('corrupt', 'the audit log has no head to go on from');
     const number = head.count + 1;
     const hash = await hashAfter(head.hash, number, fields);
+    if (this.database.isOpen) {
+      // Lua code has begun a transaction meanwhile, with which the record could be undone.
+      this.held.unshift(fields);
+      return;
+    }
     await this.batch([
       { type: 'set', table: AUDIT_TABLE, key: number, value: { ...fields, hash } },
       { type: 'set', table: AUDIT_TABLE, key: 0, value: [number, hash] },

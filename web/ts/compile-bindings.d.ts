@@ -1,6 +1,6 @@
 /** The glue that wasm-bindgen generates, as `cargo xtask build` wraps it: a factory, since it holds one instance. */
 
-import type { VmBindings } from './engine.js';
+import type { CompileBindings } from './engine.js';
 
 /**
  * @param webAssembly stands in for the global of that name
@@ -8,4 +8,4 @@ import type { VmBindings } from './engine.js';
  */
 export function createBindings(
   webAssembly: typeof WebAssembly,
-): VmBindings & ((options: { module_or_path: WebAssembly.Module }) => Promise<unknown>);
+): CompileBindings & ((options: { module_or_path: WebAssembly.Module }) => Promise<unknown>);

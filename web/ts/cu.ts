@@ -125,10 +125,11 @@ export class Cu extends Tables {
 
   /**
    * The whole Lua state as bytes, at once, also while something runs: from there {@link Cu.restore} goes on. A full collection
-   * before (`collectgarbage()`) keeps it small.
+   * before (`collectgarbage()`) keeps it small. While Lua code is in `ext.transaction` there is none (`busy`).
    */
   async snapshot(): Promise<Uint8Array> {
-    const { vm } = this.ready();
+    const { vm, database } = this.ready();
+    if (database.isOpenInLua) throw new UsageError('busy', 'Lua code is in ext.transaction, which cannot be gone on with elsewhere');
     try {
       return vm.call((instance) => instance.snapshot());
     } catch (error) {

@@ -3,7 +3,8 @@
  * `test/types/vm-surface.ts` and `test/types/storage-surface.ts` hold the generated declarations against it.
  *
  * Values cross as documents (see `codec.ts`), one `Uint8Array` each way. A failing call throws a JavaScript
- * `Error` with a string property `code` and, where an operation of a batch is to blame, a number `position`.
+ * `Error` with a string property `code` and, where an operation of a batch is to blame, a number `position`; where a document does not pass a
+ * schema, the string `path` says where.
  * Codes are `heap`, those of `StorageCode` in `errors.ts`, or of its `UsageCode`.
  */
 
@@ -12,6 +13,11 @@ import type { Store } from './store.js';
 /** The classes of one instantiated `cu.wasm`. Each instantiation has its own memory. */
 export interface VmBindings {
   readonly Instance: InstanceConstructor;
+}
+
+/** Likewise of `cu-compile.wasm`. */
+export interface CompileBindings {
+  readonly Instance: InstanceConstructor<TablesInstance>;
 }
 
 /** Likewise of `cu-home.wasm`. */
@@ -47,6 +53,7 @@ export interface InstanceConstructor<Made = Instance> {
    * - `filesLimit`: integer, bytes that names and contents of all files may take
    * - `environment`: a map from names of variables to strings
    * - `profile`: `whole` or `sandbox`: what there is of the library
+   * - `tables`: `none` or `ext`: whether there is the global variable `ext`, in a {@link TablesInstance}
    */
   new (options: Uint8Array): Made;
   /**
@@ -174,6 +181,27 @@ export const enum Status {
   Failed = 3,
 }
 
+/** What `connectTables` has asked. */
+export const enum TableRequest {
+  /** The value under the key that the bytes are. */
+  Get = 0,
+  /** A batch of one operation. The answer is not looked at, nor that of those below but queries. */
+  Batch = 1,
+  Query = 2,
+  /** A definition of an index. */
+  Index = 3,
+  /** Begins a transaction, inside the one that is open if there is one. */
+  Begin = 4,
+  /** Ends the innermost transaction. */
+  Commit = 5,
+  RollBack = 6,
+  /** Ends all transactions of Lua code without their changes, also one that is about to begin. */
+  RollBackAll = 7,
+  /** Whether the run may look at the table, and change it: the answer is a boolean. */
+  MayRead = 8,
+  MayWrite = 9,
+}
+
 /** What `callExchanged` returns instead of a length. */
 export const enum Exchanged {
   /** The call goes on, or has failed. */
@@ -199,8 +227,21 @@ export interface EngineError {
   line: number | null;
 }
 
+/** One Lua state that can have `ext`. */
+export interface TablesInstance extends Instance {
+  /**
+   * Has `ask` answer what Lua code wants of tables: what the request is about, the table's name, and bytes. It gives the answer, nothing if
+   * `answerTables` follows, or throws an error whose message Lua code gets.
+   */
+  connectTables(ask: (request: number, table: string, bytes: Uint8Array) => Uint8Array | boolean | undefined): void;
+  /** After `Waiting`, if that is for a table: the answer, or the text of an error. */
+  answerTables(answer: Uint8Array, isError: boolean): void;
+  /** Gives a sandbox the global variable `ext`. */
+  shareTables(sandbox: string): void;
+}
+
 /** One Lua state that can have `_home`. */
-export interface HomeInstance extends Instance {
+export interface HomeInstance extends TablesInstance {
   /** Gives the state its `_home`. `records` is an array: number and record in turn. */
   attachHome(records: Uint8Array): void;
   /** What is to be stored of `_home`: such an array, with nil for a record to be deleted. Nothing may run until that is done. */
@@ -236,14 +277,15 @@ export interface Database {
    * @returns an array with one result per operation: `set`, `update` true; `get` the value or nil; `delete` whether
    * there was something; `increment` the new number; without `atomic`, `{error: {code, message}}` where one failed
    */
-  batch(operations: Uint8Array, atomic: boolean): Promise<Uint8Array>;
+  batch(operations: Uint8Array, atomic: boolean): Uint8Array | Promise<Uint8Array>;
   /** A value, nil when there is none; at once when it is in memory. */
   get(table: string, key: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /**
    * @param query a map `{table, where: [{field, operator, value}], sort: [{field, order}], limit?, offset?, after?, fields?,
    * groupBy?, aggregates?, using?, explain?}`. `field` is a path such as `address.city`; an empty `where` gives all; instead
    * of a condition there may be `{and: […]}`, `{or: […]}`, `{not: …}`. Order: filter, sort, offset, limit; without `sort`, by key.
-   * @returns a map `{rows: [{key, value}], cursor}`; with `explain`, `rows` is empty and there is a `plan`. At once when all that is needed is in memory
+   * @returns a map `{rows: [{key, value}], cursor, examined, matched}`: also how much was looked at and how many rows there are without the limit; with
+   * `explain`, `rows` is empty and there is a `plan`. At once when all that is needed is in memory
    */
   query(query: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /** Begins a transaction that stays open between calls. Whoever writes meanwhile, other than through it, waits. */
@@ -252,12 +294,21 @@ export interface Database {
   subscribe(query: Uint8Array): LiveQuery;
   /** Takes in what other tabs have committed. */
   refresh(): Promise<void>;
-  /** @param definition a map `{name?, fields, kind, unique?, multi?, sparse?}` */
-  createIndex(table: string, definition: Uint8Array): Promise<void>;
+  /**
+   * @param definition a map `{name?, fields, kind, unique?, multi?, sparse?}`
+   * @param report is told now and then how many documents of how many were looked at. The work waits for the promise that it gives, if any, and
+   * ends with `cancelled` when that rejects, or `report` throws
+   */
+  createIndex(table: string, definition: Uint8Array, report: (done: number, total: number) => Promise<unknown> | undefined): Promise<void>;
   /** Resolves to whether there was such an index. */
   dropIndex(table: string, name: string): Promise<boolean>;
   /** @param schema a JSON Schema; nil takes the present one away */
   setSchema(table: string, schema: Uint8Array): Promise<void>;
+  /**
+   * Says up to which version the page knows data. The version that the data has; `newerVersion` when that is higher, and from then on, or when
+   * another tab brings it there later, for all that writes.
+   */
+  knowVersion(version: number): Promise<number>;
   /** An array of maps `{name, count}`, ordered by name. */
   collections(): Promise<Uint8Array>;
   /** Bytes of log since the last checkpoint, which opening would have to read. */
@@ -273,7 +324,21 @@ export interface Database {
 /** An open transaction. One call at a time. */
 export interface Transaction {
   /** As {@link Database.batch}, but nothing is durable yet. When an operation of an atomic batch fails, those of this batch are undone. */
-  batch(operations: Uint8Array, atomic: boolean): Promise<Uint8Array>;
+  batch(operations: Uint8Array, atomic: boolean): Uint8Array | Promise<Uint8Array>;
+  /** As {@link Database.get}. */
+  get(table: string, key: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** As {@link Database.query}. */
+  query(query: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** As {@link Database.createIndex}; what it gives means nothing. */
+  createIndex(table: string, definition: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** As those of {@link Database}. What they give means nothing, but for `dropIndex`: one byte, 1 if there was such an index. */
+  dropIndex(table: string, name: string): Uint8Array | Promise<Uint8Array>;
+  setSchema(table: string, schema: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** Gives the data a version, if it has no higher one (`newerVersion`). The version before, as four bytes, the lowest first. */
+  setVersion(version: number): Uint8Array | Promise<Uint8Array>;
+  /** Begins one inside it, and ends the innermost of those: its changes stay or go. */
+  enter(): void;
+  leave(keeps: boolean): void;
   /** Rejects with `conflict` when another tab has committed meanwhile; nothing is stored then. */
   commit(): Promise<void>;
   /** Drops what was not committed. */

@@ -185,11 +185,11 @@ const SUGGESTIONS: { readonly [code in ErrorCode]?: string } = {
  */
 export function engineError(thrown: unknown, call: CallCode): EnhancedLuaError {
   if (thrown instanceof EnhancedLuaError) return thrown;
-  const { code, position } = Object(thrown) as { code?: unknown; position?: unknown };
+  const { code, position, path } = Object(thrown) as { code?: unknown; position?: unknown; path?: unknown };
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const options: ErrorOptions = {
     originalError: thrown,
-    details: typeof position === 'number' ? { position } : {},
+    details: { ...(typeof position === 'number' ? { position } : {}), ...(typeof path === 'string' ? { path } : {}) },
   };
   if (typeof code !== 'string') return new EnhancedLuaError(call, message, options);
   if (code === 'heap') return new LimitError('heap', message, options);

@@ -49,7 +49,7 @@ export class Host {
   private place: readonly [address: number, length: number] = [0, 0];
   private view = new Uint8Array();
   /** What the run waits for, and whose promise it is. */
-  private pending: { name: string; promise: PromiseLike<unknown> } | null = null;
+  private pending: { name: string; promise: PromiseLike<unknown>; settle: (value: unknown, failed: boolean) => void } | null = null;
   /** What the run may call. */
   permission = new Permission();
   /** Whether one of the functions runs. */
@@ -85,12 +85,16 @@ export class Host {
     return this.pending?.name ?? '';
   }
 
-  /** Waits for the promise and answers the call with what comes of it. */
+  /** Has the run wait for a promise, in this name; `settle` is told what came of it. */
+  wait(name: string, promise: PromiseLike<unknown>, settle: (value: unknown, failed: boolean) => void): void {
+    this.pending = { name, promise, settle };
+  }
+
+  /** Waits for the promise and has its outcome settled. */
   async answer(poison: Poison, signal: AbortSignal | undefined): Promise<void> {
     const { pending } = this;
     this.pending = null;
     if (pending === null) throw new UsageError('INVALID_INPUT', 'the run waits for nothing that is known here');
-    let [bytes, isError]: [Uint8Array | null, boolean] = [null, false];
     let abort = (): void => undefined;
     const stopped = new Promise<never>((_, reject) => {
       this.stopWaiting = reject;
@@ -106,13 +110,11 @@ export class Host {
         (value: unknown) => ({ value, failed: true }),
       );
       const { value, failed } = await poison.wait(() => Promise.race([outcome, stopped]));
-      [bytes, isError] = failed ? [encode([this.errorValue(value)]), true] : this.encoded(value);
+      poison.call(() => pending.settle(value, failed));
     } finally {
       signal?.removeEventListener('abort', abort);
       this.stopWaiting = null;
     }
-    const answer = bytes;
-    poison.call(() => this.instance.answer(answer, isError));
   }
 
   /** Nobody waits for the promise any more. */
@@ -143,7 +145,7 @@ export class Host {
       this.permission.checkCall(path);
       const result = apply(call, values);
       if (isThenable(result)) {
-        this.pending = { name: path, promise: result };
+        this.wait(path, result, (value, failed) => this.settle(value, failed));
         return WAIT;
       }
       return this.leave(results(result));
@@ -183,6 +185,12 @@ export class Host {
     const { buffer } = this.memory!;
     if (this.view.buffer !== buffer) this.view = new Uint8Array(buffer, ...this.place);
     return this.view;
+  }
+
+  /** Answers the call with what its promise has come to. */
+  private settle(value: unknown, failed: boolean): void {
+    const [answer, isError] = failed ? [encode([this.errorValue(value)]), true] : this.encoded(value);
+    this.instance.answer(answer, isError);
   }
 
   private encoded(result: unknown): [Uint8Array, boolean] {

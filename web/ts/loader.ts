@@ -23,7 +23,7 @@ export interface Modules {
   readonly vm?: () => Given;
   /** The VM that compiles functions. */
   readonly compile?: () => Given;
-  /** The VM that has `_home`; it also stands in for a missing `vm`. */
+  /** The VM that has `_home` and tables; it also stands in for a missing `vm`. */
   readonly home?: () => Given;
   readonly storage?: () => Given;
 }
@@ -35,14 +35,16 @@ type TrapHandler = (trap: Error) => void;
 type Glue<Bindings> = Bindings & ((options: { module_or_path: WebAssembly.Module }) => Promise<unknown>);
 
 /**
- * Instantiates the VM, the one that compiles functions or the smaller one that only interprets.
+ * Instantiates the VM, the one that compiles functions or a smaller one that only interprets.
  *
  * @param source by default the entry's own
+ * @param hasTables whether Lua code is to have tables, which the smallest has not
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export function loadVm(modules: Modules, source: Source, compiles: boolean, onTrap: TrapHandler): Promise<VmBindings> {
+export function loadVm(modules: Modules, source: Source, compiles: boolean, hasTables: boolean, onTrap: TrapHandler): Promise<VmBindings> {
   if (compiles) return load(source ?? modules.compile?.(), createCompilingBindings(watch(onTrap)));
-  if (source === undefined && modules.vm === undefined) return loadHomeVm(modules, source, onTrap);
+  const hasOther = modules.home !== undefined && (hasTables || modules.vm === undefined);
+  if (source === undefined && hasOther) return loadHomeVm(modules, source, onTrap);
   return load(source ?? modules.vm?.(), createVmBindings(watch(onTrap)));
 }
 

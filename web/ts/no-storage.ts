@@ -15,6 +15,7 @@ export const NO_STORAGE: Database = {
   createIndex: refuse,
   dropIndex: refuse,
   setSchema: refuse,
+  knowVersion: refuse,
   collections: refuse,
   logBytes: () => 0,
   checkpoint: refuse,

@@ -41,8 +41,15 @@ export interface Parts extends Core {
  * @param image what the Lua state is made from, if not new
  * @param hasHome whether the VM is to be the one that can have `_home`
  * @param modules the wasm that the entry of the package brings along
+ * @param hasTables whether a new Lua state has `ext`
  */
-export async function openCore(options: CuOptions, image: Uint8Array | null, hasHome: boolean, modules: Modules): Promise<Core> {
+export async function openCore(
+  options: CuOptions,
+  image: Uint8Array | null,
+  hasHome: boolean,
+  modules: Modules,
+  hasTables = false,
+): Promise<Core> {
   const { signal } = options;
   throwIfAborted(signal);
   const poison = new Poison();
@@ -51,7 +58,7 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
   const neighbours = canBeShared(options) ? Neighbours.meet(options.name ?? 'cu') : null;
   const opened = (async () => {
     const [vmBindings, storageBindings] = await Promise.all([
-      hasHome ? loadHomeVm(modules, wasm, onTrap) : loadVm(modules, wasm, compilation(options, modules) !== 'never', onTrap),
+      hasHome ? loadHomeVm(modules, wasm, onTrap) : loadVm(modules, wasm, compilation(options, modules) !== 'never', hasTables, onTrap),
       options.storage === 'none' ? null : loadStorage(modules, options.storageWasm, onTrap),
     ]);
     throwIfAborted(signal);
@@ -65,7 +72,7 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
   const database = new TransactingDatabase(shared, upkeep);
   return closingOnFailure({ database, poison, neighbours }, signal, () => {
     const instance = poison.call(() => {
-      const encoded = encode(instanceOptions(options, modules));
+      const encoded = encode({ ...instanceOptions(options, modules), tables: hasTables ? 'ext' : 'none' });
       return image === null ? new vmBindings.Instance(encoded) : vmBindings.Instance.restore(encoded, image);
     });
     return { vm: new Vm(instance, poison, options.fuel ?? Infinity, options.permissions), database, poison, storage, neighbours };
@@ -75,9 +82,10 @@ export async function openCore(options: CuOptions, image: Uint8Array | null, has
 /** Opens all that an instance consists of. Runs are not followed by commits of `_home` before it is given to the VM. */
 export async function openParts(options: CuOptions, image: Uint8Array | null, modules: Modules): Promise<Parts> {
   const homeOptions = image === null ? (options.home ?? false) : false;
-  const core = await openCore(options, image, homeOptions !== false, modules);
+  const core = await openCore(options, image, homeOptions !== false, modules, options.storage !== 'none');
   return closingOnFailure(core, options.signal, async () => {
-    const { vm, database, poison, storage } = core;
+    const { vm, database, poison, storage, neighbours } = core;
+    vm.connect(database, () => neighbours?.tell());
     const { name = 'cu' } = options;
     if (options.persistent === true && storage === 'indexeddb') void askToPersist();
     const functions = new SavedFunctions(vm, database, poison, options);

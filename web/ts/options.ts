@@ -37,8 +37,8 @@ export interface CuOptions extends FunctionLimits {
   heapLimit?: number;
   /**
    * Which functions become WebAssembly of their own: those that run often, none, or all that run at all (for tests). Results and
-   * fuel are the same. Where a page may not compile code at once, all are interpreted. `never` loads the smaller `cu.wasm` in place of
-   * `cu-compile.wasm`. Default: `hot`; `never` with a `wasm` of your own.
+   * fuel are the same. Where a page may not compile code at once, all are interpreted. `never` loads a smaller module in place of
+   * `cu-compile.wasm`: `cu-home.wasm`, or, with `storage: 'none'`, `cu.wasm`, which has no tables for Lua code. Default: `hot`; `never` with a `wasm` of your own.
    */
   compile?: 'hot' | 'never' | 'eager' | undefined;
   /** Fuel of each run that states none. Default: no limit. */
@@ -60,7 +60,7 @@ export interface CuOptions extends FunctionLimits {
   environment?: Readonly<Record<string, string>>;
   /**
    * The VM's wasm: an address, bytes, a `Response` or a compiled module. Default: what the entry of the package brings along; with `cu-wasm`
-   * itself `cu-compile.wasm`, or `cu.wasm` with `compile: 'never'`, beside the package's code.
+   * itself those beside the package's code, as `compile` says.
    */
   wasm?: WasmSource | PromiseLike<WasmSource>;
   /** The storage engine's wasm, likewise; `cu-storage.wasm`. */

@@ -27,3 +27,4 @@ export type { LuaKey, LuaValue } from './codec.js';
 export { EnhancedLuaError, LimitError, LuaError, StorageError, UsageError } from './errors.js';
 export type { CallCode, ErrorCode, ErrorOptions, LimitCode, LuaErrorPosition, StorageCode, UsageCode } from './errors.js';
 export type { WasmSource } from './loader.js';
+export type { WorkOptions } from './long-work.js';

@@ -16,8 +16,8 @@ export interface Permissions {
    */
   functions?: readonly string[] | undefined;
   /**
-   * What Lua code may do with tables that outlive it, by name: with `_home`. `*` stands for those that are not listed. Default: `write`;
-   * in a sandbox that a run names, `none`. Changes to a table that may only be read are undone at the end of the run, which then fails.
+   * What Lua code may do with tables that outlive it, by name: with `_home`, and those of `ext.table`. `*` stands for those that are not listed.
+   * Default: `write`; in a sandbox that a run names, `none`. Where `_home` may only be read, changes are undone at the end of the run, which then fails.
    */
   tables?: Readonly<Record<string, TableAccess>> | undefined;
 }
@@ -52,6 +52,13 @@ export class Permission {
       return LEVELS.indexOf(listed ?? 'write');
     });
     return LEVELS[Math.min(2, ...levels)] ?? 'none';
+  }
+
+  /** Whether any table but the database's own may be looked at. */
+  allowsTables(): boolean {
+    // A name that nobody lists stands for all others.
+    const names = ['\0', ...this.granted.flatMap(({ tables = {} }) => Object.keys(tables))];
+    return names.some((name) => !name.startsWith('_') && this.table(name) !== 'none');
   }
 }
 

@@ -12,6 +12,7 @@ import type { Parts } from './opening.js';
 import type { CuOptions } from './options.js';
 import { checkField, conditions, encodeQuery, type Condition, type Entry, type Query, type QueryAnswer, type QueryPlan } from './query.js';
 import type { TransactingDatabase } from './transactions.js';
+import { Work, type WorkOptions } from './long-work.js';
 import { inTransaction } from './work.js';
 
 export interface TableInfo {
@@ -71,8 +72,8 @@ export abstract class Tables {
   }
 
   /**
-   * Begins a transaction: until it is committed or rolled back, the batches, values, queries and saved functions of this instance are part of
-   * it. Other instances and tabs go on and do not see it. Indexes, schemas and `_home` cannot be changed meanwhile (`busy`).
+   * Begins a transaction: until it is committed or rolled back, the batches, values, queries, saved functions, indexes and schemas of this
+   * instance are part of it. Other instances and tabs go on and do not see it. `_home` cannot be stored meanwhile (`busy`).
    */
   async beginTransaction(): Promise<true> {
     await this.ask('BATCH_OPERATION_FAILED', (database) => database.begin());
@@ -156,14 +157,21 @@ export abstract class Tables {
 
   /**
    * Builds an index over what is there and keeps it from then on; queries use it by themselves. One of the same name is
-   * replaced. Fails with code `duplicate` when documents agree under a `unique` one.
+   * replaced. Fails with code `duplicate` when documents agree under a `unique` one. The page has its turn between parts of the work, and
+   * can end it by the signal; then there is no index. Inside a transaction it is built at once.
    *
    * @param field a field's path, or several
    */
-  async createIndex(table: string, field: string | readonly string[], options: IndexKind | IndexOptions = 'btree'): Promise<true> {
+  async createIndex(
+    table: string,
+    field: string | readonly string[],
+    options: IndexKind | (IndexOptions & WorkOptions) = 'btree',
+  ): Promise<true> {
     checkTable(table);
-    const definition = encodeIndex(field, typeof options === 'string' ? { kind: options } : options);
-    await this.ask('CREATE_INDEX_FAILED', (database) => database.createIndex(table, definition));
+    const { onProgress, signal, ...definition } = typeof options === 'string' ? { kind: options } : options;
+    const encoded = encodeIndex(field, definition);
+    const work = new Work(onProgress, signal);
+    await work.run(() => this.ask('CREATE_INDEX_FAILED', (database) => database.createIndex(table, encoded, work.report)));
     return true;
   }
 

@@ -1,9 +1,10 @@
 /**
- * The database with at most one transaction that stays open between calls. While it is open, batches and queries of this instance are part of
- * it, and what cannot be is refused: it would wait for the transaction's end, which may wait for it.
+ * The database with at most one transaction that stays open between calls: one of the page, or of Lua code. While it is open, batches and
+ * queries of this instance are part of it, and `_home`, which cannot be, is not stored: that would wait for the transaction's end, which may wait for it.
+ *
+ * Transactions of Lua code nest, also inside one of the page. Inner ones are savepoints of the outermost.
  */
 
-import { decode, encode, type LuaValue } from './codec.js';
 import type { Database, LiveQuery, Transaction } from './engine.js';
 import { UsageError } from './errors.js';
 import type { Upkeep } from './upkeep.js';
@@ -12,8 +13,18 @@ export class TransactingDatabase implements Database {
   private readonly database: Database;
   private open: Transaction | null = null;
   private isBeginning = false;
+  /** Transactions of Lua code that are open. */
+  private depth = 0;
+  /** Whether the outermost one is of Lua code. */
+  private isOfLua = false;
+  /** Counts the times that Lua code's transactions were given up: what was begun before is not wanted any more. */
+  private givenUp = 0;
+  private entering: Promise<void> = Promise.resolve();
   /** Calls of the transaction go one after another. */
   private turn: Promise<unknown> = Promise.resolve();
+  private calls = 0;
+  /** Told when a transaction of Lua code has ended. */
+  ended: () => void = () => undefined;
 
   /** @param upkeep told of what may have been written */
   constructor(
@@ -25,6 +36,11 @@ export class TransactingDatabase implements Database {
 
   get isOpen(): boolean {
     return this.open !== null;
+  }
+
+  /** Whether a transaction of Lua code is open. */
+  get isOpenInLua(): boolean {
+    return this.depth > 0;
   }
 
   async begin(): Promise<Transaction> {
@@ -40,18 +56,56 @@ export class TransactingDatabase implements Database {
 
   /** Makes what the transaction has changed durable. After a failure too it is over, and nothing of it is stored. */
   async commit(): Promise<void> {
-    const transaction = this.end();
-    this.upkeep?.written();
-    await this.inTurn(() => transaction.commit().finally(() => transaction.free()));
+    this.refuseInLua();
+    return this.store();
   }
 
   /** Drops what the transaction has changed. */
   async rollBack(): Promise<void> {
-    const transaction = this.end();
-    await this.inTurn(async () => transaction.free());
+    this.refuseInLua();
+    return this.drop();
   }
 
-  batch(operations: Uint8Array, atomic: boolean): Promise<Uint8Array> {
+  /** Begins a transaction of Lua code, inside what is open. */
+  enter(): void | Promise<void> {
+    if (this.open === null) return (this.entering = this.enterFirst(this.entering));
+    const { open } = this;
+    return this.inTurn(() => {
+      open.enter();
+      this.depth++;
+    });
+  }
+
+  /** Ends the innermost transaction of Lua code. Its changes go with that around it, are durable, or are dropped. */
+  leave(keeps: boolean): void | Promise<void> {
+    const open = this.open;
+    if (open === null || this.depth === 0) throw new UsageError('INVALID_INPUT', 'the transaction is over');
+    this.depth--;
+    if (this.depth > 0 || !this.isOfLua) return this.inTurn(() => open.leave(keeps));
+    this.isOfLua = false;
+    return (keeps ? this.store() : this.drop()).finally(() => this.ended());
+  }
+
+  /** Drops what transactions of Lua code have changed that are open, or about to be: the run is over. */
+  giveUp(): void {
+    this.givenUp++;
+    const { open, depth } = this;
+    if (open === null || depth === 0) return;
+    this.depth = 0;
+    let done: void | Promise<void>;
+    if (this.isOfLua) {
+      this.isOfLua = false;
+      done = this.drop().finally(() => this.ended());
+    } else {
+      done = this.inTurn(() => {
+        for (let left = depth; left > 0; left--) open.leave(false);
+      });
+    }
+    // A failure shows at the next call.
+    if (done !== undefined) done.catch(() => undefined);
+  }
+
+  batch(operations: Uint8Array, atomic: boolean): Uint8Array | Promise<Uint8Array> {
     const { open } = this;
     if (open !== null) return this.inTurn(() => open.batch(operations, atomic));
     this.upkeep?.written();
@@ -60,28 +114,17 @@ export class TransactingDatabase implements Database {
 
   get(table: string, key: Uint8Array): Uint8Array | Promise<Uint8Array> {
     const { open } = this;
-    if (open === null) return this.database.get(table, key);
-    const operation = { type: 'get', table, key: decode(key) };
-    return this.inTurn(async () => {
-      const [value] = decode(await open.batch(encode([operation]), true)) as LuaValue[];
-      return encode(value);
-    });
+    return open === null ? this.database.get(table, key) : this.inTurn(() => open.get(table, key));
   }
 
   query(query: Uint8Array): Uint8Array | Promise<Uint8Array> {
     const { open } = this;
-    if (open === null) return this.database.query(query);
-    // With `explain` a query of a batch gives what a query by itself gives, rows too.
-    const operation = { type: 'query', ...(decode(query) as Record<string, LuaValue>), explain: true };
-    return this.inTurn(async () => {
-      const [answer] = decode(await open.batch(encode([operation]), true)) as LuaValue[];
-      return encode(answer);
-    });
+    return open === null ? this.database.query(query) : this.inTurn(() => open.query(query));
   }
 
   /** A batch that is no part of a transaction. */
   async batchOutside(operations: Uint8Array, atomic: boolean): Promise<Uint8Array> {
-    this.refuseWhileOpen('_home cannot be stored');
+    if (this.open !== null) throw new UsageError('busy', '_home cannot be stored while a transaction is open');
     return this.batch(operations, atomic);
   }
 
@@ -93,19 +136,34 @@ export class TransactingDatabase implements Database {
     return this.database.refresh();
   }
 
-  async createIndex(table: string, definition: Uint8Array): Promise<void> {
-    this.refuseWhileOpen('an index cannot be made');
-    return this.database.createIndex(table, definition);
+  async createIndex(table: string, definition: Uint8Array, report: (done: number, total: number) => Promise<unknown> | undefined): Promise<void> {
+    const { open } = this;
+    if (open === null) return this.database.createIndex(table, definition, report);
+    await this.inTurn(() => open.createIndex(table, definition));
   }
 
   async dropIndex(table: string, name: string): Promise<boolean> {
-    this.refuseWhileOpen('an index cannot be dropped');
-    return this.database.dropIndex(table, name);
+    const { open } = this;
+    if (open === null) return this.database.dropIndex(table, name);
+    return (await this.inTurn(() => open.dropIndex(table, name)))[0] === 1;
   }
 
   async setSchema(table: string, schema: Uint8Array): Promise<void> {
-    this.refuseWhileOpen('a schema cannot be set');
-    return this.database.setSchema(table, schema);
+    const { open } = this;
+    if (open === null) return this.database.setSchema(table, schema);
+    await this.inTurn(() => open.setSchema(table, schema));
+  }
+
+  knowVersion(version: number): Promise<number> {
+    return this.database.knowVersion(version);
+  }
+
+  /** Gives the data a version as part of the transaction that is open. The one it had before. */
+  async setVersion(version: number): Promise<number> {
+    const { open } = this;
+    if (open === null) throw new UsageError('INVALID_INPUT', 'no transaction is open');
+    const before = await this.inTurn(() => open.setVersion(version));
+    return new DataView(before.buffer, before.byteOffset).getUint32(0, true);
   }
 
   collections(): Promise<Uint8Array> {
@@ -117,7 +175,7 @@ export class TransactingDatabase implements Database {
   }
 
   async checkpoint(): Promise<void> {
-    this.refuseWhileOpen('no checkpoint can be written');
+    if (this.open !== null) throw new UsageError('busy', 'no checkpoint can be written while a transaction is open');
     return this.database.checkpoint();
   }
 
@@ -127,8 +185,35 @@ export class TransactingDatabase implements Database {
 
   async close(): Promise<void> {
     this.upkeep?.end();
-    if (this.open !== null) await this.rollBack().catch(() => undefined);
+    await this.abandon();
     return this.database.close();
+  }
+
+  /** Drops what is open, whoever has opened it. */
+  async abandon(): Promise<void> {
+    this.giveUp();
+    if (this.open !== null) await this.drop().catch(() => undefined);
+  }
+
+  private async enterFirst(before: Promise<void>): Promise<void> {
+    const { givenUp } = this;
+    // A beginning that is not wanted any more comes to its end first.
+    await before.catch(() => undefined);
+    if (givenUp !== this.givenUp) return;
+    await this.begin();
+    if (givenUp !== this.givenUp) return this.drop();
+    [this.depth, this.isOfLua] = [1, true];
+  }
+
+  private async store(): Promise<void> {
+    const transaction = this.end();
+    this.upkeep?.written();
+    await this.inTurn(() => transaction.commit().finally(() => transaction.free()));
+  }
+
+  private async drop(): Promise<void> {
+    const transaction = this.end();
+    await this.inTurn(() => transaction.free());
   }
 
   private end(): Transaction {
@@ -138,13 +223,23 @@ export class TransactingDatabase implements Database {
     return open;
   }
 
-  private inTurn<T>(call: () => Promise<T>): Promise<T> {
-    const turn = this.turn.then(call);
-    this.turn = turn.catch(() => undefined);
+  /** Calls at once when no call is under way. */
+  private inTurn<T>(call: () => T | Promise<T>): T | Promise<T> {
+    if (this.calls === 0) {
+      const result = call();
+      return result instanceof Promise ? this.queue(result) : result;
+    }
+    return this.queue(this.turn.then(call));
+  }
+
+  private queue<T>(turn: Promise<T>): Promise<T> {
+    this.calls++;
+    const done = (): void => void this.calls--;
+    this.turn = turn.then(done, done);
     return turn;
   }
 
-  private refuseWhileOpen(what: string): void {
-    if (this.open !== null) throw new UsageError('busy', `${what} while a transaction is open`);
+  private refuseInLua(): void {
+    if (this.depth > 0) throw new UsageError('busy', 'Lua code is in ext.transaction, which ends by itself');
   }
 }

@@ -247,21 +247,26 @@ export function checkImage(image: unknown): void {
  */
 export function guard(prototype: object, synchronous: readonly string[], only?: readonly string[]): void {
   const methods = prototype as Record<string, (...args: unknown[]) => unknown>;
-  for (const [name, args] of Object.entries(METHODS)) {
+  for (const name of Object.keys(METHODS)) {
     const method = methods[name];
     if (method === undefined || only?.includes(name) === false) continue;
     const value = function (this: unknown, ...given: unknown[]): unknown {
-      for (const [index, argument] of args.entries()) {
-        const problem = argument.check(given[index]);
-        if (problem === null) continue;
-        const error = refused(argument, problem);
-        if (synchronous.includes(name)) throw error;
-        return Promise.reject(error);
-      }
+      const error = problemOf(name, given);
+      if (error !== null && synchronous.includes(name)) throw error;
+      if (error !== null) return Promise.reject(error);
       return method.apply(this, given);
     };
     Object.defineProperty(prototype, name, { value, configurable: true, writable: true });
   }
+}
+
+/** What is wrong with the arguments of a method, if anything. */
+export function problemOf(method: string, given: readonly unknown[]): UsageError | null {
+  for (const [index, argument] of (METHODS[method] ?? []).entries()) {
+    const problem = argument.check(given[index]);
+    if (problem !== null) return refused(argument, problem);
+  }
+  return null;
 }
 
 function refused({ name, code = 'INVALID_INPUT' }: Argument, problem: string): UsageError {

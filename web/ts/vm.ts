@@ -9,9 +9,12 @@
 import { throwIfAborted } from './abort.js';
 import { decode, type LuaValue } from './codec.js';
 import { Exchange } from './exchange.js';
-import { Status, type EngineError, type Instance } from './engine.js';
+import { Status, type EngineError, type Instance, type TablesInstance } from './engine.js';
+import { External } from './external.js';
 import { Host } from './host.js';
+import { nextTurn } from './turns.js';
 import { Permission, type Permissions, type TableAccess } from './permissions.js';
+import type { TransactingDatabase } from './transactions.js';
 import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode } from './errors.js';
 
 export interface RunOptions {
@@ -113,6 +116,8 @@ export class Vm<State extends Instance = Instance> {
   readonly host: Host;
   /** Told when a run has ended. */
   home: RunHome | null = null;
+  /** What gives Lua code tables. */
+  private external: External | null = null;
 
   /** What any run may use. */
   private readonly permission: Permission;
@@ -145,6 +150,13 @@ export class Vm<State extends Instance = Instance> {
     return turn;
   }
 
+  /** Answers what Lua code wants of tables from here on. `changed` is told when it has stored a transaction. */
+  connect(database: TransactingDatabase, changed: () => void): void {
+    const connect = (instance: Instance): External | null =>
+      hasTables(instance) ? new External(instance, this.host, database, changed) : null;
+    this.external = this.call(connect);
+  }
+
   call<T>(call: (instance: State) => T): T {
     this.check();
     if (this.host.calling) throw new UsageError('busy', 'Lua code is calling a function of the page: wait until it has returned');
@@ -172,6 +184,7 @@ export class Vm<State extends Instance = Instance> {
     const permission = this.permission.narrowed(permissions, sandbox);
     await this.home?.beforeRun(permission.table('_home'), sandbox);
     this.host.permission = permission;
+    this.call(() => this.external?.beforeRun(permission, sandbox));
     let committing = false;
     try {
       this.call(start);
@@ -373,6 +386,11 @@ class Output {
   }
 }
 
+/** The smallest module has none. */
+function hasTables(instance: Instance): instance is TablesInstance {
+  return 'connectTables' in instance;
+}
+
 /** Errors that wasm throws carry a code that is a string; a `DOMException`'s is a number. */
 function isEngineError(error: unknown): boolean {
   return error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
@@ -396,29 +414,4 @@ export function runError(decoded: LuaValue, codes: RunCodes, cause?: unknown): E
     default:
       return new UsageError(code as ErrorCode, message);
   }
-}
-
-
-/**
- * Lets the event loop take its turn. Node has `setImmediate`; in browsers a message is the one task that is neither
- * throttled in background tabs nor delayed as nested timers are.
- */
-function nextTurn(): Promise<void> {
-  if (typeof setImmediate === 'function') return new Promise((resolve) => setImmediate(resolve));
-  if (typeof MessageChannel !== 'function') return new Promise((resolve) => setTimeout(resolve, 0));
-  turns ??= openTurns();
-  return turns();
-}
-
-let turns: (() => Promise<void>) | null = null;
-
-function openTurns(): () => Promise<void> {
-  const { port1, port2 } = new MessageChannel();
-  const waiting: (() => void)[] = [];
-  port1.onmessage = () => waiting.shift()?.();
-  return () =>
-    new Promise((resolve) => {
-      waiting.push(resolve);
-      port2.postMessage(null);
-    });
 }

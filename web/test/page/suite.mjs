@@ -10,6 +10,7 @@ const suites = {
   codec: () => import('../codec.test.mjs'),
   enhanced: () => import('../enhanced.test.mjs'),
   'error-codes': () => import('../error-codes.test.mjs'),
+  external: () => import('../external.test.mjs'),
   fixtures: () => import('../fixtures.test.mjs'),
   handles: () => import('../handles.test.mjs'),
   host: () => import('../host.test.mjs'),

@@ -45,6 +45,7 @@ export async function acceptedOfTheOlderSystem(lua: EnhancedCuWASM): Promise<voi
   const [people]: LuaValue[] = await lua.batchTableOperations([{ type: 'query', table: 'users', field: 'age', operator: '>', value: 1 }]);
   await lua.processBatch([{ type: 'get', table: 'users', key: 1 }], { batchSize: 10, onProgress: ({ done, total }) => void (done / total) });
   const sum: number = await lua.transaction(async () => 1);
+  await lua.createIndex('users', 'age', { unique: true, signal: new AbortController().signal, onProgress: ({ done, total }) => void (done / total) });
   const { plan, indexes } = await lua.optimizeQuery('users', { sort: 'age' });
   for (const { field, kind } of indexes) await lua.createIndex('users', field, kind);
   await lua.persistFunction('f', 'f', 'function() end', { compress: true });
