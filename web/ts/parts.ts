@@ -28,3 +28,4 @@ export { EnhancedLuaError, LimitError, LuaError, StorageError, UsageError } from
 export type { CallCode, ErrorCode, ErrorOptions, LimitCode, LuaErrorPosition, StorageCode, UsageCode } from './errors.js';
 export type { WasmSource } from './loader.js';
 export type { WorkOptions } from './long-work.js';
+export type { MigrationStep, MigrationSteps } from './migration.js';

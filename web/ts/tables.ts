@@ -8,6 +8,7 @@ import { encodeIndex, encodeSchema, type IndexKind, type IndexOptions, type Sche
 import { EnhancedLuaError, engineError, UsageError, type CallCode } from './errors.js';
 import { HOME_TABLE } from './home.js';
 import { subscribe, type LiveChange, type SubscribeOptions, type Subscription } from './live.js';
+import { migrate, type MigrationSteps } from './migration.js';
 import type { Parts } from './opening.js';
 import type { CuOptions } from './options.js';
 import { checkField, conditions, encodeQuery, type Condition, type Entry, type Query, type QueryAnswer, type QueryPlan } from './query.js';
@@ -33,6 +34,8 @@ const QUERY_TIMEOUT = 10_000;
 export abstract class Tables {
   protected options: CuOptions = {};
   private namesGiven = 0;
+
+  abstract run(source: string, options: { chunkName: string; signal?: AbortSignal | undefined }): Promise<unknown>;
 
   /** What is open. */
   protected abstract ready(): Parts;
@@ -221,6 +224,25 @@ export abstract class Tables {
     const bytes = encodeSchema(schema);
     await this.ask('INVALID_INPUT', (database) => database.setSchema(table, bytes));
     return true;
+  }
+
+  /**
+   * Brings the data to a version, by the steps to each version between. They are one transaction: what they do by calls of this instance, indexes,
+   * schemas and Lua programs with `ext` included, is kept as a whole. When a step fails, or the signal is aborted, the old version stays with
+   * the old data. When another tab has committed meanwhile, the steps are run again.
+   *
+   * Fails with code `newerVersion` when the data is newer than that: such data can be read here, and not changed, also when another tab makes it so later.
+   *
+   * @param steps functions or Lua programs by the version that they lead to, from 1 on: `{ 1: (cu) => cu.createIndex('users', 'age'), 2: '…' }`
+   * @returns the version that the data came from; 0 before the first migration
+   */
+  async migrate(version: number, steps: MigrationSteps<this>, options: WorkOptions = {}): Promise<number> {
+    return migrate(this, version, steps, options);
+  }
+
+  /** For those who write steps in another way: begins the transaction that brings the data to a version, unless it has that. The version it has. */
+  async beginMigration(version: number): Promise<number> {
+    return this.ask('INVALID_INPUT', (database) => database.beginMigration(version));
   }
 
   /** What is stored, ordered by name. */

@@ -154,12 +154,28 @@ export class TransactingDatabase implements Database {
     await this.inTurn(() => open.setSchema(table, schema));
   }
 
+  /** Begins the transaction in which the data gets a version, unless it has that. The version it has. */
+  async beginMigration(version: number): Promise<number> {
+    if (this.open !== null) throw new UsageError('busy', 'a transaction is open already: commit it or roll it back first');
+    const known = await this.knowVersion(version);
+    if (known === version) return known;
+    await this.begin();
+    let found = version;
+    try {
+      found = await this.setVersion(version);
+    } finally {
+      // Refused, or another tab was faster.
+      if (found === version) await this.drop();
+    }
+    return found;
+  }
+
   knowVersion(version: number): Promise<number> {
     return this.database.knowVersion(version);
   }
 
   /** Gives the data a version as part of the transaction that is open. The one it had before. */
-  async setVersion(version: number): Promise<number> {
+  private async setVersion(version: number): Promise<number> {
     const { open } = this;
     if (open === null) throw new UsageError('INVALID_INPUT', 'no transaction is open');
     const before = await this.inTurn(() => open.setVersion(version));

@@ -58,6 +58,10 @@ const amount: Check = (value) => (typeof value === 'number' && value >= 0 ? null
 const bytes: Check = (value) =>
   typeof value === 'number' && value >= 0 && Number.isSafeInteger(value) ? null : 'a whole number of bytes is needed';
 
+/** The engine counts versions in 32 bits. */
+const version: Check = (value) =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32 ? null : 'a whole number from 0 on is needed';
+
 const oneOf = (...choices: readonly unknown[]): Check => (value) => (choices.includes(value) ? null : `one of ${choices.join(', ')} is needed`);
 
 const list = (each: Check): Check => (value) => {
@@ -192,13 +196,22 @@ const METHODS: Readonly<Record<string, readonly Argument[]>> = {
   createIndex: [
     { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
     { name: 'field', check: (value) => (Array.isArray(value) ? list(name)(value) : name(value)), code: 'INVALID_QUERY_FIELD' },
-    { name: 'options', check: optional((value) => (typeof value === 'string' ? null : fields({ name, unique: flag, multi: flag, sparse: flag })(value))) },
+    {
+      name: 'options',
+      check: optional((value) => (typeof value === 'string' ? null : fields({ name, unique: flag, multi: flag, sparse: flag, signal, onProgress: callback })(value))),
+    },
   ],
   dropIndex: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'field', check: name, code: 'INVALID_QUERY_FIELD' }],
   setSchema: [
     { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
     { name: 'schema', check: (value) => (value === null ? null : schema(value)) },
   ],
+  migrate: [
+    { name: 'version', check: version },
+    { name: 'steps', check: (value) => (isObject(value) && !Array.isArray(value) ? entries(either('a function or Lua source', 'function', 'string'))(value) : 'an object is needed') },
+    { name: 'options', check: optional(fields({ signal, onProgress: callback })) },
+  ],
+  beginMigration: [{ name: 'version', check: version }],
   enableAuditLog: [
     { name: 'operations', check: optional(list(oneOf(...AUDITED))) },
     { name: 'options', check: optional(fields({ who: name })) },

@@ -45,6 +45,7 @@ export const METHODS = [
   'optimizeQuery',
   'rangeQuery',
   'setSchema',
+  'beginMigration',
   'listTables',
   'enableAuditLog',
   'audit',

@@ -16,11 +16,13 @@ import { assignHandle, handleOf, iterate, LuaHandle, type Keeper } from './handl
 import type { HostFunction } from './host.js';
 import type { Subscription } from './live.js';
 import type { WasmSource } from './loader.js';
+import type { WorkOptions } from './long-work.js';
+import { migrate, type MigrationSteps } from './migration.js';
 import type { CuOptions, StorageKind } from './options.js';
 import { Opening } from './opening-once.js';
 import { startWorker, type Callback, type Reply, type WorkerEnd } from './port.js';
 import { askToPersist } from './space.js';
-import { checkImage, guard } from './validate.js';
+import { checkImage, guard, problemOf } from './validate.js';
 import { inTransaction } from './work.js';
 import { METHODS, RUNS, TAKES_VALUES, type Remote } from './worker-methods.js';
 
@@ -151,6 +153,13 @@ export class Cu {
   /** Does work inside a transaction, which is committed when it resolves and rolled back when it rejects. */
   async transaction<T>(work: () => Promise<T>): Promise<T> {
     return inTransaction(this, work);
+  }
+
+  /** As {@link Bare.migrate}; the steps are run in the page. */
+  async migrate(version: number, steps: MigrationSteps<Cu>, options: WorkOptions = {}): Promise<number> {
+    const problem = problemOf('migrate', [version, steps, options]);
+    if (problem !== null) throw problem;
+    return migrate<Cu>(this, version, steps, options);
   }
 
   /** As {@link Bare.subscribe}. */

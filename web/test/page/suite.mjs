@@ -17,6 +17,7 @@ const suites = {
   image: () => import('../image.test.mjs'),
   indexeddb: () => import('./indexeddb.mjs'),
   live: () => import('../live.test.mjs'),
+  migration: () => import('../migration.test.mjs'),
   operators: () => import('../operators.test.mjs'),
   transactions: () => import('../transactions.test.mjs'),
   reach: () => import('../reach.test.mjs'),

@@ -46,6 +46,10 @@ export async function acceptedOfTheOlderSystem(lua: EnhancedCuWASM): Promise<voi
   await lua.processBatch([{ type: 'get', table: 'users', key: 1 }], { batchSize: 10, onProgress: ({ done, total }) => void (done / total) });
   const sum: number = await lua.transaction(async () => 1);
   await lua.createIndex('users', 'age', { unique: true, signal: new AbortController().signal, onProgress: ({ done, total }) => void (done / total) });
+  const before: number = await lua.migrate(2, { 1: (cu) => cu.setValue('users', 1, 1), 2: 'return 1' }, { onProgress: () => undefined });
+  const { storage: { usage }, tables } = await lua.stats();
+  const figures: [number, number, number | null] = [before, tables.length, usage];
+  void figures;
   const { plan, indexes } = await lua.optimizeQuery('users', { sort: 'age' });
   for (const { field, kind } of indexes) await lua.createIndex('users', field, kind);
   await lua.persistFunction('f', 'f', 'function() end', { compress: true });
