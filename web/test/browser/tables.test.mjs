@@ -26,9 +26,18 @@ const QUERIES = {
   groups: { groupBy: 'team', aggregates: { count: 'count', age: { function: 'sum', field: 'age' } } },
 };
 
-/** In a page: keeps up the rows of each query by what is reported. */
+/** In a page: keeps up the rows of each query by what is reported, and tells when all have been told of the row with an age that is waited for. */
 async function watch(queries) {
   window.rows = {};
+  window.awaited = null;
+  const look = () => {
+    const has = (rows) => [...rows.values()].some(({ age }) => age === window.awaited?.age);
+    if (Object.values(window.rows).every(has)) window.awaited?.resolve();
+  };
+  window.told = (age) => new Promise((resolve) => {
+    window.awaited = { age, resolve };
+    look();
+  });
   for (const [name, query] of Object.entries(queries)) {
     const rows = new Map();
     window.rows[name] = rows;
@@ -44,6 +53,7 @@ async function watch(queries) {
         rows.set(id(key), value);
       }
       if (order !== null && order.length !== rows.size) throw new Error(`${name}: an order of ${order.length} for ${rows.size}`);
+      look();
     });
   }
 }
@@ -59,7 +69,10 @@ async function agrees(queries) {
   return true;
 }
 
-/** In a page: changes people at random, from a seed, in every way there is, and commits a mark at the end. */
+/** In a page: a row that every query has, and no other row is like. */
+const mark = (age) => window.cu.setValue('people', 'mark', { age, team: `mark ${age}` });
+
+/** In a page: changes people at random, from a seed, in every way there is. */
 async function change([seed, rounds]) {
   const below = (n) => {
     seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;
@@ -99,8 +112,10 @@ test('live queries of one tab follow what the other commits', TIMEOUT, withProfi
   await watching.evaluate(watch, QUERIES);
   for (const seed of [1, 2, 3]) {
     await changing.evaluate(change, [seed, 30]);
-    // Nothing but the reports themselves is waited for.
-    await watching.waitForFunction(agrees, QUERIES);
+    await changing.evaluate(mark, 100 + seed);
+    // Nothing but reports is waited for: nobody asks the database here before they are there.
+    await watching.evaluate((age) => window.told(age), 100 + seed);
+    assert.equal(await watching.evaluate(agrees, QUERIES), true, `seed ${seed}`);
   }
   assert.ok(await watching.evaluate(() => window.rows.all.size) > 0);
   assert.deepEqual([...watching.unseen, ...changing.unseen], []);
@@ -110,7 +125,11 @@ test('live queries of two tabs that both write end with the same rows', TIMEOUT,
   const tabs = await twoTabs(start);
   for (const tab of tabs) await tab.evaluate(watch, QUERIES);
   await Promise.all(tabs.map((tab, seed) => tab.evaluate(change, [seed + 10, 40])));
-  for (const tab of tabs) await tab.waitForFunction(agrees, QUERIES);
+  await tabs[1].evaluate(mark, 100);
+  for (const tab of tabs) {
+    await tab.evaluate((age) => window.told(age), 100);
+    assert.equal(await tab.evaluate(agrees, QUERIES), true);
+  }
   const rows = await Promise.all(tabs.map((tab) => tab.evaluate(() => [...window.rows.all].sort())));
   assert.deepEqual(rows[0], rows[1]);
   assert.deepEqual(tabs.flatMap(({ unseen }) => unseen), []);
