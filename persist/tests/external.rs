@@ -174,11 +174,14 @@ fn runs_wait_for_answers() {
     }
 }
 
+/// A request with the name of its table and its bytes.
+type Asked = (RemoteRequest, String, Vec<u8>);
+
 /// A host that is handed bytes, and answers them by what a page has of the engine: batches, queries, definitions as bytes. Half of its answers come later.
 #[derive(Clone)]
 struct Bytes {
     tables: Rc<StoredTables>,
-    asked: Rc<RefCell<Vec<(RemoteRequest, String, Vec<u8>)>>>,
+    asked: Rc<RefCell<Vec<Asked>>>,
     is_late: bool,
 }
 
@@ -234,7 +237,7 @@ impl RemoteHost for Bytes {
     fn ask(&self, request: RemoteRequest, table: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let mut asked = self.asked.borrow_mut();
         asked.push((request, table.to_owned(), bytes.to_vec()));
-        if self.is_late && asked.len() % 2 == 0 && request != RemoteRequest::RollBackAll {
+        if self.is_late && asked.len().is_multiple_of(2) && request != RemoteRequest::RollBackAll {
             return Ok(None);
         }
         drop(asked);
