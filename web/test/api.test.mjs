@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { Poison } from '../dist/vm.js';
+import { Poison } from '../dist/poison.js';
 import { Cu, EnhancedCuWASM, EnhancedLuaError, FunctionBlob, here, LimitError, LuaError, StorageError, UsageError } from './entry.mjs';
 
 const opened = (name, body, options = {}, conditions = {}) =>

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { AuditLog } from '../dist/audit.js';
 import { decode, encode } from '../dist/codec.js';
 import { Cu, entry } from './entry.mjs';
-import { Poison } from '../dist/vm.js';
+import { Poison } from '../dist/poison.js';
 
 const open = (options = {}) => Cu.open({ storage: 'memory', now: 1_700_000_000_123, ...options });
 

@@ -12,7 +12,7 @@ import { decode, encode, type LuaValue } from './codec.js';
 import { EnhancedLuaError, engineError, StorageError, UsageError } from './errors.js';
 import { encodeQuery } from './query.js';
 import type { TransactingDatabase } from './transactions.js';
-import type { Poison } from './vm.js';
+import type { Poison } from './poison.js';
 
 /** The operations that can be audited; calls of Lua functions by `callSync` are refused where `call` is. */
 export const AUDITED = [

@@ -12,7 +12,8 @@ import { checkWritable } from './batch.js';
 import { decode, encode, FunctionBlob, type LuaValue } from './codec.js';
 import type { Database } from './engine.js';
 import { LimitError, engineError, UsageError, type CallCode, type EnhancedLuaError } from './errors.js';
-import { runError, utf8, type Poison, type RunCodes, type RunOptions, type Vm } from './vm.js';
+import type { Poison } from './poison.js';
+import { runError, utf8, type RunCodes, type RunOptions, type Vm } from './vm.js';
 
 const DEFINE_CODES: RunCodes = { syntax: 'INVALID_FUNCTION_SYNTAX', runtime: 'FUNCTION_COMPILATION_FAILED' };
 const CALL_CODES: RunCodes = { syntax: 'LUA_EXECUTION_ERROR', runtime: 'LUA_EXECUTION_ERROR' };

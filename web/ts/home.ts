@@ -11,7 +11,8 @@ import type { Database, HomeInstance } from './engine.js';
 import { engineError, StorageError } from './errors.js';
 import { denied, type TableAccess } from './permissions.js';
 import { encodeQuery } from './query.js';
-import type { Poison, RunHome, Vm } from './vm.js';
+import type { Poison } from './poison.js';
+import type { RunHome, Vm } from './vm.js';
 
 export interface HomeOptions {
   /** `run` (the default): every run that ends well is followed by a commit. `manual`: `commitHome` commits. */

@@ -12,7 +12,7 @@ import type { Instance } from './engine.js';
 import { LuaError, UsageError } from './errors.js';
 import { Exposed } from './expose.js';
 import { Permission } from './permissions.js';
-import type { Poison } from './vm.js';
+import type { Poison } from './poison.js';
 
 /** A function that Lua code calls with copies of its arguments. It gives one value, several as {@link Values}, or a promise of either. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any

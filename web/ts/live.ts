@@ -5,7 +5,7 @@ import { decode, type LuaValue } from './codec.js';
 import type { Database } from './engine.js';
 import { engineError } from './errors.js';
 import { encodeQuery, type Entry, type Query } from './query.js';
-import type { Poison } from './vm.js';
+import type { Poison } from './poison.js';
 
 /** What has changed about the rows of a query. */
 export interface LiveChange {

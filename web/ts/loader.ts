@@ -12,6 +12,7 @@ import { createBindings as createCompilingBindings } from './compile-bindings.js
 import { createBindings as createHomeBindings } from './home-bindings.js';
 import { createBindings as createStorageBindings } from './storage-bindings.js';
 import { createBindings as createVmBindings } from './vm-bindings.js';
+import type { Poison } from './poison.js';
 
 /** Where the wasm comes from: an address (in Node also a file path), its bytes, a response, a compiled module. */
 export type WasmSource = string | URL | ArrayBuffer | Uint8Array | Response | WebAssembly.Module;
@@ -29,8 +30,6 @@ export interface Modules {
 }
 
 type Source = Given | undefined;
-/** Is called for every trap, whoever called into wasm (an event handler as well as this package). */
-type TrapHandler = (trap: Error) => void;
 /** What wasm-bindgen's glue is: classes that may be used once it has been called. */
 type Glue<Bindings> = Bindings & ((options: { module_or_path: WebAssembly.Module }) => Promise<unknown>);
 
@@ -41,11 +40,11 @@ type Glue<Bindings> = Bindings & ((options: { module_or_path: WebAssembly.Module
  * @param hasTables whether Lua code is to have tables, which the smallest has not
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export function loadVm(modules: Modules, source: Source, compiles: boolean, hasTables: boolean, onTrap: TrapHandler): Promise<VmBindings> {
-  if (compiles) return load(source ?? modules.compile?.(), createCompilingBindings(watch(onTrap)));
+export function loadVm(modules: Modules, source: Source, compiles: boolean, hasTables: boolean, poison: Poison): Promise<VmBindings> {
+  if (compiles) return load(source ?? modules.compile?.(), createCompilingBindings(watch(poison)));
   const hasOther = modules.home !== undefined && (hasTables || modules.vm === undefined);
-  if (source === undefined && hasOther) return loadHomeVm(modules, source, onTrap);
-  return load(source ?? modules.vm?.(), createVmBindings(watch(onTrap)));
+  if (source === undefined && hasOther) return loadHomeVm(modules, source, poison);
+  return load(source ?? modules.vm?.(), createVmBindings(watch(poison)));
 }
 
 /**
@@ -54,8 +53,8 @@ export function loadVm(modules: Modules, source: Source, compiles: boolean, hasT
  * @param source by default the entry's own
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export function loadHomeVm(modules: Modules, source: Source, onTrap: TrapHandler): Promise<HomeBindings> {
-  return load(source ?? modules.home?.(), createHomeBindings(watch(onTrap)));
+export function loadHomeVm(modules: Modules, source: Source, poison: Poison): Promise<HomeBindings> {
+  return load(source ?? modules.home?.(), createHomeBindings(watch(poison)));
 }
 
 /**
@@ -64,8 +63,8 @@ export function loadHomeVm(modules: Modules, source: Source, onTrap: TrapHandler
  * @param source by default the entry's own
  * @throws EnhancedLuaError `WASM_LOAD_FAILED`
  */
-export function loadStorage(modules: Modules, source: Source, onTrap: TrapHandler): Promise<StorageBindings> {
-  return load(source ?? modules.storage?.(), createStorageBindings(watch(onTrap)));
+export function loadStorage(modules: Modules, source: Source, poison: Poison): Promise<StorageBindings> {
+  return load(source ?? modules.storage?.(), createStorageBindings(watch(poison)));
 }
 
 async function load<Bindings>(source: Source, bindings: Glue<Bindings>): Promise<Bindings> {
@@ -131,34 +130,30 @@ async function readFile(address: string): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 /** A stand-in for the global `WebAssembly`: what it instantiates reports traps of its exports. */
-function watch(onTrap: TrapHandler): typeof WebAssembly {
+function watch(poison: Poison): typeof WebAssembly {
   const instantiate = async (module: WebAssembly.Module, imports: WebAssembly.Imports): Promise<unknown> => {
     const instance = await WebAssembly.instantiate(module, imports);
-    return { instance: { exports: watchExports(instance.exports, onTrap) }, module };
+    return { instance: { exports: watchExports(instance.exports, poison) }, module };
   };
   return Object.create(WebAssembly, { instantiate: { value: instantiate } }) as typeof WebAssembly;
 }
 
-function watchExports(exports: WebAssembly.Exports, onTrap: TrapHandler): WebAssembly.Exports {
+function watchExports(exports: WebAssembly.Exports, poison: Poison): WebAssembly.Exports {
   const watched: WebAssembly.Exports = {};
   for (const [name, value] of Object.entries(exports)) {
-    watched[name] = typeof value === 'function' ? watchFunction(value, onTrap) : value;
+    watched[name] = typeof value === 'function' ? watchFunction(value, poison) : value;
   }
   return watched;
 }
 
-function watchFunction(call: Function, onTrap: TrapHandler): Function {
+function watchFunction(call: Function, poison: Poison): Function {
   return (...args: unknown[]): unknown => {
     try {
       return call(...args) as unknown;
     } catch (error) {
-      if (error instanceof Error && isTrap(error)) onTrap(error);
+      poison.thrown = error;
+      poison.look();
       throw error;
     }
   };
-}
-
-/** Also an exhausted native stack, which engines report with errors of their own: frames were lost either way. */
-function isTrap(error: Error): boolean {
-  return error instanceof WebAssembly.RuntimeError || error instanceof RangeError || error.name === 'InternalError';
 }

@@ -2,7 +2,7 @@
 
 import type { Database } from './engine.js';
 import { Presence, type PresenceMessage, type Surroundings } from './presence.js';
-import type { Poison } from './vm.js';
+import type { Poison } from './poison.js';
 
 /** `null`: something may have been committed. */
 type Message = PresenceMessage | null;

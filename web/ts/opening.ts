@@ -16,7 +16,8 @@ import { askToPersist } from './space.js';
 import type { Store } from './store.js';
 import { TransactingDatabase } from './transactions.js';
 import { Upkeep } from './upkeep.js';
-import { Poison, Vm } from './vm.js';
+import { Poison } from './poison.js';
+import { Vm } from './vm.js';
 
 /** A VM and a database. */
 export interface Core {
@@ -53,13 +54,12 @@ export async function openCore(
   const { signal } = options;
   throwIfAborted(signal);
   const poison = new Poison();
-  const onTrap = (trap: Error): void => poison.trap(trap);
   const wasm = options.wasm ?? options.wasmPath;
   const neighbours = canBeShared(options) ? Neighbours.meet(options.name ?? 'cu') : null;
   const opened = (async () => {
     const [vmBindings, storageBindings] = await Promise.all([
-      hasHome ? loadHomeVm(modules, wasm, onTrap) : loadVm(modules, wasm, compilation(options, modules) !== 'never', hasTables, onTrap),
-      options.storage === 'none' ? null : loadStorage(modules, options.storageWasm, onTrap),
+      hasHome ? loadHomeVm(modules, wasm, poison) : loadVm(modules, wasm, compilation(options, modules) !== 'never', hasTables, poison),
+      options.storage === 'none' ? null : loadStorage(modules, options.storageWasm, poison),
     ]);
     throwIfAborted(signal);
     return { vmBindings, ...(await openDatabase(storageBindings, poison, options, neighbours)) };

@@ -6,7 +6,7 @@
  */
 
 import type { Database } from './engine.js';
-import type { Poison } from './vm.js';
+import type { Poison } from './poison.js';
 
 /** Nobody has written for so long. */
 const QUIET_MS = 250;

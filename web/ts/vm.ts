@@ -13,6 +13,7 @@ import { Status, type EngineError, type Instance, type TablesInstance } from './
 import { External } from './external.js';
 import { Host } from './host.js';
 import { nextTurn } from './turns.js';
+import type { Poison } from './poison.js';
 import { Permission, type Permissions, type TableAccess } from './permissions.js';
 import type { TransactingDatabase } from './transactions.js';
 import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode } from './errors.js';
@@ -56,51 +57,6 @@ const SLICE_MS = 6;
 const SLICE_FUEL_FIRST = 200_000;
 const SLICE_FUEL_MIN = 1_000;
 const SLICE_FUEL_MAX = 2 ** 30;
-
-/** Has whatever is pending reject once wasm has trapped, also what wasm itself would leave unsettled. */
-export class Poison {
-  private error: UsageError | null = null;
-  private readonly pending = new Set<(error: UsageError) => void>();
-
-  trap(trap: Error): void {
-    if (this.error !== null) return;
-    const message = `wasm trapped (${trap.message}); this instance cannot go on`;
-    this.error = new UsageError('poisoned', message, { originalError: trap });
-    for (const reject of this.pending) reject(this.error);
-    this.pending.clear();
-  }
-
-  /** @throws UsageError `poisoned` after a trap */
-  check(): void {
-    if (this.error !== null) throw this.error;
-  }
-
-  /** Calls into wasm. A trap on the way is thrown as `poisoned`, not as the engine's own error. */
-  call<T>(call: () => T): T {
-    this.check();
-    try {
-      return call();
-    } catch (error) {
-      this.check();
-      throw error;
-    }
-  }
-
-  async wait<T>(start: () => T | Promise<T>): Promise<T> {
-    const promise = this.call(start);
-    if (!(promise instanceof Promise)) return promise;
-    let rejectPending: (error: UsageError) => void = () => undefined;
-    const poisoned = new Promise<never>((_, reject) => {
-      rejectPending = reject;
-      this.pending.add(reject);
-    });
-    try {
-      return await Promise.race([promise, poisoned]);
-    } finally {
-      this.pending.delete(rejectPending);
-    }
-  }
-}
 
 export class Vm<State extends Instance = Instance> {
   private readonly instance: State;
