@@ -107,10 +107,10 @@ export class Exchange {
     return encoded;
   }
 
-  /** The values in the buffer, if that is just a number; otherwise null. */
+  /** The values in the buffer, if that is a short array of just a number; otherwise null. */
   private shortValue(): LuaValue[] | null {
     const place = this.place();
-    if (place[2] !== 1) return null;
+    if ((place[1] as number) > SHORT_MAX || place[2] !== 1) return null;
     if (place[3] === Tag.Float) return [this.view.getFloat64(4, true)];
     if (place[3] !== Tag.Integer) return null;
     let zigzag = 0;

@@ -19,6 +19,7 @@ const suites = {
   live: () => import('../live.test.mjs'),
   migration: () => import('../migration.test.mjs'),
   operators: () => import('../operators.test.mjs'),
+  plain: () => import('../plain.test.mjs'),
   transactions: () => import('../transactions.test.mjs'),
   reach: () => import('../reach.test.mjs'),
 };
