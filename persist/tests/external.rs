@@ -136,16 +136,30 @@ impl Tables for Late {
     }
 }
 
+/// Programs of `fixtures/external`.
+const PROGRAMS: [&str; 6] = ["access", "traversal", "queries", "transactions", "errors", "functions"];
+
+fn fixture(name: &str, extension: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/external");
+    std::fs::read(folder.join(name).with_extension(extension)).expect("it can be read")
+}
+
+/// A VM with such a program started, and what it prints.
+fn started(name: &str, external: &External) -> (Vm, Rc<RefCell<Vec<u8>>>) {
+    let printed = Rc::<RefCell<Vec<u8>>>::default();
+    let host = Box::new(Printer(printed.clone()));
+    let mut vm = Vm::new(Options { heap_limit: 16 << 20, host, ..Options::default() });
+    external.open(&vm).expect("it fits");
+    let chunk = vm.load(&fixture(name, "lua"), &format!("@{name}.lua")).expect("it compiles");
+    vm.start(|context| (context.fetch(&chunk), Vec::new())).expect("it starts");
+    (vm, printed)
+}
+
 /// Programs print the same and use the same fuel, whether the store answers at once or later.
 #[test]
 fn runs_wait_for_answers() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/external");
-    for name in ["access", "traversal", "queries", "transactions", "errors", "functions"] {
-        let source = std::fs::read(folder.join(name).with_extension("lua")).expect("it can be read");
+    for name in PROGRAMS {
         let run = |is_late: bool| {
-            let printed = Rc::<RefCell<Vec<u8>>>::default();
-            let host = Box::new(Printer(printed.clone()));
-            let mut vm = Vm::new(Options { heap_limit: 16 << 20, host, ..Options::default() });
             let tables = StoredTables::new(open(&MemoryBackend::new()));
             let late = Late { tables: Rc::new(tables), asked: Rc::default(), answer: Rc::default() };
             let external = if is_late {
@@ -153,9 +167,7 @@ fn runs_wait_for_answers() {
             } else {
                 External::new(StoredTables::new(open(&MemoryBackend::new())), options())
             };
-            external.open(&vm).expect("it fits");
-            let chunk = vm.load(&source, &format!("@{name}.lua")).expect("it compiles");
-            vm.start(|context| (context.fetch(&chunk), Vec::new())).expect("it starts");
+            let (mut vm, printed) = started(name, &external);
             let mut waits = 0;
             loop {
                 match vm.step(FUEL).expect("it runs") {
@@ -248,19 +260,12 @@ impl RemoteHost for Bytes {
 /// Programs print the same over bytes, and use the same fuel whether answers come at once or later.
 #[test]
 fn requests_cross_as_bytes() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/external");
-    for name in ["access", "traversal", "queries", "transactions", "errors", "functions"] {
-        let source = std::fs::read(folder.join(name).with_extension("lua")).expect("it can be read");
+    for name in PROGRAMS {
         let run = |is_late: bool| {
-            let printed = Rc::<RefCell<Vec<u8>>>::default();
-            let host = Box::new(Printer(printed.clone()));
-            let mut vm = Vm::new(Options { heap_limit: 16 << 20, host, ..Options::default() });
             let stored = Rc::new(StoredTables::new(open(&MemoryBackend::new())));
             let tables = RemoteTables::new(Bytes { tables: stored, asked: Rc::default(), is_late });
             let external = External::new(tables.clone(), options());
-            external.open(&vm).expect("it fits");
-            let chunk = vm.load(&source, &format!("@{name}.lua")).expect("it compiles");
-            vm.start(|context| (context.fetch(&chunk), Vec::new())).expect("it starts");
+            let (mut vm, printed) = started(name, &external);
             while vm.step(FUEL).expect("it runs") == Step::Waiting {
                 assert!(tables.waits());
                 let (request, table, bytes) = tables.host().asked.borrow().last().cloned().expect("it has asked");
@@ -273,8 +278,7 @@ fn requests_cross_as_bytes() {
         };
         let at_once = run(false);
         assert_eq!(run(true), at_once, "{name}");
-        let expected = std::fs::read(folder.join(name).with_extension("out")).expect("there is an expected output");
-        assert_eq!(at_once.0, String::from_utf8_lossy(&expected), "{name}");
+        assert_eq!(at_once.0, String::from_utf8_lossy(&fixture(name, "out")), "{name}");
     }
 }
 

@@ -2,25 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { named, readDocument, whole } from './documents/read.mjs';
-import { inFolder, runBlock, usedNames } from './documents/run.mjs';
+import { runExamples, usedNames } from './documents/run.mjs';
 import { ENTRIES, hiddenMembers, surfaceOf } from './documents/surface.mjs';
 
 const reference = readDocument('API.md');
-const { name: document, sections } = reference;
+const { sections } = reference;
 const everything = named(sections.flatMap(({ lines }) => lines));
-const [opening] = sections.flatMap(({ blocks }) => blocks);
 
-test('every example does what it says', async (context) => {
-  await inFolder(async (folder) => {
-    for (const { heading, blocks } of sections) {
-      for (const block of blocks.filter(({ language }) => language === 'js')) {
-        const isAlone = /^import /m.test(block.code);
-        const run = () => runBlock(folder, document, block, isAlone ? '' : opening.code, isAlone && block !== opening ? '' : 'await lua.close();');
-        await context.test(`${heading}, line ${block.line}`, run);
-      }
-    }
-  });
-});
+test('every example does what it says', (context) => runExamples(context, reference));
 
 const named_ = (section) => named([section.heading]);
 

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { named, readDocument } from './documents/read.mjs';
-import { inFolder, runBlock } from './documents/run.mjs';
+import { runExamples } from './documents/run.mjs';
 import { surfaceOf } from './documents/surface.mjs';
 
-const { name: document, sections } = readDocument('TROUBLESHOOTING.md');
+const document = readDocument('TROUBLESHOOTING.md');
+const { sections } = document;
 const { texts: codes } = surfaceOf('cu-wasm').get('ErrorCode');
-const [opening] = sections.flatMap(({ blocks }) => blocks);
 
 /** The spans in backticks that these lines are made of. */
 const spans = (line) => [...line.matchAll(/`([^`]+)`/g)].map(([, span]) => span);
@@ -27,14 +27,4 @@ test('no code is missing', () => {
   assert.deepEqual(codes.filter((code) => !all.has(code)), []);
 });
 
-test('every example does what it says', async (context) => {
-  await inFolder(async (folder) => {
-    for (const { heading, blocks } of sections) {
-      for (const block of blocks.filter(({ language }) => language === 'js')) {
-        const isAlone = /^import /m.test(block.code);
-        const run = () => runBlock(folder, document, block, isAlone ? '' : opening.code, isAlone && block !== opening ? '' : 'await lua.close();');
-        await context.test(`${heading}, line ${block.line}`, run);
-      }
-    }
-  });
-});
+test('every example does what it says', (context) => runExamples(context, document));

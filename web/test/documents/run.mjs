@@ -125,3 +125,17 @@ function show(value) {
   if (typeof value === 'bigint') return `${value}n`;
   return JSON.stringify(value, (_, inner) => (typeof inner === 'bigint' ? `${inner}n` : inner)) ?? String(value);
 }
+
+/** A test of each example in JavaScript of a document. One that imports nothing goes on from the document's first, which opens an instance. */
+export async function runExamples(context, { name, sections }) {
+  const [opening] = sections.flatMap(({ blocks }) => blocks);
+  await inFolder(async (folder) => {
+    for (const { heading, blocks } of sections) {
+      for (const block of blocks.filter(({ language }) => language === 'js')) {
+        const isAlone = /^import /m.test(block.code);
+        const run = () => runBlock(folder, name, block, isAlone ? '' : opening.code, isAlone && block !== opening ? '' : 'await lua.close();');
+        await context.test(`${heading}, line ${block.line}`, run);
+      }
+    }
+  });
+}
