@@ -20,6 +20,8 @@ class Disk {
   constructor(images = [new Uint8Array(), new Uint8Array()], stopsAt = Infinity) {
     this.writes = 0;
     this.stopsAt = stopsAt;
+    /** The one write, truncation or flush that does not work. */
+    this.failsAt = 0;
     this.room = Infinity;
     this.files = images.map((image) => new MadeUpFile(this, image));
   }
@@ -28,6 +30,7 @@ class Disk {
   count() {
     this.writes += 1;
     if (this.writes >= this.stopsAt) throw new Error('stopped');
+    if (this.writes === this.failsAt) throw new Error('failed');
   }
 
   /** What is there after a crash: each change since the last flush is there, in part, or not, in this order up to some point. */
@@ -36,7 +39,7 @@ class Disk {
       const kept = file.pending.slice(0, Math.floor(next() * (file.pending.length + 1)));
       let image = file.stored;
       kept.forEach((change, index) => {
-        const part = index === kept.length - 1 && change.bytes !== undefined ? Math.floor(next() * (change.bytes.length + 1)) : Infinity;
+        const part = index === kept.length - 1 && change.bytes !== undefined && next() < 0.5 ? Math.floor(next() * (change.bytes.length + 1)) : Infinity;
         image = changed(image, change, part);
       });
       return image;
@@ -94,7 +97,7 @@ class MadeUpFile {
   close() {}
 }
 
-const PAGE = 512;
+const PAGE = 128;
 const page = (seed) => Uint8Array.from({ length: PAGE }, (_, index) => (seed * 31 + index * 7) & 0xff);
 
 /** What a store is to hold, beside its operations. */
@@ -155,6 +158,39 @@ test('a crash at any write leaves what was resolved, and no half of what was not
   }
   // 82 without writing the file anew.
   assert.ok(crashes > 90, `${crashes} crashes`);
+});
+
+test('a write, truncation or flush that fails loses nothing that was resolved before it or after', async () => {
+  const next = random(12);
+  const picks = Array.from({ length: 30 }, () => next());
+  for (let failsAt = 1, hasFailed = true; hasFailed; failsAt += 1) {
+    const disk = new Disk();
+    const store = new OpfsStore(disk.files, 100_000);
+    disk.failsAt = failsAt + disk.writes;
+    const model = new Model();
+    const refused = [];
+    let crashes = 0;
+    hasFailed = false;
+    for (const [number, pick] of picks.entries()) {
+      const operation = number % 5 === 4 ? model.next(0.9, true) : model.next(pick, false);
+      try {
+        assert.equal(await operation.run(store), true, `write ${failsAt} failed`);
+        model.state = operation.after;
+      } catch (error) {
+        assert.equal(error.message, 'failed');
+        refused.push(operation.after);
+      }
+      hasFailed ||= disk.writes >= disk.failsAt;
+      // Crashes soon after.
+      if (!hasFailed || (crashes += 1) > 8) continue;
+      const again = new OpfsStore(new Disk(disk.images(next)).files);
+      const [, checkpoint, sequence] = await again.load(Infinity);
+      // What was refused may be there nevertheless, as its caller does not know.
+      const held = [model.state, ...refused].find((state) => state.checkpoint === checkpoint && state.sequence === sequence);
+      assert.ok(held !== undefined, `write ${failsAt} failed, and then there was checkpoint ${checkpoint} with ${sequence}`);
+      await assertHolds(again, held, `write ${failsAt} failed`);
+    }
+  }
 });
 
 test('other counters than the stored ones store nothing', async () => {

@@ -246,14 +246,28 @@ export class OpfsStore implements Store {
       this.begin(this.spare);
     } catch {
       // The present file goes on; there will be another occasion.
-      this.spare.truncate(0);
+      this.discard();
       return;
     }
     [this.file, this.spare] = [this.spare, this.file];
     this.pages = new Map();
     this.end = HEADER;
     this.read();
-    this.spare.truncate(0);
+    try {
+      this.spare.truncate(0);
+    } catch {
+      // It takes room, and is not the database in any case.
+    }
+  }
+
+  /** Makes sure that a file whose header may be there does not become the database, now that the other one goes on. */
+  private discard(): void {
+    try {
+      this.spare.truncate(0);
+      this.spare.flush();
+    } catch (error) {
+      this.broken = error as Error;
+    }
   }
 
   /** Makes a file the database by its header. */
