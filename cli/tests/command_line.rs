@@ -258,7 +258,7 @@ fn databases() {
     }
     let output = run(folder.path(), &["--db", "runtime.lua", "-e", "print('not reached')"], "");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.starts_with("cu: cannot open database 'runtime.lua': "), "{stderr}");
+    assert_eq!(stderr, "cu: cannot open database 'runtime.lua': storage backend: the file is no database\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
 }

@@ -124,6 +124,9 @@ fn failure(error: impl Into<redb::Error>) -> Error {
     match error.into() {
         redb::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => Error::Quota,
         redb::Error::Corrupted(_) => Error::CorruptRecord("file"),
+        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Error::Backend("the file is no database".to_owned())
+        }
         other => Error::Backend(other.to_string()),
     }
 }
