@@ -6,7 +6,7 @@
 use super::pattern::PatternError;
 
 /// Which bytes belong to a set, one bit each.
-pub(super) type ByteMap = [u64; 4];
+pub(in crate::text) type ByteMap = [u64; 4];
 
 pub(super) fn map_contains(map: &ByteMap, byte: u8) -> bool {
     map[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
@@ -22,9 +22,9 @@ pub(super) fn build_map(pattern: &[u8], item: usize) -> Result<(ByteMap, usize),
     loop {
         members = match members {
             [b'%', letter, rest @ ..] => {
-                match class_map(*letter) {
-                    Some(class) => add_map(&mut map, class),
-                    None => add_range(&mut map, *letter, *letter),
+                match class(*letter) {
+                    Some(number) => add_map(&mut map, class_map(number)),
+                    None => add_byte(&mut map, *letter),
                 }
                 rest
             }
@@ -34,7 +34,7 @@ pub(super) fn build_map(pattern: &[u8], item: usize) -> Result<(ByteMap, usize),
                 rest
             }
             [byte, rest @ ..] => {
-                add_range(&mut map, *byte, *byte);
+                add_byte(&mut map, *byte);
                 rest
             }
             [] => break,
@@ -59,6 +59,10 @@ fn set_end(pattern: &[u8], first: usize) -> Result<usize, PatternError> {
     }
 }
 
+fn add_byte(map: &mut ByteMap, byte: u8) {
+    map[usize::from(byte >> 6)] |= 1 << (byte & 63);
+}
+
 const fn add_range(map: &mut ByteMap, first: u8, last: u8) {
     let mut word = 0;
     while word < 4 {
@@ -80,11 +84,17 @@ const fn add_map(map: &mut ByteMap, other: &ByteMap) {
     }
 }
 
-/// The bytes of the class written "%letter", if `letter` names one.
+/// The number of the class written "%letter", if `letter` names one.
 #[inline]
-pub(super) fn class_map(letter: u8) -> Option<&'static ByteMap> {
-    let index = CLASS_OF_LETTER[usize::from(letter)];
-    CLASS_MAPS.get(usize::from(index))
+pub(super) fn class(letter: u8) -> Option<u8> {
+    let number = CLASS_OF_LETTER[usize::from(letter)];
+    (number != NO_CLASS).then_some(number)
+}
+
+/// The bytes of a class.
+#[inline]
+pub(super) fn class_map(number: u8) -> &'static ByteMap {
+    &CLASS_MAPS[usize::from(number)]
 }
 
 /// The classes' letters and ranges of bytes in the "C" locale. The letter in upper case names the complement.
@@ -102,9 +112,11 @@ const CLASSES: [(u8, &[(u8, u8)]); 11] = [
     (b'z', &[(0, 0)]),
 ];
 
-/// Index into [`CLASS_MAPS`], or a value beyond its end.
+const NO_CLASS: u8 = u8::MAX;
+
+/// Index into [`CLASS_MAPS`].
 static CLASS_OF_LETTER: [u8; 256] = {
-    let mut table = [u8::MAX; 256];
+    let mut table = [NO_CLASS; 256];
     let mut index = 0;
     while index < CLASSES.len() {
         let letter = CLASSES[index].0;
@@ -158,11 +170,11 @@ mod tests {
         ];
         for (letter, property) in expected {
             for byte in 0..=255 {
-                let contains = |letter| class_map(letter).is_some_and(|map| map_contains(map, byte));
+                let contains = |letter| class(letter).is_some_and(|number| map_contains(class_map(number), byte));
                 assert_eq!(contains(letter), property(&byte), "%{} {byte}", char::from(letter));
                 assert_eq!(contains(letter.to_ascii_uppercase()), !property(&byte));
             }
         }
-        assert!(class_map(b'b').is_none() && class_map(b'.').is_none() && class_map(255).is_none());
+        assert!(class(b'b').is_none() && class(b'.').is_none() && class(255).is_none());
     }
 }
