@@ -9,6 +9,7 @@
 //! they may quote the program's own bytes.
 
 mod byte_map;
+pub mod bytes;
 pub mod date;
 pub mod float;
 pub mod format;

@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 
 use super::accounting::{Accounting, HEADER_BYTES, note_freed};
 use crate::fuel;
+use crate::text::bytes;
 
 /// The longest interned string, in bytes.
 pub const SHORT_STRING_MAX: usize = 40;
@@ -142,7 +143,7 @@ impl<'gc> LuaString<'gc> {
             return false;
         }
         fuel::owe(fuel::compared(self.len()));
-        self.as_bytes() == other.as_bytes()
+        bytes::equal(self.as_bytes(), other.as_bytes())
     }
 
     pub(crate) fn gc(self) -> Gc<'gc, ()> {
@@ -210,7 +211,7 @@ impl Interned {
             unsafe {
                 (**candidate).hash.get() == hash && {
                     crowd += 1;
-                    interned_bytes(*candidate) == bytes
+                    bytes::equal(interned_bytes(*candidate), bytes)
                 }
             }
         };
@@ -246,7 +247,8 @@ impl Interned {
             if crowded.is_empty() {
                 return None;
             }
-            let found = crowded.find(strong_hash(bytes, self.seed), |entry| interned_bytes(*entry) == bytes);
+            let found =
+                crowded.find(strong_hash(bytes, self.seed), |entry| bytes::equal(interned_bytes(*entry), bytes));
             found.map(|found| LuaString(Gc::from_ptr(*found)))
         }
     }

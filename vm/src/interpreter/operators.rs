@@ -13,6 +13,7 @@ use crate::fuel;
 use crate::heap::coroutine::WANT_FINISH;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
+use crate::text::bytes;
 
 /// A binary or unary arithmetic or bitwise operator; for a unary one both operands are the same.
 pub(crate) type Operator = Metamethod;
@@ -175,7 +176,7 @@ impl<'gc> Machine<'gc> {
             (Value::Float(a), Value::Integer(b)) => compare_integer_float(b, a).map(Ordering::reverse),
             (Value::String(a), Value::String(b)) => {
                 self.fuel -= fuel::compared(a.len().min(b.len())) as i64;
-                Some(a.as_bytes().cmp(b.as_bytes()))
+                Some(bytes::compare(a.as_bytes(), b.as_bytes()))
             }
             _ => {
                 return match self.binary_handler(operator, left, right) {

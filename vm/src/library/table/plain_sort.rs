@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::fuel;
 use crate::heap::table::Table;
 use crate::heap::value::Value;
+use crate::text::bytes;
 
 /// Longer strings take too long to compare for so many comparisons in one go.
 const LENGTH_MAX: usize = 256;
@@ -49,7 +50,7 @@ pub(super) fn sort_plain<'gc>(
         let outcome = sort_values(&mut values, limit, |a, b| {
             let (a, b) = (string_bytes(a), string_bytes(b));
             compared.set(compared.get() + 4 + fuel::compared(a.len().min(b.len())));
-            a < b
+            bytes::compare(a, b) == Ordering::Less
         });
         call.charge(compared.get());
         outcome
