@@ -1,7 +1,7 @@
 //! Making the npm package in `web/dist` and the playground in `target/web/playground`.
 //!
 //! ```text
-//! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─wasm-opt→ dist/cu*.wasm
+//! cu-web (Rust) ─cargo→ wasm ─wasm-bindgen→ wasm + glue ─`panics`, wasm-opt→ dist/cu*.wasm
 //!                                            glue as a factory  → dist/*-bindings.js
 //! web/ts/*.ts ─tsc→ dist/*.js, dist/*.d.ts
 //! dist/cu-home.wasm, dist/cu-storage.wasm ─esbuild→ dist/inline-modules.js, as base64
@@ -14,6 +14,8 @@
 //!
 //! wasm-bindgen's glue keeps one wasm instance per module. The package needs one per `Cu` (a trap must
 //! cost one instance, not the page), so the glue is wrapped into a function that makes it anew.
+
+mod panics;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -207,6 +209,9 @@ fn bind(module: &Module, compiled: &Path, artefacts: &Path, dist: &Path) -> Resu
         .iter()
         .fold(output.ts().unwrap_or_default().to_owned(), |text, name| text.replace(name, &format!("{global}{name}")));
     write(&artefacts.join(format!("{}-bindings.d.ts", module.feature)), declarations.as_bytes())?;
+    if panics::silence(output.wasm_mut()) == 0 {
+        return Err(Error::Bindgen("no panic handler was found by its name".to_owned()));
+    }
     let wasm = output.wasm_mut().emit_wasm();
     write(&artefacts.join(module.file), &wasm)
 }
