@@ -143,7 +143,8 @@ thread_local! {
 pub(crate) struct Compiler {
     host: Box<dyn CodeHost>,
     eagerness: Eagerness,
-    layout: Layout,
+    /// Looked at when the first function is compiled: a page's first result does not wait for it.
+    layout: OnceCell<Layout>,
     functions: u32,
     /// How many looks in a row found nothing new, up to [`PATIENCE_MAX`].
     patience: u32,
@@ -155,7 +156,7 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     pub(crate) fn new(host: Box<dyn CodeHost>, eagerness: Eagerness) -> Self {
-        let layout = measured_layout();
+        let layout = OnceCell::new();
         let mut compiler = Compiler { host, eagerness, layout, functions: 0, patience: 0, dither: 1, until_sample: 0 };
         compiler.until_sample = compiler.distance();
         compiler
@@ -234,7 +235,7 @@ impl Compiler {
             register_count: object.register_count,
             captured: &captured,
         };
-        let translation = translate(&source, &self.layout)?;
+        let translation = translate(&source, self.layout.get_or_init(measured_layout))?;
         let run = self.host.install(&translation.module, entrances::imported())?;
         let mut entry_at = vec![0; code.len()];
         for (index, entry) in translation.entries.iter().enumerate() {

@@ -350,6 +350,8 @@ impl Vm {
 
     /// Looks at what is running, for what is worth compiling.
     #[cfg(all(target_arch = "wasm32", feature = "compile"))]
+    #[cold]
+    #[inline(never)]
     fn sample(&mut self) {
         if let Some(mut compiler) = self.compiler.take() {
             self.enter(|context| compiler.sample(context));
