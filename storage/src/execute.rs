@@ -13,6 +13,7 @@ use crate::entry_reader::{EntryReader, Pending, Source, in_direction};
 use crate::error::{Error, Fault, Result};
 use crate::explain::describe;
 use crate::key::{encode_key, ordered_length};
+use crate::order;
 use crate::page::PageId;
 use crate::place::{Placed, into_rows, place_of, place_of_position, projected, sorted_groups};
 use crate::plan::{Access, Choice, IndexAccess, Order};
@@ -238,7 +239,7 @@ impl<'a> Execution<'a> {
                     rows.push(Placed { place, key: key.clone(), value: value.to_vec() });
                 }
             }
-            rows.sort_unstable();
+            order::sort(&mut rows);
             for row in rows {
                 if !self.visit(&row.key, &row.value, false)? {
                     return Ok(false);
@@ -468,7 +469,7 @@ async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Value>> {
             if missing.is_empty() {
                 return Ok(values);
             }
-            missing.sort_unstable();
+            order::sort(&mut missing);
             missing.dedup();
             Err(Fault::Miss(missing))
         })

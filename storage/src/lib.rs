@@ -78,6 +78,7 @@ mod live;
 mod memory;
 mod migrate;
 mod operation;
+mod order;
 mod page;
 mod pager;
 mod place;

@@ -17,6 +17,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use crate::error::{Error, Fault, Result, Step};
+use crate::order;
 use crate::page::{Page, PageBytes, PageId};
 
 /// Pages asked for beyond the one that is missing, when a step knows what it will read next.
@@ -320,7 +321,7 @@ impl Pager {
     pub fn free_numbers(&self) -> Vec<PageId> {
         let pending = self.pending.iter().flat_map(|(_, ids)| ids);
         let mut numbers: Vec<PageId> = self.free.iter().chain(pending).copied().collect();
-        numbers.sort_unstable();
+        order::sort(&mut numbers);
         numbers
     }
 
@@ -336,7 +337,7 @@ impl Pager {
                 (*id, PageBytes(entry.page.clone()))
             })
             .collect();
-        pages.sort_unstable_by_key(|(id, _)| *id);
+        order::sort_by(&mut pages, |left, right| left.0.cmp(&right.0));
         pages
     }
 
@@ -363,7 +364,7 @@ impl Pager {
         // Down to three quarters, so that the sorting is paid for by many later loads.
         let target = self.cache_bytes_max / 4 * 3 / self.page_size;
         let excess = clean_count.saturating_sub(target);
-        clean.sort_unstable();
+        order::sort(&mut clean);
         for (_, id) in clean.into_iter().take(excess) {
             self.forget(id);
         }

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::filter::{Filter, Operator};
 use crate::index::{ELEMENT, IndexKind, IndexState, WHOLE};
 use crate::key::{kind_bytes, write_ordered};
+use crate::order;
 use crate::page::PageId;
 use crate::query::{Query, Using};
 use crate::restrict::{Restriction, normalize};
@@ -217,7 +218,7 @@ impl Planner<'_> {
             .iter()
             .filter(|candidate| !matches!(candidate.access, Access::Primary(_)) && is_narrow(candidate))
             .collect();
-        parts.sort_by(|left, right| left.rows.total_cmp(&right.rows));
+        order::sort_by(&mut parts, |left, right| left.rows.total_cmp(&right.rows));
         let mut together: Vec<&Candidate> = Vec::new();
         let (mut rows, mut price) = (total, 0.0);
         for part in parts {
@@ -237,7 +238,7 @@ impl Planner<'_> {
             price = 0.0;
         }
         let mut covered: Vec<usize> = together.iter().flat_map(|part| part.covered.iter().copied()).collect();
-        covered.sort_unstable();
+        order::sort(&mut covered);
         covered.dedup();
         let access = Access::Intersection(together.iter().map(|part| part.access.clone()).collect());
         Some(Candidate { access, rows, price, covered })

@@ -33,6 +33,7 @@ pub mod image;
 mod interpreter;
 mod library;
 mod metamethod;
+mod order;
 mod text;
 mod vm;
 

@@ -21,6 +21,7 @@ use crate::heap::upvalue::Upvalue;
 use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
 use crate::library::{self, FileHandle};
+use crate::order;
 
 /// The kind of a userdata that is a file.
 pub(super) const FILE_KIND: &str = "io.file";
@@ -523,7 +524,7 @@ impl<'gc> Walk<'gc, '_> {
                 idle.push(string);
             }
         });
-        idle.sort_unstable_by_key(|string| string.as_bytes());
+        order::sort_by(&mut idle, |left, right| left.as_bytes().cmp(right.as_bytes()));
         for string in idle {
             if let Some(serial) = self.interned.known_serial(string) {
                 let number = self.image.strings.len() + self.image.idle_strings.len();

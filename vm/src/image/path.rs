@@ -3,6 +3,7 @@
 use crate::heap::proto::Proto;
 use crate::heap::value::Value;
 use crate::library;
+use crate::text::number::write_float;
 
 /// Strings longer than this are cut in a path.
 const KEY_BYTES_MAX: usize = 40;
@@ -21,7 +22,11 @@ pub fn push_key(path: &mut String, key: Value<'_>) {
             path.push_str(&format!("[{shown:?}{dots}]"));
         }
         Value::Integer(integer) => path.push_str(&format!("[{integer}]")),
-        Value::Float(float) => path.push_str(&format!("[{float:?}]")),
+        Value::Float(float) => {
+            let mut text = Vec::new();
+            write_float(float, &mut text);
+            path.push_str(&format!("[{}]", String::from_utf8_lossy(&text)));
+        }
         Value::Boolean(boolean) => path.push_str(&format!("[{boolean}]")),
         _ => path.push_str(&format!("[{}]", described(key))),
     }
