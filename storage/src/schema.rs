@@ -361,6 +361,8 @@ fn number_of(value: &Document, path: &str) -> Result<Document> {
 fn count_of(value: &Document, path: &str) -> Result<u64> {
     match value {
         Document::Integer(count) if *count >= 0 => Ok(*count as u64),
+        // The conversion ends at the largest count there is.
+        Document::Float(count) if *count >= 0.0 && count.fract() == 0.0 => Ok(*count as u64),
         _ => Err(bad(path, "must be a whole number from 0")),
     }
 }
