@@ -18,6 +18,7 @@ mod quality;
 mod reference;
 mod server;
 mod setup;
+mod source_package;
 mod suites;
 
 use std::path::PathBuf;
@@ -70,6 +71,7 @@ cargo xtask COMMAND
                                    use the package in pages of Chromium as a day would, in about N seconds (default 300), compared with a model;
                                    errors, and what memory stays
   model [--rounds N] [--seed S]    compare the database with a model, N times as long as in the tests (default 20)
+  schemas                          run the official JSON Schema test suite against the schemas of tables
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
   -h, --help                       print this";
@@ -89,6 +91,7 @@ enum Command {
     BenchStorage(bench::storage::Options),
     Differential { programs: u64, seed: u64 },
     Programs,
+    Schemas,
     Fuzz(fuzz::Options),
     Coverage,
     Mutants { shard: Option<String> },
@@ -137,6 +140,7 @@ fn execute(command: Command) -> Result<()> {
         Command::BenchPersist => bench::persist::run(&root),
         Command::BenchStorage(options) => bench::storage::run(&root, &options),
         Command::Programs => programs::run(&root),
+        Command::Schemas => reference::schemas(&root),
         Command::Model { times, seed } => reference::model(&root, times, seed),
         Command::Coverage => quality::coverage(&root),
         Command::Mutants { shard } => quality::mutants(&root, shard.as_deref()),
@@ -228,6 +232,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["cycles"] => Command::Cycles { rounds: given.rounds.take().unwrap_or(1000) },
         ["simulate"] => Command::Simulate { seconds: given.seconds.take().unwrap_or(300), seed: given.seed.take() },
         ["programs"] => Command::Programs,
+        ["schemas"] => Command::Schemas,
         ["model"] => Command::Model {
             times: given.rounds.take().map_or(20, |rounds| rounds as u64),
             seed: given.seed.take().unwrap_or(2),

@@ -3,8 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::source_package::SourcePackage;
 use crate::{browser, debian};
 use crate::{package, process};
+
+/// The validator of this name for Python, which has the official JSON Schema test suite in a folder of its source package.
+const SCHEMA_PACKAGE: SourcePackage = SourcePackage {
+    name: "jsonschema",
+    version: "4.26.0",
+    sha256: "0c26707e2efad8aa1bfc5b7ce170f3fccc2e4918ff85989ba9ffa9facb2be326",
+};
+const SCHEMA_TESTS: &str = "json/tests/draft2020-12";
 
 /// The path of PUC Lua 5.4: what the environment names in `LUA`, or else `lua5.4`.
 pub fn interpreter() -> Result<PathBuf> {
@@ -37,6 +46,13 @@ pub fn model(root: &Path, times: u64, seed: u64) -> Result<()> {
     let mut command = process::cargo(root);
     command.args(["test", "--release", "-p", "cu-storage", "--test", "model", "--", "--nocapture"]);
     process::run(command.env("CU_MODEL_TIMES", times.to_string()).env("CU_MODEL_SEED", seed.to_string()))
+}
+
+/// Runs the official JSON Schema test suite, its part about the keywords that are known.
+pub fn schemas(root: &Path) -> Result<()> {
+    let suite = SCHEMA_PACKAGE.path(&root.join("target/schemas"), SCHEMA_TESTS)?;
+    let mut command = process::cargo(root);
+    process::run(command.args(["run", "--quiet", "-p", "cu-storage", "--example", "schemas", "--"]).arg(suite))
 }
 
 /// Compares generated programs, those with the seeds from `seed` on.

@@ -9,7 +9,7 @@ use crate::{browser, conformance, package, process, reference};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
-    /// Formatting, lints and tests of the Rust workspace, and the official test suite of Lua.
+    /// Formatting, lints and tests of the Rust workspace, and the official test suites of JSON Schema and Lua.
     Native,
     /// The TypeScript API and all Lua fixtures, through the built package under Node.
     Web,
@@ -72,6 +72,7 @@ fn native(root: &Path) -> Result<()> {
     wasm_lints.args(["clippy", "-p", "cu-web", "--target", WASM_TARGET]);
     process::run(wasm_lints.args(DENY_WARNINGS))?;
     process::run(process::cargo(root).args(["test", "--workspace"]).env("LUA", reference::interpreter()?))?;
+    reference::schemas(root)?;
     conformance::run(root, &conformance::Options::default())
 }
 
