@@ -1,9 +1,8 @@
 //! Power cuts under the file backend: a simulated disk that keeps only what was flushed, and of the rest any part, torn and in any
 //! order. After each cut the file opens, holds the last commit that was acknowledged, or the one under way, as a whole, and is
-//! sound.
+//! sound. So it is when the power is cut a second time, while what the first cut has left is opened and written to.
 //!
-//! `CU_CUT_POINTS` sets how many cuts are tried; the longer command is
-//! `CU_CUT_POINTS=100000 cargo test --release -p cu-storage --test crash`.
+//! `cargo xtask crash` sets in `CU_CUT_POINTS` how many first cuts are tried, and another seed in `CU_CRASH_SEED`.
 
 mod support;
 
@@ -11,30 +10,56 @@ use cu_storage::{BatchOptions, Database, FileBackend, IndexDefinition, IndexKind
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
-use support::disk::{DiskOperation, SharedDisk};
+use support::disk::{Cuts, DiskOperation, SharedDisk};
 use support::{Model, Write, assert_sound, contents, tiny, write};
 
+/// How often each place of a workload is cut, each time with other losses.
+const LOSSES: usize = 8;
+/// One first cut of so many is followed by a second one.
+const AGAIN: usize = 4;
+
 /// The disk's operations, and after how many of them each commit was acknowledged, with the model as it was then.
-fn workload() -> (Vec<DiskOperation>, Vec<(usize, Model)>) {
-    let config = ProptestConfig { rng_seed: RngSeed::Fixed(51), ..ProptestConfig::default() };
-    let batches = proptest::collection::vec(proptest::collection::vec(write(), 1..12), 60);
-    let batches = batches.new_tree(&mut TestRunner::new(config)).unwrap().current();
-    let disk = SharedDisk::default();
-    let done = || disk.done().len();
-    let database = block_on(Database::open(FileBackend::over(disk.clone()).unwrap(), tiny(512))).unwrap();
-    let mut model = Model::new();
-    let mut acknowledged = vec![(done(), model.clone())];
-    for (position, writes) in batches.iter().enumerate() {
-        let batch: Vec<Operation> = writes.iter().map(Write::operation).collect();
-        block_on(database.batch(&batch, &BatchOptions::default())).unwrap();
-        writes.iter().for_each(|write| write.apply(&mut model));
-        acknowledged.push((done(), model.clone()));
-        if position == 10 {
-            block_on(database.create_index("users", &IndexDefinition::new(&["n"], IndexKind::Btree))).unwrap();
-            acknowledged.push((done(), model.clone()));
+struct Workload {
+    done: Vec<DiskOperation>,
+    acknowledged: Vec<(usize, Model)>,
+}
+
+impl Workload {
+    fn new(seed: u64) -> Workload {
+        let config = ProptestConfig { rng_seed: RngSeed::Fixed(seed), ..ProptestConfig::default() };
+        let batches = proptest::collection::vec(proptest::collection::vec(write(), 1..12), 60);
+        let batches = batches.new_tree(&mut TestRunner::new(config)).unwrap().current();
+        let disk = SharedDisk::default();
+        let done = || disk.done().len();
+        let database = open(&disk).unwrap();
+        let mut model = Model::new();
+        let mut acknowledged = vec![(done(), model.clone())];
+        for (position, writes) in batches.iter().enumerate() {
+            run_batch(&database, writes);
+            writes.iter().for_each(|write| write.apply(&mut model));
+            acknowledged.push((done(), without_empty(model.clone())));
+            if position == 10 {
+                block_on(database.create_index("users", &IndexDefinition::new(&["n"], IndexKind::Btree))).unwrap();
+                acknowledged.push((done(), without_empty(model.clone())));
+            }
         }
+        Workload { done: disk.done(), acknowledged }
     }
-    (disk.done(), acknowledged)
+
+    /// What may be there after a cut: the last acknowledged commit, or the one after it.
+    fn allowed(&self, at: usize) -> Vec<&Model> {
+        let last = self.acknowledged.iter().rposition(|(done, _)| *done <= at).unwrap();
+        self.acknowledged[last..].iter().take(2).map(|(_, model)| model).collect()
+    }
+}
+
+fn open(disk: &SharedDisk) -> cu_storage::Result<Database> {
+    block_on(Database::open(FileBackend::over(disk.clone())?, tiny(512)))
+}
+
+fn run_batch(database: &Database, writes: &[Write]) {
+    let batch: Vec<Operation> = writes.iter().map(Write::operation).collect();
+    block_on(database.batch(&batch, &BatchOptions::default())).unwrap();
 }
 
 fn without_empty(mut model: Model) -> Model {
@@ -42,24 +67,71 @@ fn without_empty(mut model: Model) -> Model {
     model
 }
 
+/// Opens what a cut has left, which must be sound and one of the allowed states: the database and that state.
+fn recovered(disk: &SharedDisk, allowed: &[&Model], what: &str) -> (Database, Model) {
+    let database = open(disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_sound(&database);
+    let found = without_empty(contents(&database).unwrap());
+    assert!(allowed.contains(&&found), "{what}: neither the last commit nor the next");
+    (database, found)
+}
+
+/// A second cut: somewhere in what the opening after the first one did, or in a commit that followed.
+fn cut_again(before: Vec<u8>, disk: &SharedDisk, database: &Database, found: &Model, number: u64, what: &str) {
+    let opened = disk.done().len();
+    let writes = [Write::Set(0, 7, 300), Write::Delete(0, 8), Write::Increment(1, 9, 1)];
+    run_batch(database, &writes);
+    let mut next = found.clone();
+    writes.iter().for_each(|write| write.apply(&mut next));
+    let next = without_empty(next);
+    let done = disk.done();
+    // Half of them as early as that.
+    let end = if number.is_multiple_of(2) { opened } else { done.len() };
+    let at = 1 + (number as usize / 2).wrapping_mul(7919) % end.max(1);
+    let cut = Cuts::new(before, &done).after(at.min(done.len()), number);
+    let allowed: &[&Model] = if at <= opened {
+        &[found]
+    } else if at < done.len() {
+        &[found, &next]
+    } else {
+        &[&next]
+    };
+    recovered(&cut, allowed, &format!("{what}, then at {at} of {}", done.len()));
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 #[test]
 fn a_power_cut_at_any_write_loses_no_acknowledged_commit() {
-    let cuts: usize = std::env::var("CU_CUT_POINTS").ok().and_then(|count| count.parse().ok()).unwrap_or(400);
-    let (done, acknowledged) = workload();
-    let first = acknowledged[0].0;
-    let places = done.len() - first;
-    assert!(places > 200, "{places}");
-    for number in 0..cuts {
-        // Every place in turn, then again with other losses.
-        let cut = first + (number * places.div_ceil(cuts.min(places))) % places + 1;
-        let disk = SharedDisk::after_power_cut(&done[..cut], number as u64);
-        let backend = FileBackend::over(disk).unwrap_or_else(|error| panic!("cut {number} at {cut}: {error}"));
-        let database = block_on(Database::open(backend, tiny(512))).unwrap();
-        assert_sound(&database);
-        let found = without_empty(contents(&database).unwrap());
-        let last = acknowledged.iter().rposition(|(at, _)| *at <= cut).unwrap();
-        let allowed = &acknowledged[last..(last + 2).min(acknowledged.len())];
-        let is_allowed = allowed.iter().any(|(_, model)| without_empty(model.clone()) == found);
-        assert!(is_allowed, "cut {number} at {cut}: neither commit {last} nor the next");
+    let wanted = setting("CU_CUT_POINTS", 400) as usize;
+    let mut seed = setting("CU_CRASH_SEED", 51);
+    let (mut tried, mut again, mut writes) = (0, 0, 0);
+    while tried < wanted {
+        let workload = Workload::new(seed);
+        let first = workload.acknowledged[0].0;
+        let places = workload.done.len() - first;
+        assert!(places > 200, "{places}");
+        let cuts = (wanted - tried).min(places * LOSSES);
+        let mut disks = Cuts::new(Vec::new(), &workload.done);
+        for number in 0..cuts {
+            let at = first + 1 + number * places / cuts;
+            let what = format!("seed {seed}, cut {number} at {at}");
+            let disk = disks.after(at, number as u64);
+            let before = number.is_multiple_of(AGAIN).then(|| disk.bytes());
+            let (database, found) = recovered(&disk, &workload.allowed(at), &what);
+            if let Some(before) = before {
+                cut_again(before, &disk, &database, &found, number as u64 / AGAIN as u64, &what);
+                again += 1;
+            }
+        }
+        (tried, writes, seed) = (tried + cuts, writes + places, seed + 1);
+        if wanted >= 10_000 {
+            println!("{tried} cuts");
+        }
     }
+    println!(
+        "power cuts: {tried} at {writes} operations of a disk, {again} of them followed by a second one; nothing lost or torn"
+    );
 }

@@ -71,6 +71,8 @@ cargo xtask COMMAND
                                    use the package in pages of Chromium as a day would, in about N seconds (default 300), compared with a model;
                                    errors, and what memory stays
   model [--rounds N] [--seed S]    compare the database with a model, N times as long as in the tests (default 20)
+  crash [--cuts N] [--seed S]      cut the power N times (default 100000) at the writes of a simulated disk under the database, and compare what is
+                                   left with a model
   schemas                          run the official JSON Schema test suite against the schemas of tables
   programs                         run Debian's packages of Lua modules with cu and with lua5.4, and compare
 
@@ -100,6 +102,7 @@ enum Command {
     Cycles { rounds: usize },
     Simulate { seconds: u64, seed: Option<u64> },
     Model { times: u64, seed: u64 },
+    Crash { cuts: u64, seed: u64 },
 }
 
 fn main() -> ExitCode {
@@ -142,6 +145,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Programs => programs::run(&root),
         Command::Schemas => reference::schemas(&root),
         Command::Model { times, seed } => reference::model(&root, times, seed),
+        Command::Crash { cuts, seed } => reference::crash(&root, cuts, seed),
         Command::Coverage => quality::coverage(&root),
         Command::Mutants { shard } => quality::mutants(&root, shard.as_deref()),
         Command::Miri { names } => quality::miri(&root, &names),
@@ -180,6 +184,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             Long("peers") => given.peers = Some(arguments.value()?.string()?),
             Long("rounds") => given.rounds = Some(arguments.value()?.parse()?),
             Long("seconds") => given.seconds = Some(arguments.value()?.parse()?),
+            Long("cuts") => given.cuts = Some(arguments.value()?.parse()?),
             Long("shard") => given.shard = Some(arguments.value()?.string()?),
             Long("quick") => given.quick = true,
             Long("built") => given.built = true,
@@ -237,6 +242,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             times: given.rounds.take().map_or(20, |rounds| rounds as u64),
             seed: given.seed.take().unwrap_or(2),
         },
+        ["crash"] => {
+            Command::Crash { cuts: given.cuts.take().unwrap_or(100_000), seed: given.seed.take().unwrap_or(51) }
+        }
         ["coverage"] => Command::Coverage,
         ["mutants"] => Command::Mutants { shard: given.shard.take() },
         ["miri", names @ ..] => Command::Miri { names: names.iter().map(|&name| name.to_owned()).collect() },
@@ -269,6 +277,7 @@ struct Given {
     built: bool,
     seed: Option<u64>,
     seconds: Option<u64>,
+    cuts: Option<u64>,
     shard: Option<String>,
     browser: bool,
     heavy: bool,
@@ -283,7 +292,8 @@ impl Given {
             (self.port.is_some(), "--port belongs to serve"),
             (self.programs.is_some(), "--programs belongs to differential and, as names, to bench"),
             (self.built, "--built belongs to bench storage"),
-            (self.seed.is_some(), "--seed belongs to differential, model and simulate"),
+            (self.seed.is_some(), "--seed belongs to crash, differential, model and simulate"),
+            (self.cuts.is_some(), "--cuts belongs to crash"),
             (self.seconds.is_some(), "--seconds belongs to fuzz and simulate"),
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
@@ -344,6 +354,7 @@ mod tests {
         assert!(matches!(bench, Ok(Command::BenchVm(options))
             if options.peers == ["cu", "wasmoon"] && options.programs == ["fib"] && options.rounds == Some(3) && options.quick));
         assert!(matches!(check(&["kills", "--rounds", "3"]), Ok(Command::Kills { rounds: 3 })));
+        assert!(matches!(check(&["crash", "--cuts", "9"]), Ok(Command::Crash { cuts: 9, seed: 51 })));
         assert!(matches!(check(&["cycles"]), Ok(Command::Cycles { rounds: 1000 })));
         let storage = check(&["bench", "storage", "--quick"]);
         assert!(matches!(storage, Ok(Command::BenchStorage(options)) if options.quick && options.rounds.is_none()));
@@ -368,6 +379,7 @@ mod tests {
             &["bench"],
             &["fuzz", "--shard", "1/2"],
             &["miri", "--seconds", "1"],
+            &["model", "--cuts", "1"],
         ] {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }

@@ -48,6 +48,13 @@ pub fn model(root: &Path, times: u64, seed: u64) -> Result<()> {
     process::run(command.env("CU_MODEL_TIMES", times.to_string()).env("CU_MODEL_SEED", seed.to_string()))
 }
 
+/// Cuts the power under the file backend so often, and prints how often.
+pub fn crash(root: &Path, cuts: u64, seed: u64) -> Result<()> {
+    let mut command = process::cargo(root);
+    command.args(["test", "--release", "-p", "cu-storage", "--test", "crash", "--", "--nocapture"]);
+    process::run(command.env("CU_CUT_POINTS", cuts.to_string()).env("CU_CRASH_SEED", seed.to_string()))
+}
+
 /// Runs the official JSON Schema test suite, its part about the keywords that are known.
 pub fn schemas(root: &Path) -> Result<()> {
     let suite = SCHEMA_PACKAGE.path(&root.join("target/schemas"), SCHEMA_TESTS)?;

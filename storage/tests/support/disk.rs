@@ -26,19 +26,46 @@ impl SharedDisk {
         self.0.lock().unwrap().done.clone()
     }
 
+    /// What is on it, as it is seen without a power cut.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().bytes.clone()
+    }
+
     /// The disk that a power cut leaves after these operations; the number decides what is lost.
     pub fn after_power_cut(done: &[DiskOperation], number: u64) -> SharedDisk {
-        let mut dice = Dice(number);
-        let flushed = done.iter().rposition(|one| matches!(one, DiskOperation::Flush)).map_or(0, |at| at + 1);
-        let mut bytes = Vec::new();
-        for operation in &done[..flushed] {
+        Cuts::new(Vec::new(), done).after(done.len(), number)
+    }
+}
+
+/// The disks that power cuts at later and later operations leave.
+pub struct Cuts<'a> {
+    done: &'a [DiskOperation],
+    /// What is there for certain: the operations before a flush.
+    bytes: Vec<u8>,
+    flushed: usize,
+}
+
+impl<'a> Cuts<'a> {
+    /// Cuts of operations on a disk with these bytes.
+    pub fn new(bytes: Vec<u8>, done: &'a [DiskOperation]) -> Cuts<'a> {
+        Cuts { done, bytes, flushed: 0 }
+    }
+
+    /// The disk after so many operations, not fewer than the last time; the number decides what is lost.
+    pub fn after(&mut self, count: usize, number: u64) -> SharedDisk {
+        let flush = self.done[..count].iter().rposition(|one| matches!(one, DiskOperation::Flush));
+        let flushed = flush.map_or(0, |at| at + 1);
+        assert!(flushed >= self.flushed, "cuts come in order");
+        for operation in &self.done[self.flushed..flushed] {
             match operation {
-                DiskOperation::Write(offset, data) => put(&mut bytes, *offset, data),
-                DiskOperation::SetLength(length) => bytes.resize(*length as usize, 0),
+                DiskOperation::Write(offset, data) => put(&mut self.bytes, *offset, data),
+                DiskOperation::SetLength(length) => self.bytes.resize(*length as usize, 0),
                 DiskOperation::Flush => {}
             }
         }
-        lose_some(&mut bytes, &done[flushed..], &mut dice);
+        self.flushed = flushed;
+        let mut bytes = self.bytes.clone();
+        lose_some(&mut bytes, &self.done[flushed..count], &mut Dice(number));
         SharedDisk(Arc::new(Mutex::new(Disk { bytes, done: Vec::new() })))
     }
 }
