@@ -135,3 +135,24 @@ fn a_power_cut_at_any_write_loses_no_acknowledged_commit() {
         "power cuts: {tried} at {writes} operations of a disk, {again} of them followed by a second one; nothing lost or torn"
     );
 }
+
+/// The file itself, copied as soon as a commit is acknowledged and opened elsewhere.
+#[test]
+fn a_copy_of_the_file_made_after_a_commit_has_it() {
+    const TRIES: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("app.cudb"), folder.path().join("copy.cudb"));
+    let config = ProptestConfig { rng_seed: RngSeed::Fixed(52), ..ProptestConfig::default() };
+    let batches = proptest::collection::vec(proptest::collection::vec(write(), 1..40), TRIES);
+    let batches = batches.new_tree(&mut TestRunner::new(config)).unwrap().current();
+    let database = block_on(Database::open(FileBackend::open(&path).unwrap(), tiny(512))).unwrap();
+    let mut model = Model::new();
+    for writes in &batches {
+        run_batch(&database, writes);
+        std::fs::copy(&path, &copy).unwrap();
+        writes.iter().for_each(|write| write.apply(&mut model));
+        let copied = block_on(Database::open(FileBackend::open(&copy).unwrap(), tiny(512))).unwrap();
+        assert_sound(&copied);
+        assert_eq!(without_empty(contents(&copied).unwrap()), without_empty(model.clone()));
+    }
+}

@@ -66,6 +66,8 @@ cargo xtask COMMAND
   mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices
   miri [NAME...]                   run tests of the VM that are short enough in Miri
   kills [--rounds N]               kill Chromium and cu N times (default 100) after commits and N times during them, and count what is lost
+  tabs [--seconds N] [--rounds N]  have two and four tabs of Chromium write at once for N seconds (default 30), then kill one of them N times (default 10)
+                                   in the middle of a commit, and count what is lost, and how long the others wait
   cycles [--rounds N]              open and close N instances (default 1000) in a page of Chromium, and measure what memory stays
   simulate [--seconds N] [--seed S]
                                    use the package in pages of Chromium as a day would, in about N seconds (default 300), compared with a model;
@@ -99,6 +101,7 @@ enum Command {
     Mutants { shard: Option<String> },
     Miri { names: Vec<String> },
     Kills { rounds: usize },
+    Tabs { seconds: u64, kills: usize },
     Cycles { rounds: usize },
     Simulate { seconds: u64, seed: Option<u64> },
     Model { times: u64, seed: u64 },
@@ -158,6 +161,12 @@ fn execute(command: Command) -> Result<()> {
             let mut node = process::node(&root.join("web"));
             node.arg("test/browser/kills.mjs").env("CU_KILL_ROUNDS", rounds.to_string());
             browser::run(&root, &mut node)
+        }
+        Command::Tabs { seconds, kills } => {
+            package::build(&root)?;
+            let mut node = process::node(&root.join("web"));
+            node.arg("test/browser/tabs.mjs").env("CU_TAB_SECONDS", seconds.to_string());
+            browser::run(&root, node.env("CU_TAB_KILLS", kills.to_string()))
         }
         Command::Cycles { rounds } => {
             package::build(&root)?;
@@ -234,6 +243,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             built: std::mem::take(&mut given.built),
         }),
         ["kills"] => Command::Kills { rounds: given.rounds.take().unwrap_or(100) },
+        ["tabs"] => {
+            Command::Tabs { seconds: given.seconds.take().unwrap_or(30), kills: given.rounds.take().unwrap_or(10) }
+        }
         ["cycles"] => Command::Cycles { rounds: given.rounds.take().unwrap_or(1000) },
         ["simulate"] => Command::Simulate { seconds: given.seconds.take().unwrap_or(300), seed: given.seed.take() },
         ["programs"] => Command::Programs,
@@ -294,11 +306,11 @@ impl Given {
             (self.built, "--built belongs to bench storage"),
             (self.seed.is_some(), "--seed belongs to crash, differential, model and simulate"),
             (self.cuts.is_some(), "--cuts belongs to crash"),
-            (self.seconds.is_some(), "--seconds belongs to fuzz and simulate"),
+            (self.seconds.is_some(), "--seconds belongs to fuzz, simulate and tabs"),
             (self.shard.is_some(), "--shard belongs to mutants"),
             (
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
-                "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to bench limits, cycles, kills and model",
+                "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to bench limits, cycles, kills, model and tabs",
             ),
             (
                 self.browser || self.heavy || self.stops || self.against.is_some(),
@@ -355,6 +367,7 @@ mod tests {
             if options.peers == ["cu", "wasmoon"] && options.programs == ["fib"] && options.rounds == Some(3) && options.quick));
         assert!(matches!(check(&["kills", "--rounds", "3"]), Ok(Command::Kills { rounds: 3 })));
         assert!(matches!(check(&["crash", "--cuts", "9"]), Ok(Command::Crash { cuts: 9, seed: 51 })));
+        assert!(matches!(check(&["tabs", "--seconds", "5"]), Ok(Command::Tabs { seconds: 5, kills: 10 })));
         assert!(matches!(check(&["cycles"]), Ok(Command::Cycles { rounds: 1000 })));
         let storage = check(&["bench", "storage", "--quick"]);
         assert!(matches!(storage, Ok(Command::BenchStorage(options)) if options.quick && options.rounds.is_none()));

@@ -1,5 +1,6 @@
 // Chromium as a process of our own, so that a test can kill it: Playwright's own launcher would tidy up first.
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,9 +22,9 @@ const PACKAGE_PAGE = `<!doctype html>
 <title>Package</title>
 <script type="importmap">{ "imports": { "cu-wasm": "/cu-wasm/index.js" } }</script>`;
 
-/** Where a profile has the files of IndexedDB, and where a copy of them is kept. */
-const DATABASES = 'Default/IndexedDB';
-const COPY = 'Default/IndexedDB copy';
+/** Where a profile has the files of IndexedDB and of the private file systems, and where a copy of them is kept. */
+const DATABASES = ['Default/IndexedDB', 'Default/File System'];
+const COPY = ' copy';
 
 /** Runs a test with a new profile folder; all browsers started on it are gone before it is deleted. */
 export function withProfile(body) {
@@ -92,14 +93,24 @@ async function launch(profile) {
       await page.locator('#run:enabled').waitFor();
       return page;
     },
-    /** Copies the files of IndexedDB as they are now, aside. */
+    /** Copies the files of all databases as they are now, aside. */
     async copyDatabases() {
-      await cp(join(profile, DATABASES), join(profile, COPY), { recursive: true });
+      for (const folder of DATABASES.map((name) => join(profile, name)).filter(existsSync)) await cp(folder, folder + COPY, { recursive: true });
     },
     /** Makes the copy the profile's databases; to be called when the browser is dead. */
     async putCopyBack() {
-      await rm(join(profile, DATABASES), { recursive: true });
-      await rename(join(profile, COPY), join(profile, DATABASES));
+      for (const folder of DATABASES.map((name) => join(profile, name))) {
+        await rm(folder, { recursive: true, force: true });
+        if (existsSync(folder + COPY)) await rename(folder + COPY, folder);
+      }
+    },
+    /** Ends the process of a page at once, as if it had been killed, and no other. */
+    async crash(page) {
+      const session = await page.context().newCDPSession(page);
+      const crashed = page.waitForEvent('crash');
+      // There is nobody left to answer.
+      void session.send('Page.crash').catch(() => undefined);
+      await crashed;
     },
     /** SIGKILL, as a crash would end it. */
     async kill() {

@@ -16,7 +16,9 @@ const program = (name) => readFile(fileURLToPath(new URL(`../../../fixtures/cras
 /** What is committed: functions that run in the page, and what they are given. */
 export const WORKLOADS = {
   /** Keys that every batch writes anew, so that a batch of which only a part is there shows. */
-  batches: { look: lookAtBatches, write: writeBatches, given: 50 },
+  batches: { look: lookAtBatches, write: writeBatches, given: { keys: 50, entry: 'cu-wasm', storage: 'indexeddb' } },
+  /** The same in the origin's private file system, by a worker. */
+  files: { look: lookAtBatches, write: writeBatches, given: { keys: 50, entry: './cu-wasm/worker.js', storage: 'opfs' } },
   /** A state in `_home` of which a mixture of two commits would show. */
   home: { look: lookAtHome, write: writeHome, given: { round: await program('round'), check: await program('check') } },
 };
@@ -75,9 +77,9 @@ async function killed(browser, page, moment, { write, given }, first) {
 }
 
 /** In the page: what is there. */
-async function lookAtBatches(keys) {
-  const { Cu } = await import('cu-wasm');
-  const cu = await Cu.open({ name: 'kills', storage: 'indexeddb' });
+async function lookAtBatches({ keys, entry, storage }) {
+  const { Cu } = await import(entry);
+  const cu = await Cu.open({ name: 'kills', storage });
   const all = await cu.queryTable('kept', { sort: 'key' });
   const numbers = await cu.queryTable('numbers', {});
   await cu.close();
@@ -87,9 +89,9 @@ async function lookAtBatches(keys) {
 }
 
 /** In the page: batch after batch. */
-async function writeBatches([keys, first, waits]) {
-  const { Cu } = await import('cu-wasm');
-  const cu = await Cu.open({ name: 'kills', storage: 'indexeddb' });
+async function writeBatches([{ keys, entry, storage }, first, waits]) {
+  const { Cu } = await import(entry);
+  const cu = await Cu.open({ name: 'kills', storage });
   for (let number = first; ; number += 1) {
     const operations = Array.from({ length: keys }, (_, key) => ({ type: 'set', table: 'kept', key, value: { key, number } }));
     operations.push({ type: 'set', table: 'numbers', key: number, value: number });

@@ -3,59 +3,34 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { withProfile } from './chromium.mjs';
+import { atOnce, begin, count, counters, killed } from './tabs.mjs';
 
 const TIMEOUT = { timeout: 300_000 };
+/** Less than `cargo xtask tabs` does. */
 const ROUNDS = 40;
+const KILLS = 2;
 
-/** In a page: adds to the shared counter and to one of its own, in one batch, so often. What the shared one was each time. */
-async function increment([tab, rounds]) {
-  const { Cu } = await import('cu-wasm');
-  const cu = await Cu.open({ name: 'tabs', storage: 'indexeddb' });
-  const seen = [];
-  for (let round = 0; round < rounds; round += 1) {
-    const [shared] = await cu.batchTableOperations([
-      { type: 'increment', table: 'counters', key: 'shared' },
-      { type: 'increment', table: 'counters', key: `of ${tab}` },
-    ]);
-    seen.push(shared);
-    if (round === 0) window.begun?.();
-  }
-  await cu.close();
-  return seen;
-}
+for (const tabs of [2, 4]) {
+  test(`${tabs} tabs that write at once lose no increment and double none`, TIMEOUT, async () => {
+    const counts = await atOnce(tabs, { rounds: ROUNDS });
+    assert.deepEqual(counts, { commits: tabs * ROUNDS, shared: tabs * ROUNDS, lost: 0, doubled: 0, each: Array.from({ length: tabs }, () => ROUNDS) });
+  });
 
-/** In a page: all counters. */
-async function counters() {
-  const { Cu } = await import('cu-wasm');
-  const cu = await Cu.open({ name: 'tabs', storage: 'indexeddb' });
-  const entries = await cu.queryEntries('counters');
-  await cu.close();
-  return Object.fromEntries(entries.map(({ key, value }) => [key, value]));
-}
-
-for (const count of [2, 4]) {
-  test(`${count} tabs that write at once lose no increment and double none`, TIMEOUT, withProfile(async (start) => {
-    const browser = await start();
-    const pages = [];
-    for (let tab = 0; tab < count; tab += 1) pages.push(await browser.open());
-    const seen = await Promise.all(pages.map((page, tab) => page.evaluate(increment, [tab, ROUNDS])));
-    // Each commit saw a number that no other saw.
-    const numbers = seen.flat().sort((a, b) => a - b);
-    assert.deepEqual(numbers, Array.from({ length: count * ROUNDS }, (_, index) => index + 1));
-    const own = Object.fromEntries(pages.map((_, tab) => [`of ${tab}`, ROUNDS]));
-    assert.deepEqual(await pages[0].evaluate(counters), { ...own, shared: count * ROUNDS });
-  }));
+  test(`${tabs} tabs go on when one is killed in the middle of a commit`, TIMEOUT, async () => {
+    const { kills, lost, doubled, torn, kept } = await killed(tabs, KILLS);
+    assert.deepEqual({ kills, lost, doubled, torn, kept }, { kills: KILLS, lost: 0, doubled: 0, torn: 0, kept: 0 });
+  });
 }
 
 test('a tab that ends while it writes leaves whole batches and an open way', TIMEOUT, withProfile(async (start) => {
   const browser = await start();
   const [ending, staying] = [await browser.open(), await browser.open()];
-  const begun = new Promise((resolve) => void ending.exposeFunction('begun', resolve));
-  await ending.waitForFunction(() => window.begun !== undefined);
+  await ending.evaluate(begin, 'ending');
+  await staying.evaluate(begin, 'staying');
   // Ends with its tab, by an error.
-  const writing = ending.evaluate(increment, ['ending', 1_000_000]).catch(() => undefined);
-  await begun;
-  const counted = staying.evaluate(increment, ['staying', ROUNDS]);
+  const writing = ending.evaluate(count, [Infinity, Infinity]).catch(() => undefined);
+  await ending.waitForFunction(() => window.counting.seen.length > 0);
+  const counted = staying.evaluate(count, [ROUNDS, Infinity]);
   await ending.close();
   await writing;
   await counted;
