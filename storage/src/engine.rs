@@ -40,6 +40,9 @@ pub struct Options {
     pub checkpoint_log_bytes: usize,
     /// A commit that brings the pages waiting for a checkpoint to this size is followed by one.
     pub checkpoint_dirty_bytes: usize,
+    /// Most bytes of log of one transaction: its changes and its record lie in memory until it is stored. An operation that would bring it
+    /// over them fails.
+    pub transaction_bytes_max: usize,
     /// Rows of earlier queries kept for the case that the same query comes again; 0 keeps none.
     pub result_cache_bytes: usize,
     /// Matches the patterns of schemas; the default is the crate `regex-lite` on native targets and nothing in a page.
@@ -59,6 +62,7 @@ impl Default for Options {
             cache_bytes_max: 4 << 20,
             checkpoint_log_bytes: 1 << 20,
             checkpoint_dirty_bytes: 1 << 20,
+            transaction_bytes_max: 512 << 20,
             result_cache_bytes: 128 << 10,
             matcher: default_matcher(),
         }

@@ -141,6 +141,16 @@ impl Change<'_> {
             | Change::DropCollection { collection } => collection,
         }
     }
+
+    /// About how many bytes it takes in the log; what is always short counts as nothing.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Change::Put { key, value, .. } => key.len() + value.len(),
+            Change::Delete { key, .. } => key.len(),
+            Change::SetSchema { schema, .. } => schema.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// Collects the changes of a transaction.

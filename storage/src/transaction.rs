@@ -425,6 +425,7 @@ impl Transaction {
     /// Carries a change out and notes it for the backend's log, when it changes anything.
     pub(crate) async fn carry_out(&mut self, change: &Change<'_>) -> Result<bool> {
         self.check_version().await?;
+        self.check_size(change)?;
         let mut means = Means {
             engine: &self.engine,
             generation: self.generation,
@@ -438,6 +439,17 @@ impl Transaction {
             self.log.add_weight(weight(&self.catalog, change));
         }
         Ok(changed)
+    }
+
+    fn check_size(&self, change: &Change<'_>) -> Result<()> {
+        let longest = self.engine.options.transaction_bytes_max;
+        if self.log.bytes().saturating_add(change.bytes()) > longest {
+            return Err(Error::invalid(
+                "transaction",
+                format!("has more changes than fit into {longest} bytes; store them in several transactions"),
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn check_whole(&self) -> Result<()> {

@@ -6,14 +6,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use cu_storage::{
-    BatchOptions, Cancel, Control, Database, Document, Error, MemoryBackend, Operation, Options, Savepoint,
+    BatchOptions, Cancel, Control, Database, Document, Error, Filter, MemoryBackend, Operation, Options, Savepoint,
     Transaction, WriteFault, block_on,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use support::people::indexes;
 use support::slow::{self, Task, drive};
-use support::{Model, Write, assert_holds, assert_sound, contents, tiny, write};
+use support::{Model, Write, assert_holds, assert_sound, contents, tiny, value, write};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -295,4 +295,40 @@ fn a_batch_tells_its_progress_and_can_be_ended() {
         assert_eq!(block_on(database.batch(&batch, &all)).unwrap().len(), 1000);
         assert_sound(&database);
     }
+}
+
+/// A change set that does not fit is refused by name and place, and leaves nothing; what comes in several transactions is stored.
+#[test]
+fn a_transaction_that_is_too_large_is_refused() {
+    let options = Options { transaction_bytes_max: 10_000, ..tiny(512) };
+    let store = MemoryBackend::new();
+    let database = block_on(Database::open(store.clone(), options)).unwrap();
+    let batch: Vec<Operation> = (0..100).map(|n| Operation::set("a", n, &value(n as u16, 300)).unwrap()).collect();
+    let error = block_on(database.batch(&batch, &BatchOptions::default())).unwrap_err();
+    let Error::Batch { position, source } = &error else { panic!("{error}") };
+    assert!((25..34).contains(position), "{error}");
+    assert_eq!(source.code(), "invalidInput");
+    assert!(error.to_string().contains("more changes than fit into 10000 bytes"), "{error}");
+    assert_eq!(block_on(database.collections()).unwrap(), []);
+    assert_sound(&database);
+    // In one that is open, what was done before stays, and can be stored.
+    block_on(database.transaction(async |transaction| {
+        let mut done = 0;
+        for operation in &batch {
+            if transaction.run(operation).await.is_err() {
+                break;
+            }
+            done += 1;
+        }
+        assert_eq!(done, *position);
+        Ok(())
+    }))
+    .unwrap();
+    for piece in batch[*position..].chunks(20) {
+        block_on(database.batch(piece, &BatchOptions::default())).unwrap();
+    }
+    let each = BatchOptions { atomic: false, ..BatchOptions::default() };
+    assert_eq!(block_on(database.batch(&batch, &each)).unwrap().len(), 100);
+    assert_eq!(block_on(database.count("a", Filter::default())).unwrap(), 100);
+    assert_sound(&database);
 }
