@@ -159,6 +159,54 @@ for (const [way, patch] of [
   });
 }
 
+inPage('space that runs out at any request leaves what was resolved', async (page) => {
+  const failures = await page.evaluate(async () => {
+    const { Cu } = await import('cu-wasm');
+    const { put } = IDBObjectStore.prototype;
+    let refused = 0;
+    // The request of each number in turn, until there are no more requests.
+    for (let failing = 1; ; failing += 1) {
+      const options = { name: `full ${failing}`, storage: 'indexeddb' };
+      let requests = 0;
+      IDBObjectStore.prototype.put = function (...entry) {
+        requests += 1;
+        if (requests === failing) throw new DOMException('simulated', 'QuotaExceededError');
+        return put.apply(this, entry);
+      };
+      const held = new Map();
+      try {
+        const cu = await Cu.open(options);
+        for (let batch = 0; batch < 4; batch += 1) {
+          const entries = [0, 1, 2].map((place) => [batch * 2 + place, { batch, text: 'x'.repeat(3000) }]);
+          const operations = entries.map(([key, value]) => ({ type: 'set', table: 't', key, value }));
+          try {
+            await cu.batchTableOperations(operations);
+            for (const [key, value] of entries) held.set(key, value.batch);
+          } catch (error) {
+            if (error.code !== 'quota') throw error;
+            refused += 1;
+          }
+        }
+        // Writes the pages, if it can.
+        await cu.close();
+      } catch (error) {
+        if (error.code !== 'quota') throw error;
+        refused += 1;
+      } finally {
+        IDBObjectStore.prototype.put = put;
+      }
+      const again = await Cu.open(options);
+      const found = (await again.queryEntries('t')).map(({ key, value }) => [key, value.batch]);
+      await again.close();
+      if (JSON.stringify(found) !== JSON.stringify([...held])) return `request ${failing}: ${JSON.stringify(found)} instead of ${JSON.stringify([...held])}`;
+      if (requests < failing) return { failing, refused };
+    }
+  });
+  assert.equal(typeof failures, 'object', failures);
+  // Each commit has requests, and the checkpoint has many that fail without a word.
+  assert.ok(failures.refused >= 4 && failures.failing > failures.refused + 4, JSON.stringify(failures));
+});
+
 inPage('a closed database is a typed error, and opens again', async (page) => {
   const result = await inCu(page, `
     const other = await Cu.open({ name: 'other' });
