@@ -1,5 +1,7 @@
 //! The file backend: one redb file; atomicity and durability are redb's. Native only.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
@@ -24,13 +26,16 @@ pub struct FileBackend {
 impl FileBackend {
     /// Opens the file, or creates it.
     pub fn open(path: impl AsRef<Path>) -> Result<FileBackend> {
-        // redb's own cache would hold the same pages as the engine's.
-        FileBackend::prepare(redb::Builder::new().set_cache_size(1 << 20).create(path).map_err(failure)?)
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(redb::DatabaseError::from).map_err(failure)?;
+        FileBackend::over(redb::backends::FileBackend::new(file).map_err(failure)?)
     }
 
     /// Opens a store over redb's own interface to a disk, for instance a simulated one.
     pub fn over(disk: impl redb::StorageBackend) -> Result<FileBackend> {
-        let builder = redb::Builder::new().set_cache_size(1 << 20).create_with_backend(disk);
+        // redb's own cache would hold the same pages as the engine's.
+        let builder = redb::Builder::new().set_cache_size(1 << 20).create_with_backend(Lengthened(disk));
         FileBackend::prepare(builder.map_err(failure)?)
     }
 
@@ -112,6 +117,41 @@ impl FileBackend {
             log.retain(|_, _| false).map_err(failure)?;
         }
         write.commit().map_err(failure)
+    }
+}
+
+/// A disk whose length is durable before redb counts on it.
+///
+/// redb writes a header that tells of a longer file before it flushes, and does not open a file that is shorter than its header says. A power
+/// cut may leave the header without the length.
+#[derive(Debug)]
+struct Lengthened<D>(D);
+
+impl<D: redb::StorageBackend> redb::StorageBackend for Lengthened<D> {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let is_longer = length > self.0.len()?;
+        self.0.set_len(length)?;
+        if is_longer { self.0.sync_data() } else { Ok(()) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.close()
     }
 }
 

@@ -136,6 +136,18 @@ fn a_power_cut_at_any_write_loses_no_acknowledged_commit() {
     );
 }
 
+/// A file that grew and has its old length after the cut, with all that was written inside that: one of many thousands of cuts found that it did
+/// not open.
+#[test]
+fn a_power_cut_that_loses_the_length_of_the_file_loses_no_commit() {
+    let workload = Workload::new(58);
+    let first = workload.acknowledged[0].0;
+    let mut disks = Cuts::new(Vec::new(), &workload.done);
+    for at in first + 1..=workload.done.len() {
+        recovered(&disks.after_losing_lengths(at), &workload.allowed(at), &format!("cut at {at}"));
+    }
+}
+
 /// The file itself, copied as soon as a commit is acknowledged and opened elsewhere.
 #[test]
 fn a_copy_of_the_file_made_after_a_commit_has_it() {

@@ -53,6 +53,23 @@ impl<'a> Cuts<'a> {
 
     /// The disk after so many operations, not fewer than the last time; the number decides what is lost.
     pub fn after(&mut self, count: usize, number: u64) -> SharedDisk {
+        self.cut(count, |bytes, pending| lose_some(bytes, pending, &mut Dice(number)))
+    }
+
+    /// Likewise, when the lengths that were set are all that is lost, and the writes that would need them.
+    pub fn after_losing_lengths(&mut self, count: usize) -> SharedDisk {
+        self.cut(count, |bytes, pending| {
+            for operation in pending {
+                if let DiskOperation::Write(offset, data) = operation
+                    && *offset as usize + data.len() <= bytes.len()
+                {
+                    put(bytes, *offset, data);
+                }
+            }
+        })
+    }
+
+    fn cut(&mut self, count: usize, lose: impl FnOnce(&mut Vec<u8>, &[DiskOperation])) -> SharedDisk {
         let flush = self.done[..count].iter().rposition(|one| matches!(one, DiskOperation::Flush));
         let flushed = flush.map_or(0, |at| at + 1);
         assert!(flushed >= self.flushed, "cuts come in order");
@@ -65,7 +82,7 @@ impl<'a> Cuts<'a> {
         }
         self.flushed = flushed;
         let mut bytes = self.bytes.clone();
-        lose_some(&mut bytes, &self.done[flushed..count], &mut Dice(number));
+        lose(&mut bytes, &self.done[flushed..count]);
         SharedDisk(Arc::new(Mutex::new(Disk { bytes, done: Vec::new() })))
     }
 }
