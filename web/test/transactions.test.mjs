@@ -74,3 +74,23 @@ for (const seed of [1, 2, 3]) {
     await cu.close();
   });
 }
+
+test('a batch of any number is atomic inside a transaction, tells its progress, and is undone when it is given up or fails', async () => {
+  const cu = await Cu.open({ storage: 'memory' });
+  const operations = Array.from({ length: 5500 }, (_, n) => ({ type: 'set', table: 't', key: n, value: { n } }));
+  const given = new AbortController();
+  const reports = [];
+  const onProgress = ({ done }) => {
+    reports.push(done);
+    if (done >= 3000) given.abort();
+  };
+  await assert.rejects(cu.transaction(() => cu.processBatch(operations, { onProgress, signal: given.signal })), { name: 'AbortError' });
+  assert.deepEqual(reports, [1000, 2000, 3000]);
+  assert.deepEqual(await cu.listTables(), []);
+  const failing = [...operations, { type: 'increment', table: 't', key: 7 }];
+  await assert.rejects(cu.transaction(() => cu.processBatch(failing)), { details: { position: 5500 } });
+  assert.deepEqual(await cu.listTables(), []);
+  assert.equal((await cu.transaction(() => cu.processBatch(operations))).length, 5500);
+  assert.deepEqual(await cu.listTables(), [{ name: 't', count: 5500 }]);
+  await cu.close();
+});
