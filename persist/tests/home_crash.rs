@@ -10,6 +10,8 @@ use cu_storage::{Backend, Database, Error, FileBackend, MemoryBackend, Options, 
 use cu_vm::{RunError, Vm};
 use disk::SharedDisk;
 
+// Some of it is for the engine's own tests.
+#[allow(dead_code)]
 #[path = "../../storage/tests/support/disk.rs"]
 mod disk;
 
