@@ -11,9 +11,9 @@ const dist = new URL('../dist/', import.meta.url);
  */
 const WASM_GZIPPED_MAX = {
   'cu.wasm': 370 * 1024,
-  'cu-compile.wasm': 455 * 1024,
-  'cu-home.wasm': 420 * 1024,
-  'cu-storage.wasm': 296 * 1024,
+  'cu-compile.wasm': 412 * 1024,
+  'cu-home.wasm': 384 * 1024,
+  'cu-storage.wasm': 274 * 1024,
 };
 
 test('the wasm is small', () => {

@@ -249,7 +249,8 @@ fn optimize(web: &Path, module: &Module, bound: &Path, optimized: &Path, passes:
     const FEATURES: [&str; 4] =
         ["--enable-bulk-memory", "--enable-mutable-globals", "--enable-nontrapping-float-to-int", "--enable-sign-ext"];
     let mut command = process::npm(web);
-    command.args(["exec", "--no", "--", "wasm-opt", "-O3"]);
+    // In the first KiB is only the end of the stack, and whoever comes there is about to trap.
+    command.args(["exec", "--no", "--", "wasm-opt", "-O3", "--low-memory-unused"]);
     if module.oldest.is_none() {
         command.args(["--enable-multivalue", "--enable-reference-types"]);
     }
