@@ -6,11 +6,11 @@ import { gzipSync } from 'node:zlib';
 
 const dist = new URL('../dist/', import.meta.url);
 /**
- * Bytes gzipped. The first was the limit of all wasm while VM and storage engine were one module; the package as a whole is over it
- * until it has been made smaller (see docs/ARCHITECTURE.md). The others are what the modules take, so that they do not grow unseen.
+ * Bytes gzipped that the modules take, so that they do not grow unseen. The package as a whole is over the 350 KB that it is to have
+ * (see docs/ARCHITECTURE.md).
  */
 const WASM_GZIPPED_MAX = {
-  'cu.wasm': 370 * 1024,
+  'cu.wasm': 333 * 1024,
   'cu-compile.wasm': 412 * 1024,
   'cu-home.wasm': 384 * 1024,
   'cu-storage.wasm': 274 * 1024,
