@@ -4,7 +4,7 @@
 //   node bench/bundle-storage.mjs FOLDER [DIST]
 //
 // DIST is the folder of an earlier build of the package, which becomes the database `cu-before`.
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -14,7 +14,7 @@ const [folder, before] = process.argv.slice(2);
 const SIDES = ['cu', 'cu-opfs', 'indexeddb', 'dexie', 'sqlite', 'wa-sqlite', 'loki'];
 const PACKAGES = { dexie: 'dexie', sqlite: '@sqlite.org/sqlite-wasm', 'wa-sqlite': 'wa-sqlite', loki: 'lokijs' };
 const WASM = [
-  'dist/cu.wasm',
+  'dist/cu-home.wasm',
   'dist/cu-storage.wasm',
   'node_modules/@sqlite.org/sqlite-wasm/dist/sqlite3.wasm',
   'node_modules/wa-sqlite/dist/wa-sqlite.wasm',
@@ -49,7 +49,10 @@ if (before !== undefined) {
   };
   const entry = join(web, 'bench/databases/cu.mjs');
   await build({ ...OPTIONS, entryPoints: [{ in: entry, out: 'cu-before' }], outdir: here, plugins: [earlier] });
-  for (const file of ['cu.wasm', 'cu-storage.wasm']) copyFileSync(join(before, file), join(here, file));
+  // Which VM it loads, that build knows.
+  for (const file of ['cu.wasm', 'cu-home.wasm', 'cu-storage.wasm']) {
+    if (existsSync(join(before, file))) copyFileSync(join(before, file), join(here, file));
+  }
   writeFileSync(join(folder, 'databases', 'cu-before.js'), "export * from './before/cu-before.js';\n");
 }
 

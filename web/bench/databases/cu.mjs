@@ -1,4 +1,4 @@
-// This package: documents in a table of its database, durability `strict`. Its Lua VM is loaded too, the smaller one.
+// This package: documents in a table of its database, durability `strict`. Its Lua VM is loaded too, one that does not compile.
 import { Cu } from '../../dist/index.js';
 
 const TABLE = 'records';
