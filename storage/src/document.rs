@@ -17,8 +17,9 @@
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::error::{Error, Result};
+use crate::reader::{Keys, Reader, check_key, too_deep};
 
-mod tag {
+pub(crate) mod tag {
     pub const NIL: u8 = 0x00;
     pub const FALSE: u8 = 0x01;
     pub const TRUE: u8 = 0x02;
@@ -34,7 +35,7 @@ mod tag {
 pub const DEPTH_MAX: usize = 200;
 
 /// The one NaN that is ever stored.
-const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
+pub(crate) const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
 
 /// A value as the database stores it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -89,7 +90,7 @@ pub(crate) enum Shallow<'a> {
 /// The not yet read elements of an array, or keys and values of a map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Elements<'a> {
-    bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     pub(crate) count: usize,
 }
 
@@ -231,17 +232,18 @@ impl<'a> DocumentRef<'a> {
             let mut inner = None;
             let mut reader = Reader { bytes: entries.bytes };
             for _ in 0..entries.count {
-                let key = reader.shallow()?;
+                let name = reader.name()?;
                 let value = reader.bytes;
-                reader.shallow()?;
-                if let Shallow::String(name) = key {
-                    let value = DocumentRef { bytes: &value[..value.len() - reader.bytes.len()] };
-                    if name == rest {
-                        return Ok(Some(value));
-                    }
-                    if name == first {
-                        inner = Some(value);
-                    }
+                reader.skip()?;
+                let Some(name) = name.filter(|name| name.len() == rest.len() || name.len() == first.len()) else {
+                    continue;
+                };
+                let value = DocumentRef { bytes: &value[..value.len() - reader.bytes.len()] };
+                if name == rest {
+                    return Ok(Some(value));
+                }
+                if name == first {
+                    inner = Some(value);
                 }
             }
             let (Some(value), Some(dot)) = (inner, dot) else {
@@ -292,7 +294,7 @@ impl<'a> Elements<'a> {
 
     fn take(&mut self) -> Result<DocumentRef<'a>> {
         let mut reader = Reader { bytes: self.bytes };
-        reader.shallow()?;
+        reader.skip()?;
         let length = self.bytes.len() - reader.bytes.len();
         let (bytes, rest) = self.bytes.split_at(length);
         self.bytes = rest;
@@ -346,7 +348,11 @@ fn encode_value(document: &Document, out: &mut Vec<u8>, depth: usize) -> Result<
                 key_ranges.push(key_start..out.len());
                 encode_value(value, out, depth + 1)?;
             }
-            check_unique(key_ranges.iter().map(|range| &out[range.clone()]).collect())?;
+            let mut keys = Keys::default();
+            for range in key_ranges {
+                keys.add(&out[range])?;
+            }
+            keys.finish()?;
             close_container(out, start);
         }
         Document::Blob { kind, bytes } => {
@@ -439,192 +445,6 @@ pub(crate) fn write_name(out: &mut Vec<u8>, name: &[u8]) {
 
 pub(crate) fn varint_length(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
-}
-
-fn check_key(encoded: &[u8]) -> Result<()> {
-    match encoded.first() {
-        Some(&tag::FLOAT) if encoded[1..] == NAN_BITS.to_le_bytes() => {
-            Err(Error::invalid("document", "NaN as a map key"))
-        }
-        Some(&(tag::FALSE | tag::TRUE | tag::INTEGER | tag::FLOAT | tag::STRING)) => Ok(()),
-        _ => Err(Error::invalid("document", "a map key must be a boolean, number or string")),
-    }
-}
-
-fn check_unique(mut keys: Vec<&[u8]>) -> Result<()> {
-    keys.sort_unstable();
-    if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(Error::invalid("document", "a map key occurs twice"));
-    }
-    Ok(())
-}
-
-fn too_deep() -> Error {
-    Error::invalid("document", "nested too deep")
-}
-
-fn malformed() -> Error {
-    Error::invalid("document", "malformed encoding")
-}
-
-/// Reads encodings from the front of `bytes`. Everything it returns has been checked against the bytes that are there.
-pub(crate) struct Reader<'a> {
-    pub(crate) bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    pub(crate) fn finish(&self) -> Result<()> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(malformed()) }
-    }
-
-    pub(crate) fn byte(&mut self) -> Result<u8> {
-        let (&first, rest) = self.bytes.split_first().ok_or_else(malformed)?;
-        self.bytes = rest;
-        Ok(first)
-    }
-
-    pub(crate) fn take(&mut self, length: u64) -> Result<&'a [u8]> {
-        let length = usize::try_from(length).map_err(|_| malformed())?;
-        let (taken, rest) = self.bytes.split_at_checked(length).ok_or_else(malformed)?;
-        self.bytes = rest;
-        Ok(taken)
-    }
-
-    pub(crate) fn varint(&mut self) -> Result<u64> {
-        match self.bytes.split_first() {
-            Some((&byte, rest)) if byte < 0x80 => {
-                self.bytes = rest;
-                Ok(byte.into())
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Result<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(malformed());
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                let minimal = byte != 0 || shift == 0;
-                return if minimal { Ok(value) } else { Err(malformed()) };
-            }
-        }
-        Err(malformed())
-    }
-
-    pub(crate) fn length_and_bytes(&mut self) -> Result<&'a [u8]> {
-        let length = self.varint()?;
-        self.take(length)
-    }
-
-    fn elements(&mut self) -> Result<Elements<'a>> {
-        let mut body = Reader { bytes: self.length_and_bytes()? };
-        let count = body.varint()?;
-        // An element takes at least one byte, which bounds the count by what is there.
-        if count > body.bytes.len() as u64 {
-            return Err(malformed());
-        }
-        Ok(Elements { bytes: body.bytes, count: count as usize })
-    }
-
-    /// Reads one value; arrays and maps are skipped and returned unread.
-    fn shallow(&mut self) -> Result<Shallow<'a>> {
-        Ok(match self.byte()? {
-            tag::NIL => Shallow::Nil,
-            tag::FALSE => Shallow::Boolean(false),
-            tag::TRUE => Shallow::Boolean(true),
-            tag::INTEGER => {
-                let zigzag = self.varint()?;
-                Shallow::Integer((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
-            }
-            tag::FLOAT => {
-                let bytes = self.take(8)?.try_into().map_err(|_| malformed())?;
-                let value = f64::from_bits(u64::from_le_bytes(bytes));
-                if value.is_nan() && value.to_bits() != NAN_BITS {
-                    return Err(malformed());
-                }
-                Shallow::Float(value)
-            }
-            tag::STRING => Shallow::String(self.length_and_bytes()?),
-            tag::ARRAY => Shallow::Array(self.elements()?),
-            tag::MAP => Shallow::Map(self.elements()?),
-            tag::BLOB => {
-                let kind = self.byte()?;
-                Shallow::Blob { kind, bytes: self.length_and_bytes()? }
-            }
-            _ => return Err(malformed()),
-        })
-    }
-
-    fn document(&mut self, depth: usize) -> Result<Document> {
-        Ok(match self.shallow()? {
-            Shallow::Nil => Document::Nil,
-            Shallow::Boolean(value) => Document::Boolean(value),
-            Shallow::Integer(value) => Document::Integer(value),
-            Shallow::Float(value) => Document::Float(value),
-            Shallow::String(bytes) => Document::String(bytes.to_vec()),
-            Shallow::Blob { kind, bytes } => Document::Blob { kind, bytes: bytes.to_vec() },
-            Shallow::Array(elements) => {
-                let mut inner = enter(elements, depth)?;
-                let mut array = Vec::new();
-                for _ in 0..elements.count {
-                    array.push(inner.document(depth + 1)?);
-                }
-                inner.finish()?;
-                Document::Array(array)
-            }
-            Shallow::Map(entries) => {
-                let mut inner = enter(entries, depth)?;
-                let mut map = Vec::new();
-                let mut keys = Vec::new();
-                for _ in 0..entries.count {
-                    let before = inner.bytes;
-                    let key = inner.document(depth + 1)?;
-                    let encoded = &before[..before.len() - inner.bytes.len()];
-                    check_key(encoded)?;
-                    keys.push(encoded);
-                    map.push((key, inner.document(depth + 1)?));
-                }
-                inner.finish()?;
-                check_unique(keys)?;
-                Document::Map(map)
-            }
-        })
-    }
-
-    fn validate(&mut self, depth: usize) -> Result<()> {
-        let (elements, is_map) = match self.shallow()? {
-            Shallow::Array(elements) => (elements, false),
-            Shallow::Map(entries) => (entries, true),
-            _ => return Ok(()),
-        };
-        let mut inner = enter(elements, depth)?;
-        let mut keys = Vec::new();
-        for _ in 0..elements.count {
-            if is_map {
-                let before = inner.bytes;
-                inner.shallow()?;
-                let encoded = &before[..before.len() - inner.bytes.len()];
-                check_key(encoded)?;
-                keys.push(encoded);
-            }
-            inner.validate(depth + 1)?;
-        }
-        inner.finish()?;
-        check_unique(keys)
-    }
-}
-
-fn enter(elements: Elements<'_>, depth: usize) -> Result<Reader<'_>> {
-    if depth >= DEPTH_MAX {
-        return Err(too_deep());
-    }
-    Ok(Reader { bytes: elements.bytes })
 }
 
 impl From<bool> for Document {

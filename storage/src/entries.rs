@@ -17,11 +17,12 @@ use xxhash_rust::xxh64::Xxh64;
 
 use crate::btree;
 use crate::cursor::{Cursor, Direction, Entry, KeyRange};
-use crate::document::{Reader, write_bytes};
+use crate::document::write_bytes;
 use crate::error::{Error, Step};
 use crate::index::IndexDefinition;
 use crate::page::{self, PageId};
 use crate::pager::Pager;
+use crate::reader::Reader;
 
 const LISTED: u8 = 1;
 const LISTED_TAIL: usize = 3;

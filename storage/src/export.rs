@@ -22,11 +22,12 @@ use crate::catalog::CollectionState;
 use crate::control::Control;
 use crate::cursor::{Direction, Entry, KeyRange};
 use crate::database::Database;
-use crate::document::{Document, Encoded, Reader, write_bytes, write_varint};
+use crate::document::{Document, Encoded, write_bytes, write_varint};
 use crate::error::{Error, Result};
 use crate::index::IndexDefinition;
 use crate::json::{from_json, to_json};
 use crate::key::{decode_key, encode_key};
+use crate::reader::Reader;
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

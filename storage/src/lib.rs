@@ -86,6 +86,7 @@ mod plan;
 mod prepared;
 mod query;
 mod query_document;
+mod reader;
 mod record;
 mod repair;
 mod request;

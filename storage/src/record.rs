@@ -9,10 +9,11 @@
 
 use xxhash_rust::xxh64::xxh64;
 
-use crate::document::{Document, Reader, write_bytes, write_varint};
+use crate::document::{Document, write_bytes, write_varint};
 use crate::error::{Error, Result};
 use crate::index::{IndexDefinition, IndexKind};
 use crate::page::{PAGE_SIZE_MAX, PAGE_SIZE_MIN, PageId};
+use crate::reader::Reader;
 
 /// The version this code writes, and the newest it reads.
 ///
