@@ -114,15 +114,18 @@ pub(crate) fn insert_at(pager: &mut Pager, root: PageId, path: Path, key: &[u8],
     let cell = (!is_inline).then(|| store_value(pager, key, value));
     let leaf = pager.own(path.leaf);
     let page = pager.page_mut(leaf);
+    let is_replaced = path.slot.is_ok_and(|index| cell.is_none() && page.replace_inline(index, value));
     let index = match path.slot {
         Ok(index) => {
-            page.remove(index);
+            if !is_replaced {
+                page.remove(index);
+            }
             index
         }
         Err(index) => index,
     };
     let mut split = match cell {
-        None if page.insert_inline(index, key, value) => None,
+        None if is_replaced || page.insert_inline(index, key, value) => None,
         None => place(pager, leaf, index, Cell::inline(key, value)),
         Some(cell) => place(pager, leaf, index, cell),
     };

@@ -408,6 +408,21 @@ impl Page {
         true
     }
 
+    /// Puts another value in place of one in the page that takes as many bytes or more, or returns `false`.
+    pub fn replace_inline(&mut self, index: usize, value: &[u8]) -> bool {
+        let LeafValue::Inline(start, length) = self.leaf_value(index) else {
+            return false;
+        };
+        if value.len() > length {
+            return false;
+        }
+        self.bytes[start..start + value.len()].copy_from_slice(value);
+        let offset = self.offset(index);
+        self.set_u32(offset + 2, value.len() as u32);
+        self.set_u16(14, self.dead() + length - value.len());
+        true
+    }
+
     pub fn remove(&mut self, index: usize) {
         let count = self.count();
         let dead = self.dead() + self.cell_length(self.offset(index));
