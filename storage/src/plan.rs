@@ -103,20 +103,18 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     pub async fn choose(&self) -> Result<Choice> {
         let filter = normalize(&self.query.filter, false);
-        let terms = match &filter {
-            Filter::And(terms) => terms.as_slice(),
-            term => std::slice::from_ref(term),
-        };
+        let terms = &Conjunction::of(&filter);
         let total = self.state.count as f64;
         let mut candidates = self.candidates(terms).await?;
-        let rows = (total * self.selectivity(terms, &candidates)).min(total);
+        let rows = (total * self.selectivity(terms.terms, &candidates)).min(total);
         if let Some(intersection) = self.intersection(&candidates, total) {
             candidates.push(intersection);
         }
+        let own_order = key_order(terms, self.query);
         let mut best: Option<Choice> = None;
         for candidate in candidates {
-            let exact = candidate.covered.len() == terms.len();
-            for choice in self.priced(candidate, terms, rows, exact) {
+            let exact = candidate.covered.len() == terms.terms.len();
+            for choice in self.priced(candidate, terms, own_order, rows, exact) {
                 if best.as_ref().is_none_or(|best| choice.price < best.price) {
                     best = Some(choice);
                 }
@@ -136,7 +134,7 @@ impl Planner<'_> {
     }
 
     /// All ways to the documents that pass a conjunction, or more.
-    async fn candidates(&self, terms: &[Filter]) -> Result<Vec<Candidate>> {
+    async fn candidates(&self, terms: &Conjunction<'_>) -> Result<Vec<Candidate>> {
         let mut candidates = Vec::new();
         let with_primary = matches!(self.query.using, Using::Cheapest | Using::Scan);
         if with_primary {
@@ -147,7 +145,7 @@ impl Planner<'_> {
                 candidates.push(candidate);
             }
         }
-        for (position, term) in terms.iter().enumerate() {
+        for (position, term) in terms.terms.iter().enumerate() {
             let Filter::Or(branches) = term else { continue };
             if let Some(candidate) = Box::pin(self.union(branches, position)).await? {
                 candidates.push(candidate);
@@ -157,11 +155,10 @@ impl Planner<'_> {
     }
 
     /// The documents' own tree, between the keys that conditions on `$key` leave.
-    async fn primary(&self, terms: &[Filter]) -> Result<Candidate> {
-        let (restriction, covered) = restriction_on(terms, "$key");
-        let ranges = match restriction {
-            Some(restriction) => kept(restriction.ranges()),
-            None => vec![StemRange::ALL],
+    async fn primary(&self, terms: &Conjunction<'_>) -> Result<Candidate> {
+        let (ranges, covered) = match terms.on("$key") {
+            Some((restriction, covered)) => (kept(restriction.ranges()), covered.to_vec()),
+            None => (vec![StemRange::ALL], Vec::new()),
         };
         let total = self.state.count as f64;
         let rows = if covered.is_empty() { total } else { self.entries(self.state.root, total, &ranges).await? };
@@ -169,7 +166,7 @@ impl Planner<'_> {
         Ok(Candidate { access: Access::Primary(ranges), rows, price, covered })
     }
 
-    async fn index(&self, terms: &[Filter], position: usize, index: &IndexState) -> Result<Option<Candidate>> {
+    async fn index(&self, terms: &Conjunction<'_>, position: usize, index: &IndexState) -> Result<Option<Candidate>> {
         let access = if index.definition.multi {
             multi_access(terms, position, index)
         } else {
@@ -190,17 +187,14 @@ impl Planner<'_> {
         let mut accesses = Vec::with_capacity(branches.len());
         let mut is_exact = true;
         for branch in branches {
-            let terms = match branch {
-                Filter::And(terms) => terms.as_slice(),
-                term => std::slice::from_ref(term),
-            };
-            let candidates = self.candidates(terms).await?;
+            let terms = Conjunction::of(branch);
+            let candidates = self.candidates(&terms).await?;
             let narrow =
                 candidates.into_iter().filter(|candidate| !candidate.covered.is_empty() || is_narrow(candidate));
             let Some(best) = narrow.min_by(|left, right| set_price(left).total_cmp(&set_price(right))) else {
                 return Ok(None);
             };
-            is_exact = is_exact && best.covered.len() == terms.len();
+            is_exact = is_exact && best.covered.len() == terms.terms.len();
             union.rows += best.rows;
             union.price += best.price;
             accesses.push(best.access);
@@ -286,7 +280,14 @@ impl Planner<'_> {
     }
 
     /// The ways of a candidate to the query's rows: in its own order where that is of use, and sorted.
-    fn priced(&self, candidate: Candidate, terms: &[Filter], rows: f64, exact: bool) -> Vec<Choice> {
+    fn priced(
+        &self,
+        candidate: Candidate,
+        terms: &Conjunction<'_>,
+        own_order: Option<Direction>,
+        rows: f64,
+        exact: bool,
+    ) -> Vec<Choice> {
         let query = self.query;
         let wanted = match query.limit {
             Some(limit) if query.aggregates.is_empty() && query.group_by.is_empty() => {
@@ -303,7 +304,7 @@ impl Planner<'_> {
         let mut add = |access: &Access, order, price| {
             choices.push(Choice { access: access.clone(), order, exact, rows, price });
         };
-        match (&candidate.access, order_of(self.state, &candidate.access, terms, query)) {
+        match (&candidate.access, order_of(self.state, &candidate.access, terms, own_order, query)) {
             (Access::Primary(ranges), _)
                 if exact && query.is_plain_count() && ranges.as_slice() == [StemRange::ALL] =>
             {
@@ -320,9 +321,8 @@ impl Planner<'_> {
         }
         if !matches!(candidate.access, Access::Primary(_)) {
             // Keys are gathered and ordered first, then the documents are read in that order.
-            let key_order = key_order(terms, query);
-            let order = key_order.map_or(Order::Sort, Order::Key);
-            let reading = if key_order.is_some() { fetching * part } else { fetching + sorting };
+            let order = own_order.map_or(Order::Sort, Order::Key);
+            let reading = if own_order.is_some() { fetching * part } else { fetching + sorting };
             add(&candidate.access, order, candidate.price + sorting + reading);
         }
         choices
@@ -343,24 +343,43 @@ fn is_narrow(candidate: &Candidate) -> bool {
     }
 }
 
-/// What all conditions on a field say together, and which they are.
-fn restriction_on(terms: &[Filter], name: &str) -> (Option<Restriction>, Vec<usize>) {
-    let mut all: Option<Restriction> = None;
-    let mut covered = Vec::new();
-    for (position, term) in terms.iter().enumerate() {
-        let Filter::Field { field, operator, value } = term else { continue };
-        if field != name {
-            continue;
+/// Conditions that must all hold, and what they say about each field.
+struct Conjunction<'a> {
+    terms: &'a [Filter],
+    /// By field: what its conditions say together, and which they are.
+    restrictions: Vec<(&'a str, Restriction, Vec<usize>)>,
+}
+
+impl<'a> Conjunction<'a> {
+    fn of(filter: &'a Filter) -> Conjunction<'a> {
+        let terms = match filter {
+            Filter::And(terms) => terms.as_slice(),
+            term => std::slice::from_ref(term),
+        };
+        let mut restrictions: Vec<(&str, Restriction, Vec<usize>)> = Vec::new();
+        for (position, term) in terms.iter().enumerate() {
+            let Filter::Field { field, operator, value } = term else { continue };
+            let Some(restriction) = Restriction::of(*operator, value) else { continue };
+            match restrictions.iter_mut().find(|(name, ..)| name == field) {
+                Some((_, all, covered)) => {
+                    *all = all.and(&restriction);
+                    covered.push(position);
+                }
+                None => restrictions.push((field, restriction, vec![position])),
+            }
         }
-        if let Some(restriction) = Restriction::of(*operator, value) {
-            all = Some(match all {
-                Some(before) => before.and(&restriction),
-                None => restriction,
-            });
-            covered.push(position);
-        }
+        Conjunction { terms, restrictions }
     }
-    (all, covered)
+
+    fn on(&self, name: &str) -> Option<(&Restriction, &[usize])> {
+        let found = self.restrictions.iter().find(|(field, ..)| *field == name)?;
+        Some((&found.1, &found.2))
+    }
+
+    /// Whether conditions leave one value of a field.
+    fn fixes(&self, name: &str) -> bool {
+        self.on(name).is_some_and(|(restriction, _)| restriction.single().is_some())
+    }
 }
 
 fn kept(ranges: Vec<StemRange>) -> Vec<StemRange> {
@@ -368,7 +387,7 @@ fn kept(ranges: Vec<StemRange>) -> Vec<StemRange> {
 }
 
 /// Ranges of an index over whole fields.
-fn plain_access(terms: &[Filter], position: usize, index: &IndexState) -> Option<IndexAccess> {
+fn plain_access(terms: &Conjunction<'_>, position: usize, index: &IndexState) -> Option<IndexAccess> {
     let definition = &index.definition;
     let mut prefixes = vec![Vec::new()];
     let mut ranges = None;
@@ -376,8 +395,8 @@ fn plain_access(terms: &[Filter], position: usize, index: &IndexState) -> Option
     let mut covered = Vec::new();
     let mut excludes_nil = false;
     for (number, field) in definition.fields.iter().enumerate() {
-        let (Some(restriction), mut terms) = restriction_on(terms, field) else { break };
-        match &restriction {
+        let Some((restriction, terms)) = terms.on(field) else { break };
+        match restriction {
             Restriction::Points(points) if prefixes.len() * points.len() <= RANGES_MAX => {
                 prefixes = prefixes
                     .iter()
@@ -390,8 +409,8 @@ fn plain_access(terms: &[Filter], position: usize, index: &IndexState) -> Option
             }
         }
         excludes_nil = excludes_nil || !restriction.allows_nil();
-        covered.append(&mut terms);
-        restrictions[number] = Some(restriction);
+        covered.extend_from_slice(terms);
+        restrictions[number] = Some(restriction.clone());
         if ranges.is_some() {
             break;
         }
@@ -413,12 +432,12 @@ fn plain_access(terms: &[Filter], position: usize, index: &IndexState) -> Option
 }
 
 /// Ranges of an index over the elements of arrays, by one condition.
-fn multi_access(terms: &[Filter], position: usize, index: &IndexState) -> Option<IndexAccess> {
+fn multi_access(terms: &Conjunction<'_>, position: usize, index: &IndexState) -> Option<IndexAccess> {
     let definition = &index.definition;
     let name = &definition.fields[0];
     let access =
         |ranges, covered| Some(IndexAccess { position, ranges: kept(ranges), restrictions: vec![None], covered });
-    for (term, filter) in terms.iter().enumerate() {
+    for (term, filter) in terms.terms.iter().enumerate() {
         let Filter::Field { field, operator: Operator::Contains, value } = filter else { continue };
         let Some(Restriction::Points(points)) = Restriction::of(Operator::Equal, value).filter(|_| field == name)
         else {
@@ -443,8 +462,8 @@ fn multi_access(terms: &[Filter], position: usize, index: &IndexState) -> Option
         return access(ranges, if exact { vec![term] } else { Vec::new() });
     }
     // Arrays are not there as a whole, so the conditions must leave them out.
-    let (restriction, covered) = restriction_on(terms, name);
-    let restriction = restriction?;
+    let (restriction, covered) = terms.on(name)?;
+    let covered = covered.to_vec();
     let is_array = |range: &StemRange| {
         let (first, after) = kind_bytes(&crate::Document::Array(Vec::new()));
         let arrays = StemRange { low: vec![first], high: Some(vec![after]) };
@@ -454,7 +473,7 @@ fn multi_access(terms: &[Filter], position: usize, index: &IndexState) -> Option
     if ranges.iter().any(is_array) || (definition.sparse && restriction.allows_nil()) {
         return None;
     }
-    match (definition.kind, &restriction) {
+    match (definition.kind, restriction) {
         (IndexKind::Btree, _) => access(ranges.iter().map(|range| range.behind(&[WHOLE])).collect(), covered),
         (IndexKind::Hash, Restriction::Points(points)) => {
             access(hashed(index, Some(WHOLE), points.clone())?, Vec::new())
@@ -480,11 +499,10 @@ fn hashed(index: &IndexState, lead: Option<u8>, values: Vec<Vec<u8>>) -> Option<
 }
 
 /// The fields that still order rows: those before one on `$key`, without those that conditions hold fixed.
-fn open_sorts<'a>(terms: &[Filter], query: &'a Query) -> Vec<(&'a str, Direction)> {
+fn open_sorts<'a>(terms: &Conjunction<'_>, query: &'a Query) -> Vec<(&'a str, Direction)> {
     let mut open = Vec::new();
     for sort in &query.sort {
-        let fixed = restriction_on(terms, &sort.field).0.is_some_and(|restriction| restriction.single().is_some());
-        if !fixed {
+        if !terms.fixes(&sort.field) {
             open.push((sort.field.as_str(), sort.direction));
         }
         if sort.field == "$key" {
@@ -495,7 +513,7 @@ fn open_sorts<'a>(terms: &[Filter], query: &'a Query) -> Vec<(&'a str, Direction
 }
 
 /// The direction in which keys are the query's order, if they are.
-fn key_order(terms: &[Filter], query: &Query) -> Option<Direction> {
+fn key_order(terms: &Conjunction<'_>, query: &Query) -> Option<Direction> {
     if query.is_aggregate() {
         return Some(Direction::Forward);
     }
@@ -507,15 +525,21 @@ fn key_order(terms: &[Filter], query: &Query) -> Option<Direction> {
 }
 
 /// The order in which a way that is not gathered gives its rows.
-fn order_of(state: &CollectionState, access: &Access, terms: &[Filter], query: &Query) -> Order {
+fn order_of(
+    state: &CollectionState,
+    access: &Access,
+    terms: &Conjunction<'_>,
+    own_order: Option<Direction>,
+    query: &Query,
+) -> Order {
     match access {
-        Access::Primary(_) => key_order(terms, query).map_or(Order::Sort, Order::Key),
+        Access::Primary(_) => own_order.map_or(Order::Sort, Order::Key),
         Access::Index(access) => index_order(&state.indexes[access.position], access, terms, query),
         _ => Order::Sort,
     }
 }
 
-fn index_order(index: &IndexState, access: &IndexAccess, terms: &[Filter], query: &Query) -> Order {
+fn index_order(index: &IndexState, access: &IndexAccess, terms: &Conjunction<'_>, query: &Query) -> Order {
     let definition = &index.definition;
     if definition.kind == IndexKind::Hash || definition.multi || query.is_aggregate() {
         return Order::Sort;
