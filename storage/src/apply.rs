@@ -5,25 +5,21 @@
 //! first of them; the flag `broken` is set from there to the last. A change that ends in between, by an error of the
 //! backend or because its future is dropped, leaves the flag set, and the transaction can only be rolled back.
 
-use std::ops::Bound;
 use std::rc::Rc;
 
 use crate::btree;
-use crate::bulk::Builder;
+use crate::build_index::create_index;
 use crate::catalog::Catalog;
 use crate::control::Control;
-use crate::cursor::{Cursor, Direction, KeyRange};
+use crate::cursor::{Cursor, Direction};
 use crate::document::{Document, DocumentRef};
 use crate::engine::Engine;
-use crate::entries::{self, Gathered, IndexEntry};
+use crate::entries::{self, IndexEntry};
 use crate::error::{Error, Result};
 use crate::index::{IndexDefinition, IndexKind, IndexState};
 use crate::page::PageId;
 use crate::record::Change;
 use crate::schema::Schema;
-
-/// Entries that go into a new tree before others have their turn.
-const BUILD_ENTRIES_PER_STEP: usize = 512;
 
 /// What a change may need besides the database.
 pub(crate) struct Means<'a> {
@@ -183,7 +179,7 @@ async fn check_unique(
                     continue;
                 }
                 let is_certain = entry.stem.is_some() && definition.kind == IndexKind::Btree;
-                for document in entry.documents.into_iter().filter(|document| *document != key) {
+                for document in entry.documents.as_slice().iter().filter(|document| **document != key) {
                     if is_certain {
                         return Ok((true, Vec::new()));
                     }
@@ -232,93 +228,6 @@ async fn change_index(means: &mut Means<'_>, collection: u32, key: &[u8], differ
     Ok(())
 }
 
-/// Builds an index over what is there, in place of one of the same name.
-async fn create_index(means: &mut Means<'_>, collection: u32, definition: &IndexDefinition) -> Result<bool> {
-    let Means { engine, generation, .. } = *means;
-    let gathered = gather(means, collection, definition).await?;
-    let mut built = IndexState { entries: gathered.count() as u64, built: true, ..IndexState::new(definition.clone()) };
-    let state = means.catalog.state(collection)?;
-    let old = match state.index(&definition.name) {
-        Some(position) => Some((position, tree_pages(engine, generation, state.indexes[position].root).await?)),
-        None => None,
-    };
-    *means.broken = true;
-    let mut builder = Builder::default();
-    let mut last_run: Option<Vec<u8>> = None;
-    let mut at = 0;
-    while at < gathered.count() {
-        means.control.rest().await?;
-        let mut core = engine.core.borrow_mut();
-        core.check(generation)?;
-        at = gathered.each(at, BUILD_ENTRIES_PER_STEP, |run, key, value| {
-            if last_run.as_deref() != Some(run) {
-                built.distinct += 1;
-                let last = last_run.get_or_insert_default();
-                last.clear();
-                last.extend_from_slice(run);
-            }
-            builder.push(&mut core.pager, key, value);
-        });
-    }
-    let mut core = engine.core.borrow_mut();
-    core.check(generation)?;
-    built.root = builder.finish(&mut core.pager);
-    let state = means.catalog.state_mut(collection)?;
-    state.shape += 1;
-    match old {
-        Some((position, pages)) => {
-            pages.into_iter().for_each(|id| core.pager.release(id));
-            state.indexes[position] = built;
-        }
-        None => state.indexes.push(built),
-    }
-    *means.broken = false;
-    Ok(true)
-}
-
-/// All entries of a new index, in order. Refuses duplicates.
-async fn gather(means: &Means<'_>, collection: u32, definition: &IndexDefinition) -> Result<Gathered> {
-    let state = means.catalog.state(collection)?;
-    // A hash does not tell whether two documents agree, nor does what was cut.
-    let whole = definition.unique.then(|| IndexDefinition { kind: IndexKind::Btree, ..definition.clone() });
-    let mut stems: Vec<Vec<u8>> = Vec::new();
-    let mut gathered = Gathered::new(means.engine.core.borrow().pager.page_size());
-    let mut done = 0;
-    let mut from = Bound::Unbounded;
-    // Some at a time, so that others can have their turn between.
-    loop {
-        let mut last = None;
-        let visit = |entry: &crate::cursor::Entry| {
-            let document = DocumentRef::new(&entry.value);
-            if let Some(whole) = &whole {
-                stems.append(&mut whole.stems(document)?);
-            }
-            for stem in definition.stems(document)? {
-                gathered.push(&stem, entry.key());
-            }
-            done += 1;
-            let is_full = done % BUILD_ENTRIES_PER_STEP as u64 == 0;
-            if is_full {
-                last = Some(entry.key().to_vec());
-            }
-            Ok(!is_full)
-        };
-        let range = KeyRange { from, ..KeyRange::ALL };
-        means.engine.scan(means.generation, state.root, range, Direction::Forward, visit).await?;
-        let Some(last) = last else { break };
-        from = Bound::Excluded(last);
-        means.control.report(done, state.count)?;
-        means.control.rest().await?;
-    }
-    means.control.report(state.count, state.count)?;
-    stems.sort_unstable();
-    if stems.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(Error::Duplicate { index: definition.name.clone() });
-    }
-    gathered.sort();
-    Ok(gathered)
-}
-
 async fn drop_index(means: &mut Means<'_>, collection: u32, name: &str) -> Result<bool> {
     let state = means.catalog.state(collection)?;
     let Some(position) = state.index(name) else {
@@ -348,7 +257,7 @@ async fn drop_collection(means: &mut Means<'_>, collection: u32) -> Result<bool>
 }
 
 /// Every page of a tree.
-async fn tree_pages(engine: &Engine, generation: u64, root: PageId) -> Result<Vec<PageId>> {
+pub(crate) async fn tree_pages(engine: &Engine, generation: u64, root: PageId) -> Result<Vec<PageId>> {
     let mut pages = Vec::new();
     let mut pending = Vec::new();
     if !root.is_none() {

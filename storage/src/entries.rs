@@ -236,6 +236,38 @@ fn damaged() -> Error {
     Error::CorruptRecord("index entry")
 }
 
+/// The keys of an entry's documents.
+pub(crate) enum Documents<K> {
+    One(K),
+    Listed(Vec<K>),
+}
+
+impl<K> Documents<K> {
+    pub fn as_slice(&self) -> &[K] {
+        match self {
+            Documents::One(key) => std::slice::from_ref(key),
+            Documents::Listed(keys) => keys,
+        }
+    }
+
+    /// Puts them behind others.
+    pub fn append_to(self, keys: &mut Vec<K>) {
+        match self {
+            Documents::One(key) => keys.push(key),
+            Documents::Listed(mut listed) => keys.append(&mut listed),
+        }
+    }
+}
+
+impl Documents<&[u8]> {
+    pub fn to_owned(&self) -> Documents<Vec<u8>> {
+        match self {
+            Documents::One(key) => Documents::One(key.to_vec()),
+            Documents::Listed(keys) => Documents::Listed(keys.iter().map(|key| key.to_vec()).collect()),
+        }
+    }
+}
+
 /// An entry of the tree, taken apart.
 pub(crate) struct IndexEntry<'a> {
     /// What its run has in common.
@@ -243,7 +275,7 @@ pub(crate) struct IndexEntry<'a> {
     /// The whole stem; `None` when it was cut.
     pub stem: Option<&'a [u8]>,
     /// The documents, one unless listed.
-    pub documents: Vec<&'a [u8]>,
+    pub documents: Documents<&'a [u8]>,
 }
 
 impl<'a> IndexEntry<'a> {
@@ -260,12 +292,16 @@ impl<'a> IndexEntry<'a> {
         if value.is_empty() {
             let length = definition.stem_length(key).ok_or_else(damaged)?;
             let (stem, document) = key.split_at(length);
-            return Ok(IndexEntry { run: run_of(page_size, stem), stem: Some(stem), documents: vec![document] });
+            return Ok(IndexEntry {
+                run: run_of(page_size, stem),
+                stem: Some(stem),
+                documents: Documents::One(document),
+            });
         }
         let length = key.len().checked_sub(LISTED_TAIL).ok_or_else(damaged)?;
         let run = &key[..length];
         let stem = (length < stem_length_max(page_size)).then_some(run);
-        Ok(IndexEntry { run, stem, documents: documents_of(value)? })
+        Ok(IndexEntry { run, stem, documents: Documents::Listed(documents_of(value)?) })
     }
 }
 
@@ -276,9 +312,19 @@ pub(crate) struct Gathered {
     places: Vec<Place>,
 }
 
+/// The first eight bytes of a key, in their order; a shorter one has zeros behind it.
+fn first_of(key: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let length = key.len().min(8);
+    first[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(first)
+}
+
 /// Where an entry lies in the bytes: the tree's key, of which the first part is its run, then the document if it is listed.
 #[derive(Clone, Copy)]
 struct Place {
+    /// The key's first bytes as a number, which is mostly enough to compare.
+    first: u64,
     start: usize,
     run: u32,
     key: u32,
@@ -299,24 +345,32 @@ impl Gathered {
     pub fn push(&mut self, stem: &[u8], document: &[u8]) {
         let start = self.bytes.len();
         let run = run_of(self.page_size, stem).len() as u32;
-        if stem.len() + document.len() <= page::key_length_max(self.page_size) {
+        let length = stem.len() + document.len();
+        let is_alone = length <= page::key_length_max(self.page_size);
+        let (key, listed) = if is_alone {
             self.bytes.extend_from_slice(stem);
-            self.bytes.extend_from_slice(document);
-            let key = (stem.len() + document.len()) as u32;
-            self.places.push(Place { start, run, key, document: 0 });
+            (length, 0)
         } else {
             let (key, _) = place_of(self.page_size, stem, document);
             self.bytes.extend_from_slice(&key);
-            self.bytes.extend_from_slice(document);
-            self.places.push(Place { start, run, key: key.len() as u32, document: document.len() as u32 });
-        }
+            (key.len(), document.len())
+        };
+        self.bytes.extend_from_slice(document);
+        let first = first_of(&self.bytes[start..start + key]);
+        self.places.push(Place { first, start, run, key: key as u32, document: listed as u32 });
     }
 
     /// Puts the entries in order. Documents of one list keep theirs.
     pub fn sort(&mut self) {
         let bytes = &self.bytes;
         let key = |place: &Place| &bytes[place.start..place.start + place.key as usize];
-        self.places.sort_by(|left, right| key(left).cmp(key(right)));
+        self.places.sort_by_key(|place| place.first);
+        // What begins alike mostly came in order: one value's documents do.
+        for alike in self.places.chunk_by_mut(|left, right| left.first == right.first) {
+            if !alike.is_sorted_by(|left, right| key(left) <= key(right)) {
+                alike.sort_by(|left, right| key(left).cmp(key(right)));
+            }
+        }
     }
 
     /// Hands some entries to `take`, from a place on: each entry's run, key and value. Gives the place behind them.
@@ -343,7 +397,7 @@ impl Gathered {
     }
 
     fn parts(&self, at: usize) -> (&[u8], &[u8], &[u8]) {
-        let Place { start, run, key, document } = self.places[at];
+        let Place { start, run, key, document, .. } = self.places[at];
         let (key, rest) = self.bytes[start..].split_at(key as usize);
         (&key[..run as usize], key, &rest[..document as usize])
     }

@@ -3,7 +3,7 @@
 use crate::catalog::CollectionState;
 use crate::cursor::{Cursor, Direction, KeyRange};
 use crate::engine::Engine;
-use crate::entries::{IndexEntry, StemRange};
+use crate::entries::{Documents, IndexEntry, StemRange};
 use crate::error::Result;
 
 /// Entries of an index read in one step, at first and at most.
@@ -24,7 +24,7 @@ pub(crate) struct Found {
     pub is_cut: bool,
     /// Whether the entry stands before others of its stem whatever its documents' keys are.
     pub is_listed: bool,
-    pub documents: Vec<Vec<u8>>,
+    pub documents: Documents<Vec<u8>>,
 }
 
 /// Documents of one group or several, on their way to be read.
@@ -70,14 +70,14 @@ impl<'a> EntryReader<'a> {
         engine.run_over(generation, |pager| cursor.pass_bare(pager, most)).await
     }
 
-    /// The next entries, none at the end.
-    pub async fn next(&mut self) -> Result<Vec<Found>> {
+    /// The next entries, at most this many, none at the end.
+    pub async fn next(&mut self, most: usize) -> Result<Vec<Found>> {
         let Source { engine, generation, state } = self.source;
         let index = &state.indexes[self.position];
         let page_size = engine.core.borrow().pager.page_size();
         let mut found = Vec::new();
-        let count = self.count;
-        self.count = (count * 2).min(ENTRIES_PER_STEP.1);
+        let count = self.count.min(most.max(1));
+        self.count = (self.count * 2).min(ENTRIES_PER_STEP.1);
         loop {
             if self.current.is_none() {
                 let Some(range) = self.ranges.next() else {
@@ -100,7 +100,7 @@ impl<'a> EntryReader<'a> {
                                 run: entry.run.to_vec(),
                                 is_cut: entry.stem.is_none(),
                                 is_listed,
-                                documents: entry.documents.into_iter().map(<[u8]>::to_vec).collect(),
+                                documents: entry.documents.to_owned(),
                             });
                         }
                     }

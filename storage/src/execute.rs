@@ -173,7 +173,9 @@ impl<'a> Execution<'a> {
         let mut group: Vec<u8> = Vec::new();
         let mut pending = Pending::default();
         loop {
-            let entries = reader.next().await?;
+            // Where each entry is a row, no more are read than are wanted.
+            let most = if self.rows_to_skip().is_some() && is_whole { self.rows_missing() } else { usize::MAX };
+            let entries = reader.next(most).await?;
             if entries.is_empty() {
                 return self.flush(source, pending, is_whole).await.map(drop);
             }
@@ -191,7 +193,7 @@ impl<'a> Execution<'a> {
                 }
                 pending.has_cut = pending.has_cut || entry.is_cut;
                 pending.has_listed = pending.has_listed || entry.is_listed;
-                pending.keys.extend(entry.documents);
+                entry.documents.append_to(&mut pending.keys);
             }
             if is_whole && pending.is_plain() && !self.flush(source, std::mem::take(&mut pending), is_whole).await? {
                 return Ok(());
@@ -277,16 +279,16 @@ impl<'a> Execution<'a> {
         let mut reader = EntryReader::new(source, access.position, &access.ranges, Direction::Forward);
         let mut unsure: Vec<Vec<u8>> = Vec::new();
         loop {
-            let entries = reader.next().await?;
+            let entries = reader.next(usize::MAX).await?;
             if entries.is_empty() {
                 break;
             }
             self.entries_examined += entries.len() as u64;
             for entry in entries {
                 if entry.is_cut {
-                    unsure.extend(entry.documents);
+                    entry.documents.append_to(&mut unsure);
                 } else {
-                    self.count(entry.documents.len() as u64);
+                    self.count(entry.documents.as_slice().len() as u64);
                 }
             }
         }
@@ -315,13 +317,13 @@ impl<'a> Execution<'a> {
             Access::Index(access) => {
                 let mut reader = EntryReader::new(source, access.position, &access.ranges, Direction::Forward);
                 loop {
-                    let entries = reader.next().await?;
+                    let entries = reader.next(usize::MAX).await?;
                     if entries.is_empty() {
                         break;
                     }
                     self.entries_examined += entries.len() as u64;
                     self.has_cut = self.has_cut || entries.iter().any(|entry| entry.is_cut);
-                    keys.extend(entries.into_iter().flat_map(|entry| entry.documents));
+                    entries.into_iter().for_each(|entry| entry.documents.append_to(&mut keys));
                 }
             }
             Access::Union(parts) => {

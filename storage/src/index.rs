@@ -141,6 +141,37 @@ impl IndexDefinition {
         Err(Error::invalid("index", reason))
     }
 
+    /// Hands the stems of a document on, ascending and each once; one that is alone is made in `room`.
+    pub(crate) fn each_stem(
+        &self,
+        document: DocumentRef<'_>,
+        room: &mut Vec<u8>,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<()> {
+        if self.multi {
+            self.stems(document)?.iter().for_each(|stem| take(stem));
+            return Ok(());
+        }
+        room.clear();
+        if self.write_whole(document, room)? {
+            take(room);
+        }
+        Ok(())
+    }
+
+    /// Appends the stem of all fields; says whether the index has it.
+    fn write_whole(&self, document: DocumentRef<'_>, out: &mut Vec<u8>) -> Result<bool> {
+        let mut empty = true;
+        let start = out.len();
+        for name in &self.fields {
+            let field = field_of(document, name)?;
+            empty = empty && is_nil(field)?;
+            write_ordered_field(field, out)?;
+        }
+        self.finish_stem(out, start);
+        Ok(!(self.sparse && empty))
+    }
+
     /// The stems of a document, ascending and each once.
     pub(crate) fn stems(&self, document: DocumentRef<'_>) -> Result<Vec<Vec<u8>>> {
         let mut stems = Vec::with_capacity(1);
@@ -157,16 +188,8 @@ impl IndexDefinition {
             }
             return Ok(stems);
         }
-        let mut empty = true;
-        let stem = self.stem(None, |out| {
-            for name in &self.fields {
-                let field = field_of(document, name)?;
-                empty = empty && is_nil(field)?;
-                write_ordered_field(field, out)?;
-            }
-            Ok(())
-        })?;
-        if !(self.sparse && empty) {
+        let mut stem = Vec::with_capacity(24);
+        if self.write_whole(document, &mut stem)? {
             stems.push(stem);
         }
         Ok(stems)
@@ -178,12 +201,17 @@ impl IndexDefinition {
         stem.extend(lead);
         let start = stem.len();
         write(&mut stem)?;
+        self.finish_stem(&mut stem, start);
+        Ok(stem)
+    }
+
+    /// Puts a hash in place of what was written since `start`, if it is an index of hashes.
+    fn finish_stem(&self, stem: &mut Vec<u8>, start: usize) {
         if self.kind == IndexKind::Hash {
             let hash = xxh64(&stem[start..], 0);
             stem.truncate(start);
             stem.extend_from_slice(&hash.to_be_bytes());
         }
-        Ok(stem)
     }
 
     /// Bytes of the stem that a tree's key begins with.

@@ -50,6 +50,7 @@ mod aggregate;
 mod apply;
 mod backend;
 mod btree;
+mod build_index;
 mod bulk;
 mod cache;
 mod catalog;
