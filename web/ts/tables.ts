@@ -128,7 +128,8 @@ export abstract class Tables {
   async getValue(table: string, key: Key): Promise<LuaValue> {
     checkTable(table);
     checkKey(key);
-    return decode(await this.ask('BATCH_OPERATION_FAILED', (database) => database.get(table, encode(key))));
+    const answer = this.answer('BATCH_OPERATION_FAILED', (database) => database.get(table, encode(key)));
+    return decode(answer instanceof Promise ? await answer : answer);
   }
 
   /** Whether there was something to delete. */
@@ -138,8 +139,8 @@ export abstract class Tables {
 
   /** The documents that match. */
   async queryTable(table: string, query: Query = {}): Promise<LuaValue[]> {
-    const entries = await this.queryEntries(table, query);
-    return entries.map(({ value }) => value);
+    const { rows } = await this.query(table, query, false);
+    return rows.map(({ value }) => value);
   }
 
   /** The documents that match, with their keys. */
@@ -261,8 +262,8 @@ export abstract class Tables {
   private async query(table: string, query: Query, explain: boolean): Promise<QueryAnswer> {
     const bytes = encodeQuery(table, query, explain);
     const { queryTimeout = QUERY_TIMEOUT } = this.options;
-    const result = await this.ask('QUERY_FAILED', (database) => within(queryTimeout, database.query(bytes)));
-    return decode(result) as unknown as QueryAnswer;
+    const answer = this.answer('QUERY_FAILED', (database) => within(queryTimeout, database.query(bytes)));
+    return decode(answer instanceof Promise ? await answer : answer) as unknown as QueryAnswer;
   }
 
   private async freeName(): Promise<string> {
@@ -273,9 +274,18 @@ export abstract class Tables {
   }
 
   private async ask<T>(call: CallCode, ask: (database: TransactingDatabase) => T | Promise<T>): Promise<T> {
+    return this.answer(call, ask);
+  }
+
+  /** What the database answers: at once when it does, because waiting for a promise takes as long as a short read. */
+  private answer<T>(call: CallCode, ask: (database: TransactingDatabase) => T | Promise<T>): T | Promise<T> {
     const { database, poison } = this.ready();
     try {
-      return await poison.wait(() => ask(database));
+      const answer = poison.call(() => ask(database));
+      if (!(answer instanceof Promise)) return answer;
+      return poison.wait(() => answer).catch((error: unknown) => {
+        throw engineError(error, call);
+      });
     } catch (error) {
       throw engineError(error, call);
     }
@@ -292,12 +302,15 @@ function laterBy(start: number, error: unknown): unknown {
 }
 
 /** Rejects when the answer takes longer than so many milliseconds. */
-async function within<T>(milliseconds: number, answer: T | Promise<T>): Promise<T> {
+function within<T>(milliseconds: number, answer: T | Promise<T>): T | Promise<T> {
   if (typeof milliseconds !== 'number' || !(milliseconds >= 0)) {
     throw new UsageError('INVALID_INPUT', 'queryTimeout: a number of milliseconds was expected');
   }
   // Timers count in 31 bits.
-  if (milliseconds >= 2 ** 31 || !(answer instanceof Promise)) return answer;
+  return milliseconds >= 2 ** 31 || !(answer instanceof Promise) ? answer : inTime(milliseconds, answer);
+}
+
+async function inTime<T>(milliseconds: number, answer: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     const error = new EnhancedLuaError('QUERY_FAILED', `the query took longer than the queryTimeout of ${milliseconds} ms`);
