@@ -364,13 +364,7 @@ impl Gathered {
     pub fn sort(&mut self) {
         let bytes = &self.bytes;
         let key = |place: &Place| &bytes[place.start..place.start + place.key as usize];
-        self.places.sort_by_key(|place| place.first);
-        // What begins alike mostly came in order: one value's documents do.
-        for alike in self.places.chunk_by_mut(|left, right| left.first == right.first) {
-            if !alike.is_sorted_by(|left, right| key(left) <= key(right)) {
-                alike.sort_by(|left, right| key(left).cmp(key(right)));
-            }
-        }
+        self.places.sort_by(|left, right| left.first.cmp(&right.first).then_with(|| key(left).cmp(key(right))));
     }
 
     /// Hands some entries to `take`, from a place on: each entry's run, key and value. Gives the place behind them.
