@@ -318,11 +318,13 @@ impl Engine {
     ) -> Result<()> {
         let mut cursor = Cursor::new(root, range, direction);
         loop {
+            // Counted over misses, after which a step is run again: otherwise a step over small pages would go to the end of the tree.
+            let mut passed = 0;
             let more = self
                 .run_over(generation, |pager| {
-                    for _ in 0..SCAN_ENTRIES_PER_STEP {
+                    while passed < SCAN_ENTRIES_PER_STEP {
                         match cursor.next(pager)? {
-                            Some(entry) if visit(&entry)? => {}
+                            Some(entry) if visit(&entry)? => passed += 1,
                             _ => return Ok(false),
                         }
                     }
