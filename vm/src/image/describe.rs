@@ -3,16 +3,19 @@
 //! The walk is breadth-first over an explicit list: an object gets its number when it is first met and its description when its turn
 //! comes, so those of one kind stand in the order of their numbers. Nothing is allocated on the Lua heap.
 
-use hashbrown::HashTable;
+mod coroutine;
+mod numbers;
+mod steps;
 
-use super::path::{described, push_key, push_upvalue};
+pub(super) use coroutine::frame_parts;
+
 use super::{
-    ClosureImage, CoroutineImage, Datum, FrameImage, FunctionImage, HeapImage, HookImage, Image, ImageError,
-    NativeImage, RootsImage, RunImage, TableImage, UpvalueImage, UserdataCodec, UserdataImage,
+    ClosureImage, Datum, FunctionImage, HeapImage, Image, ImageError, NativeImage, RootsImage, RunImage, TableImage,
+    UpvalueImage, UserdataCodec, UserdataImage,
 };
 use crate::context::Context;
 use crate::heap::closure::Closure;
-use crate::heap::coroutine::{Callee, Coroutine, Frame};
+use crate::heap::coroutine::Coroutine;
 use crate::heap::native::Native;
 use crate::heap::proto::Proto;
 use crate::heap::string::{Interned, LuaString};
@@ -22,6 +25,8 @@ use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
 use crate::library::{self, FileHandle};
 use crate::order;
+use numbers::Numbers;
+use steps::{Part, Step};
 
 /// The kind of a userdata that is a file.
 pub(super) const FILE_KIND: &str = "io.file";
@@ -40,7 +45,7 @@ pub(super) fn describe<'gc>(
         context,
         codec,
         interned: &context.root().interned,
-        numbers: Numbers(HashTable::with_capacity(used / 128)),
+        numbers: Numbers::with_capacity(used / 128),
         found: Vec::with_capacity(used / 256),
         done: 0,
         protos: Vec::new(),
@@ -79,23 +84,6 @@ fn host_natives(context: Context<'_>) -> Vec<&'static str> {
     context.registered().permanents.entries().filter_map(name).collect()
 }
 
-/// Numbers of objects by address; nothing moves or is freed while the walk lasts.
-struct Numbers(HashTable<(usize, u32)>);
-
-impl Numbers {
-    /// The number at this address, or `new` from now on.
-    fn get_or_insert(&mut self, address: usize, new: u32) -> Result<u32, u32> {
-        let hash = |address: usize| (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-        match self.0.find(hash(address), |entry| entry.0 == address) {
-            Some(entry) => Ok(entry.1),
-            None => {
-                self.0.insert_unique(hash(address), (address, new), |entry| hash(entry.0));
-                Err(new)
-            }
-        }
-    }
-}
-
 /// An object that has a number.
 #[derive(Clone, Copy)]
 enum Object<'gc> {
@@ -113,28 +101,6 @@ const KINDS: usize = 6;
 struct Found<'gc> {
     object: Object<'gc>,
     step: Step,
-}
-
-/// The step to a value: the place in the walk of the object it starts from, and which of its values it is.
-#[derive(Clone, Copy)]
-struct Step {
-    from: u32,
-    part: Part,
-}
-
-#[derive(Clone, Copy)]
-enum Part {
-    Root(&'static str),
-    /// A number for a root of which there are several.
-    Numbered(&'static str, u32),
-    Metatable,
-    Item(u32),
-    Key(u32),
-    Entry(u32),
-    Upvalue(u32),
-    Value(u32),
-    Slot(u32),
-    Other(&'static str),
 }
 
 struct Walk<'gc, 'c> {
@@ -412,70 +378,6 @@ impl<'gc> Walk<'gc, '_> {
         Ok(())
     }
 
-    fn describe_coroutine(&mut self, coroutine: Coroutine<'gc>, from: u32) -> Result<(), ImageError> {
-        // SAFETY: the state is only read, and nothing below changes it.
-        let state = unsafe { &*coroutine.state_ptr() };
-        let values = self.image.values.len() as u32;
-        let live = state.live_top();
-        let slots = state.stack.iter().rposition(|slot| !slot.is_nil()).map_or(0, |last| last + 1);
-        for (position, slot) in state.stack[..slots].iter().enumerate() {
-            // No code can come by a value in a free slot; only collections see it. So what cannot be saved is let go.
-            let value = match *slot {
-                Value::Userdata(userdata) if position >= live && saved_data(self.codec, userdata).is_none() => {
-                    Value::Nil
-                }
-                value => value,
-            };
-            self.push(value, from, Part::Slot(position as u32))?;
-        }
-        self.push(state.failure, from, Part::Other(".error"))?;
-        let hook = state.hook;
-        self.push(hook.function, from, Part::Other(".hook"))?;
-        let mut frames = Vec::with_capacity(state.frames.len());
-        for frame in &state.frames {
-            frames.push(self.frame(frame, state.stack.len(), from)?);
-        }
-        let other = |name| Step { from, part: Part::Other(name) };
-        let open = state.open.iter().map(|upvalue| (self.upvalue_number(*upvalue, other("")), upvalue.position()));
-        let open = open.collect();
-        let resumer = state.resumer.map(|resumer| self.coroutine_number(resumer, other(".resumer")));
-        self.image.coroutines.push(CoroutineImage {
-            serial: coroutine.serial().get(),
-            status: state.status,
-            resumer,
-            stack_length: state.stack.len() as u32,
-            slots: slots as u32,
-            values,
-            transfer: state.transfer,
-            native_calls_below: state.native_calls_below,
-            hook: HookImage {
-                mask: hook.mask,
-                count: hook.count,
-                count_left: hook.count_left,
-                traced_pc: hook.traced_pc,
-                suspensions: hook.suspensions,
-            },
-            frames,
-            frames_capacity: state.frames.capacity() as u32,
-            open,
-            to_close: state.to_close.clone(),
-        });
-        Ok(())
-    }
-
-    fn frame(&mut self, frame: &Frame<'gc>, stack_length: usize, from: u32) -> Result<FrameImage, ImageError> {
-        let step = Step { from, part: Part::Other(".call") };
-        let (callee, parts) = frame_parts(frame, stack_length);
-        let callee = match callee {
-            Value::Native(native) => self.native_number(native, step)?,
-            callee => match self.value(callee, step)? {
-                Datum::Closure(number) => number,
-                _ => unreachable!("a closure is described as one"),
-            },
-        };
-        Ok(FrameImage { callee, ..parts })
-    }
-
     /// Lists the prototypes, inner ones first, and turns the closures' places into numbers.
     fn functions(&mut self) {
         let mut numbers = vec![0; self.protos.len()];
@@ -533,96 +435,6 @@ impl<'gc> Walk<'gc, '_> {
             self.image.idle_strings.push(string.as_bytes());
         }
     }
-
-    // Paths
-
-    fn unsaveable(&self, value: Value<'gc>, step: Step) -> ImageError {
-        let what = match value {
-            Value::Userdata(userdata) if userdata.downcast::<FileHandle>().is_some() => "an open file".to_owned(),
-            _ => described(value),
-        };
-        ImageError::Unsaveable { path: self.path(step), what }
-    }
-
-    /// The way from a root to the end of `last`.
-    fn path(&self, last: Step) -> String {
-        let mut steps = vec![last];
-        let mut step = last;
-        while !matches!(step.part, Part::Root(_) | Part::Numbered(..)) {
-            step = self.found[step.from as usize].step;
-            steps.push(step);
-        }
-        let mut path = String::new();
-        for step in steps.iter().rev() {
-            let entry = |number: u32| match self.found[step.from as usize].object {
-                Object::Table(table) => table.entries().nth(number as usize).map_or(Value::Nil, |entry| entry.0),
-                _ => Value::Nil,
-            };
-            match step.part {
-                Part::Root(name) | Part::Other(name) => path.push_str(name),
-                Part::Numbered(name, number) => path.push_str(&format!("{name} {number}")),
-                Part::Metatable => path.push_str(".metatable"),
-                Part::Item(index) | Part::Value(index) => push_key(&mut path, Value::Integer(i64::from(index))),
-                Part::Key(number) => {
-                    push_key(&mut path, entry(number));
-                    path.push_str(".key");
-                }
-                Part::Entry(number) => push_key(&mut path, entry(number)),
-                Part::Upvalue(index) => {
-                    if let Object::Closure(closure) = self.found[step.from as usize].object {
-                        push_upvalue(&mut path, closure.proto(), index as usize);
-                    }
-                }
-                Part::Slot(position) => self.push_slot(&mut path, step.from, position),
-            }
-        }
-        path
-    }
-
-    /// Appends the step to a stack slot: by the local variable's name, if there is one.
-    fn push_slot(&self, path: &mut String, from: u32, position: u32) {
-        let Object::Coroutine(coroutine) = self.found[from as usize].object else { return };
-        // SAFETY: the state is only read.
-        let frames = unsafe { &(*coroutine.state_ptr()).frames };
-        let frame = frames.iter().rev().find(|frame| frame.base <= position);
-        let name = frame.and_then(|frame| match frame.callee {
-            Callee::Lua(closure) => {
-                let pc = frame.current_pc().map_or(0, |pc| pc + 1);
-                closure.proto().local_name((position - frame.base) as usize, pc)
-            }
-            Callee::Native(_) => None,
-        });
-        match name {
-            Some(name) => path.push_str(&format!(".local '{}'", String::from_utf8_lossy(name))),
-            None => path.push_str(&format!(".slot {position}")),
-        }
-    }
-}
-
-/// A frame's function, and the frame without the function's number.
-pub(super) fn frame_parts<'gc>(frame: &Frame<'gc>, stack_length: usize) -> (Value<'gc>, FrameImage) {
-    let (callee, is_native, pc) = match frame.callee {
-        Callee::Lua(closure) => {
-            let start = closure.proto().0.as_ref().code.as_ptr();
-            (Value::Closure(closure), false, (frame.pc as usize - start as usize) / size_of::<u32>())
-        }
-        Callee::Native(native) => (Value::Native(native), true, 0),
-    };
-    let image = FrameImage {
-        is_native,
-        callee: 0,
-        pc: pc as u32,
-        function: frame.function,
-        base: frame.base,
-        // After an overflow the stack was cut; the end of a list that lay there is not looked at again.
-        top: frame.top.min(stack_length as u32),
-        want: frame.want,
-        state: frame.state,
-        extra: frame.extra,
-        results: frame.results,
-        flags: frame.flags,
-    };
-    (callee, image)
 }
 
 /// The kind and bytes of the host's value in a userdata.
