@@ -29,8 +29,8 @@ const END: usize = 256;
 const LITERALS: usize = 286;
 const DISTANCES: usize = 30;
 
-/// What a match's length is written as, from 3 on: symbol above 256, extra bits, and their value.
-const LENGTHS: [(u8, u8, u8); 256] = lengths();
+/// What a match's length is written as, from 3 on: symbol above 256, in the next bytes the number of extra bits and their value.
+const LENGTHS: [u32; 256] = lengths();
 /// The symbol of a distance: of those up to 256 (less one), then of every 128th.
 const DISTANCE_SYMBOLS: [u8; 512] = distance_symbols();
 
@@ -58,18 +58,18 @@ const fn fixed_literals() -> [u8; LITERALS + 2] {
     lengths
 }
 
-const fn lengths() -> [(u8, u8, u8); 256] {
-    let mut table = [(0, 0, 0); 256];
-    let mut length = 0;
+const fn lengths() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut length = 0u32;
     while length < 256 {
-        table[length] = if length < 8 {
-            (length as u8 + 1, 0, 0)
+        table[length as usize] = if length < 8 {
+            length + 1
         } else if length == 255 {
-            (29, 0, 0)
+            29
         } else {
             let extra = length.ilog2() - 2;
-            let symbol = 4 * (extra as usize + 1) + ((length >> extra) & 3) + 1;
-            (symbol as u8, extra as u8, (length & ((1 << extra) - 1)) as u8)
+            let symbol = 4 * (extra + 1) + ((length >> extra) & 3) + 1;
+            symbol | extra << 8 | (length & ((1 << extra) - 1)) << 16
         };
         length += 1;
     }
@@ -96,11 +96,11 @@ const fn distance_symbols() -> [u8; 512] {
     table
 }
 
-/// The symbol of a distance less one, and how many extra bits follow it.
-fn distance_code(distance: usize) -> (usize, u32) {
+/// The symbol of a distance less one.
+#[inline]
+fn distance_code(distance: usize) -> u8 {
     let index = if distance < 256 { distance } else { 256 + (distance >> 7) };
-    let symbol = usize::from(DISTANCE_SYMBOLS[index & 511]);
-    (symbol, (symbol as u32 / 2).saturating_sub(1))
+    DISTANCE_SYMBOLS[index & 511]
 }
 
 /// Bytes in the format of deflate; `None` if that takes more than `length_max` bytes.
@@ -141,48 +141,58 @@ impl<'a> Matches<'a> {
         Matches { input, position: 0, table: vec![0; 1 << bits], shift: 32 - bits }
     }
 
-    #[inline]
-    fn four(&self, position: usize) -> Option<u32> {
-        let bytes = self.input.get(position..)?.first_chunk::<4>()?;
-        Some(u32::from_le_bytes(*bytes))
-    }
-
     /// Collects a block's symbols from here on.
     fn fill(&mut self, block: &mut Block) {
         let input = self.input;
         let end = input.len().min(self.position + BLOCK_BYTES);
         let mut position = self.position;
         while position < end && block.symbols.len() < BLOCK_SYMBOLS {
-            let Some(four) = self.four(position) else {
+            let Some(ahead) = eight(input, position) else {
+                // Nearly at the end of the input.
                 block.literal(input[position]);
                 position += 1;
                 continue;
             };
-            let slot = &mut self.table[(four.wrapping_mul(0x9e37_79b1) >> self.shift) as usize];
-            let before = std::mem::replace(slot, position as u32 + 1) as usize;
+            let before = self.note(ahead as u32, position);
             // 0 is none, and far enough away.
             let distance = (position + 1).wrapping_sub(before);
-            if before == 0 || distance > DISTANCE_MAX || self.four(before - 1) != Some(four) {
-                block.literal(four as u8);
-                position += 1;
-                continue;
-            }
-            let length_max = (end - position).min(MATCH_MAX);
-            let length = common(&input[before - 1..], &input[position..position + length_max]);
+            let length = match eight(input, before.wrapping_sub(1)) {
+                Some(behind) if behind as u32 == ahead as u32 && distance <= DISTANCE_MAX => {
+                    let length_max = (end - position).min(MATCH_MAX);
+                    match behind ^ ahead {
+                        0 => common(&input[before - 1..], &input[position..position + length_max]),
+                        difference => (difference.trailing_zeros() as usize / 8).min(length_max),
+                    }
+                }
+                _ => 0,
+            };
             if length < MATCH_MIN {
-                block.literal(four as u8);
+                block.literal(ahead as u8);
                 position += 1;
                 continue;
             }
             block.found(length, distance);
             position += length;
             // What begins just before the end of a match is likely to come again.
-            if let Some(four) = self.four(position - 2) {
-                self.table[(four.wrapping_mul(0x9e37_79b1) >> self.shift) as usize] = position as u32 - 1;
+            if let Some(bytes) = eight(input, position - 2) {
+                self.note(bytes as u32, position - 2);
             }
         }
         self.position = position;
     }
+
+    /// Notes that these four bytes stand here, and gives what was noted before.
+    #[inline]
+    fn note(&mut self, four: u32, position: usize) -> usize {
+        let slot = &mut self.table[(four.wrapping_mul(0x9e37_79b1) >> self.shift) as usize];
+        std::mem::replace(slot, position as u32 + 1) as usize
+    }
+}
+
+/// The eight bytes at this position, if there are so many.
+#[inline]
+fn eight(input: &[u8], position: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*input.get(position..)?.first_chunk::<8>()?))
 }
 
 /// How many bytes both begin with; `ahead` ends first or at the same place.
@@ -204,7 +214,7 @@ fn common(behind: &[u8], ahead: &[u8]) -> usize {
 
 /// The symbols of a block, and how often each comes.
 struct Block {
-    /// A literal, or [`MATCH`], length and distance.
+    /// A literal, or [`MATCH`], the distance's symbol in five bits, the length in eight and the distance in fifteen.
     symbols: Vec<u32>,
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
@@ -233,9 +243,10 @@ impl Block {
     #[inline]
     fn found(&mut self, length: usize, distance: usize) {
         let (length, distance) = (length - 3, distance - 1);
-        self.symbols.push(MATCH | (length as u32) << 16 | distance as u32);
-        self.literals[END + usize::from(LENGTHS[length & 255].0)] += 1;
-        self.distances[distance_code(distance).0] += 1;
+        let code = distance_code(distance);
+        self.symbols.push(MATCH | u32::from(code) << 24 | (length as u32) << 16 | distance as u32);
+        self.literals[END + (LENGTHS[length & 255] & 0xff) as usize] += 1;
+        self.distances[usize::from(code)] += 1;
     }
 
     /// Writes the block, which stands for these bytes, in the shortest way.
@@ -282,16 +293,14 @@ impl Block {
     fn put_symbols(&self, literals: &Code, distances: &Code, out: &mut Bits) {
         for &symbol in &self.symbols {
             if symbol & MATCH == 0 {
-                literals.put(symbol as usize & 255, out);
+                literals.put(symbol as usize, out);
                 continue;
             }
-            let (code, extra, value) = LENGTHS[(symbol >> 16 & 255) as usize];
-            literals.put(END + usize::from(code), out);
-            out.put(u32::from(value), u32::from(extra));
-            let distance = symbol & 0x7fff;
-            let (code, extra) = distance_code(distance as usize);
-            distances.put(code, out);
-            out.put(distance & ((1 << extra) - 1), extra);
+            let length = LENGTHS[(symbol >> 16 & 255) as usize];
+            literals.put_with(END + (length & 0xff) as usize, length >> 16, length >> 8 & 0xff, out);
+            let code = symbol >> 24 & 0x1f;
+            let extra = (code / 2).saturating_sub(1);
+            distances.put_with(code as usize, symbol & 0x7fff & ((1 << extra) - 1), extra, out);
         }
         literals.put(END, out);
     }

@@ -27,7 +27,7 @@ use crate::identity::{ByAddress, address};
 use crate::limits::Limits;
 use crate::path::described;
 use crate::stateful::{self, Summary};
-use crate::wire::{self, Bytes, Counts, NativeHead, TableHead, UserdataHead, Writer};
+use crate::wire::{self, Counts, NativeHead, TableHead, UserdataHead, Writer};
 use trail::{Found, Object, Step};
 
 /// How to save.
@@ -357,8 +357,8 @@ impl<'gc> Saver<'gc, '_> {
         let Some((kind, bytes)) = self.save.userdata.save(userdata.data()) else {
             return Err(self.not_persistable(Value::Userdata(userdata), self.found[place as usize].step));
         };
-        self.userdata.put(&Bytes(kind.as_bytes()));
-        self.userdata.put(&Bytes(&bytes));
+        self.userdata.string(kind.as_bytes());
+        self.userdata.string(&bytes);
         let metatable = self.metatable(userdata.metatable(), place)?;
         let values = userdata.user_values();
         self.userdata.put(&UserdataHead { metatable, values: values.len() as u32 });

@@ -20,7 +20,7 @@
 //! Objects of each kind are numbered from zero in the order in which a breadth-first walk from the roots meets them, so
 //! equal graphs give equal bytes. References go by number, in any direction.
 
-pub(crate) use cu_vm::bytecode::wire::{Bytes, Writer};
+pub(crate) use cu_vm::bytecode::wire::Writer;
 use serde::{Deserialize, Serialize};
 
 /// How many of each follow.

@@ -40,9 +40,11 @@ impl Bits {
 /// The order in which the lengths of the code for code lengths are written.
 const LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// A prefix code: each symbol's bits as they are written, and their number; 0 for a symbol without any.
+/// A prefix code.
 pub(super) struct Code {
-    bits: [u16; SYMBOLS],
+    /// Each symbol's bits as they are written, above them their number.
+    bits: [u32; SYMBOLS],
+    /// The numbers of bits; 0 for a symbol without any.
     pub lengths: [u8; SYMBOLS],
 }
 
@@ -76,11 +78,17 @@ impl Code {
                 }
             }
         }
-        Code::of_lengths(lengths)
+        Code::of_first_lengths(lengths, counts.len())
     }
 
     /// The canonical code with these lengths.
     pub fn of_lengths(lengths: [u8; SYMBOLS]) -> Code {
+        Code::of_first_lengths(lengths, SYMBOLS)
+    }
+
+    /// Likewise; only the first `count` symbols may have any.
+    fn of_first_lengths(all: [u8; SYMBOLS], count: usize) -> Code {
+        let lengths = &all[..count];
         let mut numbers = [0u16; 16];
         lengths.iter().filter(|length| **length > 0).for_each(|length| numbers[usize::from(*length & 15)] += 1);
         let mut next = [0u16; 16];
@@ -88,17 +96,25 @@ impl Code {
             next[length] = (next[length - 1] + numbers[length - 1]) << 1;
         }
         let mut bits = [0; SYMBOLS];
-        for (bits, length) in bits.iter_mut().zip(lengths).filter(|(_, length)| *length > 0) {
+        for (bits, &length) in bits.iter_mut().zip(lengths).filter(|(_, length)| **length > 0) {
             let next = &mut next[usize::from(length & 15)];
-            *bits = next.reverse_bits() >> (16 - length);
+            *bits = u32::from(next.reverse_bits() >> (16 - length)) | u32::from(length) << 16;
             *next = next.wrapping_add(1);
         }
-        Code { bits, lengths }
+        Code { bits, lengths: all }
     }
 
     #[inline]
     pub fn put(&self, symbol: usize, out: &mut Bits) {
-        out.put(u32::from(self.bits[symbol]), u32::from(self.lengths[symbol]));
+        let bits = self.bits[symbol];
+        out.put(bits & 0xffff, bits >> 16);
+    }
+
+    /// A symbol and its extra bits, which with those of the symbol are at most 32.
+    #[inline]
+    pub fn put_with(&self, symbol: usize, extra: u32, count: u32, out: &mut Bits) {
+        let bits = self.bits[symbol];
+        out.put(bits & 0xffff | extra << (bits >> 16), (bits >> 16) + count);
     }
 }
 

@@ -7,13 +7,15 @@ use crate::error::{CorruptKind, Result};
 use crate::reader::Reader;
 use crate::wire::Writer;
 
+#[inline]
 pub(super) fn put(out: &mut Writer, datum: Datum) {
     let (tag, number) = match datum {
         Datum::Nil => return out.push(0),
         Datum::Boolean(boolean) => return out.push(1 + u8::from(boolean)),
         Datum::Float(float) => {
-            out.push(4);
-            return out.append(&float.to_le_bytes());
+            let mut bytes = [4; 9];
+            bytes[1..].copy_from_slice(&float.to_le_bytes());
+            return out.append(&bytes);
         }
         Datum::Integer(integer) => (3, ((integer << 1) ^ (integer >> 63)) as u64),
         Datum::String(number) => (5, number.into()),
@@ -24,8 +26,17 @@ pub(super) fn put(out: &mut Writer, datum: Datum) {
         Datum::Coroutine(number) => (11, number.into()),
         Datum::LightUserdata(number) => (12, number),
     };
-    out.push(tag);
-    out.varint(number);
+    // Most numbers are short, and each appending has to look whether there is room.
+    let [low, middle, high, ..] = [number, number >> 7, number >> 14].map(|bits| bits as u8);
+    match number {
+        0..0x80 => out.append(&[tag, low]),
+        0x80..0x4000 => out.append(&[tag, low | 0x80, middle]),
+        0x4000..0x20_0000 => out.append(&[tag, low | 0x80, middle | 0x80, high]),
+        _ => {
+            out.push(tag);
+            out.varint(number);
+        }
+    }
 }
 
 pub(super) fn take(reader: &mut Reader<'_>) -> Result<Datum> {

@@ -22,6 +22,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::Writer;
+
 /// How many of each follow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
@@ -52,6 +54,20 @@ pub(super) struct TableHead {
     pub items_room: u32,
     pub entries: u32,
     pub entries_room: u32,
+}
+
+impl TableHead {
+    /// By hand, as postcard does it: there are as many as tables.
+    #[inline]
+    pub fn put(self, out: &mut Writer) {
+        let numbers = [self.items, self.items_room, self.entries, self.entries_room];
+        if numbers.iter().all(|number| *number < 0x80) {
+            let [items, items_room, entries, entries_room] = numbers.map(|number| number as u8);
+            return out.append(&[self.flags, items, items_room, entries, entries_room]);
+        }
+        out.push(self.flags);
+        numbers.iter().for_each(|number| out.varint(u64::from(*number)));
+    }
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -186,4 +202,24 @@ pub(super) struct Run {
     pub fuel_used: u64,
     pub results: u32,
     pub cycles: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_of_tables_are_as_postcard_writes_them() {
+        for number in [0, 1, 0x7f, 0x80, 0x4000, u32::MAX] {
+            for place in 0..4 {
+                let number = |at| if at == place { number } else { at };
+                let (items, items_room, entries, entries_room) = (number(0), number(1), number(2), number(3));
+                let head = TableHead { flags: 0xff, items, items_room, entries, entries_room };
+                let (mut by_hand, mut by_postcard) = (Writer::default(), Writer::default());
+                head.put(&mut by_hand);
+                by_postcard.put(&head);
+                assert_eq!(by_hand.as_bytes(), by_postcard.as_bytes(), "{head:?}");
+            }
+        }
+    }
 }

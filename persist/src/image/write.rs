@@ -2,7 +2,6 @@
 
 use cu_vm::Status;
 use cu_vm::bytecode::encoding::{StringTable, write_function};
-use cu_vm::bytecode::wire::Bytes;
 use cu_vm::image::{CoroutineImage, Datum, Image, TableImage};
 
 use super::value;
@@ -87,7 +86,7 @@ impl Encoder<'_, '_> {
             let kind = self.texts.number(userdata.kind.as_bytes());
             let (serial, metatable) = (userdata.serial, userdata.metatable);
             self.out.put(&wire::UserdataHead { serial, metatable, kind, values: userdata.count });
-            self.out.put(&Bytes(&userdata.bytes));
+            self.out.string(&userdata.bytes);
             self.values(userdata.values, userdata.count);
         }
         self.check_size()
@@ -100,13 +99,14 @@ impl Encoder<'_, '_> {
             | flag(wire::TABLE_SERIAL, table.serial != 0)
             | flag(wire::TABLE_METATABLE, table.metatable.is_some())
             | flag(wire::TABLE_BORDER, table.border != 0);
-        self.out.put(&wire::TableHead {
+        let head = wire::TableHead {
             flags,
             items: table.array_length,
             items_room: table.array_capacity - table.array_length,
             entries: table.entries,
             entries_room: table.entries_capacity - table.entries,
-        });
+        };
+        head.put(&mut self.out);
         if table.serial != 0 {
             self.out.put(&table.serial);
         }
@@ -221,7 +221,7 @@ impl Encoder<'_, '_> {
             results: run.results,
             cycles: run.cycles,
         });
-        self.out.put(&Bytes(attachment));
+        self.out.string(attachment);
     }
 
     /// Puts the counts, strings and texts in front.
@@ -244,7 +244,7 @@ impl Encoder<'_, '_> {
             coroutines: image.coroutines.len() as u32,
         });
         for bytes in image.strings.iter().chain(&image.idle_strings) {
-            out.put(&Bytes(bytes));
+            out.string(bytes);
         }
         for (string, serial) in &image.string_serials {
             out.put(&wire::StringSerial { string: *string, serial: *serial });

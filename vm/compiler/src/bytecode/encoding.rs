@@ -43,7 +43,7 @@ impl StringTable {
     }
 
     fn add(&mut self, bytes: &[u8]) -> u32 {
-        self.out.put(&wire::Bytes(bytes));
+        self.out.string(bytes);
         self.count += 1;
         self.count - 1
     }
@@ -60,7 +60,7 @@ impl StringTable {
 /// Functions, each written once.
 #[derive(Default)]
 pub struct FunctionTable {
-    numbers: HashMap<Box<[u8]>, u32, RandomState>,
+    numbers: HashMap<Vec<u8>, u32, RandomState>,
     pub out: Writer,
 }
 
@@ -69,14 +69,16 @@ impl FunctionTable {
     pub fn number(&mut self, parts: &FunctionParts, strings: &mut StringTable) -> u32 {
         let children: Vec<u32> = parts.functions.iter().map(|child| self.number(child, strings)).collect();
         let chunk_name = strings.number(&parts.chunk_name);
-        let mut entry = Writer::default();
+        // About what it takes, so that it is copied seldom.
+        let words = parts.code.len() + parts.constants.len() + parts.lines.len() + 2 * parts.locals.len();
+        let mut entry = Writer::with_capacity(64 + 4 * words);
         write_function(parts, chunk_name, &children, &mut |text| strings.number(text), &mut entry);
         if let Some(number) = self.numbers.get(entry.as_bytes()) {
             return *number;
         }
         let number = self.numbers.len() as u32;
         self.out.append(entry.as_bytes());
-        self.numbers.insert(entry.into_bytes().into(), number);
+        self.numbers.insert(entry.into_bytes(), number);
         number
     }
 

@@ -91,16 +91,6 @@ impl Local {
     }
 }
 
-/// A byte string as postcard writes it.
-#[derive(Debug, Clone, Copy)]
-pub struct Bytes<'a>(pub &'a [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
 /// Growing output; writing to it cannot fail.
 #[derive(Default)]
 pub struct Writer {
@@ -118,6 +108,7 @@ impl Writer {
         part.serialize(&mut serializer).expect("parts have known lengths and the sink takes everything");
     }
 
+    #[inline]
     pub fn push(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
@@ -133,8 +124,16 @@ impl Writer {
         self.bytes.push(number as u8);
     }
 
+    #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// A byte string: its length and its bytes, as postcard writes it.
+    #[inline]
+    pub fn string(&mut self, bytes: &[u8]) {
+        self.varint(bytes.len() as u64);
+        self.append(bytes);
     }
 
     /// Numbers of four bytes each, the lowest byte first.
@@ -334,6 +333,13 @@ mod tests {
                     assert!(Local::take(&mut Reader::at(&by_hand.as_bytes()[..end], 0)).is_err());
                 }
             }
+        }
+        for length in [0, 1, 127, 128, 20_000] {
+            let text = "a".repeat(length);
+            let (mut by_hand, mut by_postcard) = (Writer::default(), Writer::default());
+            by_hand.string(text.as_bytes());
+            by_postcard.put(&text);
+            assert_eq!(by_hand.as_bytes(), by_postcard.as_bytes());
         }
         let too_large = [0xff, 0xff, 0xff, 0xff, 0x1f, 0];
         assert!(Line::take(&mut Reader::at(&too_large, 0)).is_err());
