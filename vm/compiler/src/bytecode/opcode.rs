@@ -41,6 +41,11 @@ pub enum Operand {
     Flag,
 }
 
+impl Operand {
+    /// How many kinds there are.
+    pub const COUNT: usize = Operand::Flag as usize + 1;
+}
+
 /// What the word after an instruction holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trailing {
@@ -99,13 +104,14 @@ macro_rules! opcodes {
 
             /// The operands and the trailing word.
             pub const fn layout(self) -> Layout {
-                match self { $( Opcode::$name => Layout {
+                const LAYOUTS: &[Layout] = &[ $( Layout {
                     a: Operand::$a,
                     b: Operand::$b,
                     c: Operand::$c,
                     wide: layout!(@wide $form),
                     trailing: Trailing::$trailing,
-                }, )* }
+                }, )* ];
+                LAYOUTS[self as usize]
             }
         }
     };

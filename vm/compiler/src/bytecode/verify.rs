@@ -258,6 +258,8 @@ type Located = (usize, Violation);
 struct Checker<'p> {
     parts: &'p FunctionParts,
     registers: usize,
+    /// What operands of each kind are below.
+    limits: [usize; Operand::COUNT],
     /// For each word whether an instruction begins there.
     starts: Vec<bool>,
     /// Where control may arrive other than from the instruction before.
@@ -269,6 +271,7 @@ impl<'p> Checker<'p> {
         Checker {
             parts,
             registers: usize::from(parts.register_count),
+            limits: operand_limits(parts),
             starts: vec![false; parts.code.len()],
             targets: Vec::new(),
         }
@@ -282,8 +285,9 @@ impl<'p> Checker<'p> {
             let at = |violation| (pc, violation);
             let opcode = instruction.opcode().ok_or(at(Violation::UnknownOpcode))?;
             self.starts[pc] = true;
-            self.check_operands(opcode, instruction).map_err(at)?;
-            self.check_trailing_word(pc, opcode).map_err(at)?;
+            let layout = opcode.layout();
+            self.check_operands(layout, instruction).map_err(at)?;
+            self.check_trailing_word(pc, opcode, layout.trailing).map_err(at)?;
             self.check_group(opcode, instruction).map_err(at)?;
             self.check_constant_kind(opcode, instruction).map_err(at)?;
             self.check_vararg(pc, opcode, instruction).map_err(at)?;
@@ -311,8 +315,7 @@ impl<'p> Checker<'p> {
         usize::try_from(pc as i64 + 2 + i64::from(offset)).ok()
     }
 
-    fn check_operands(&self, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
-        let layout: Layout = opcode.layout();
+    fn check_operands(&self, layout: Layout, instruction: Instruction) -> Result<(), Violation> {
         self.check_operand(layout.a, instruction.a())?;
         if layout.wide {
             return self.check_operand(layout.b, instruction.bx());
@@ -322,18 +325,21 @@ impl<'p> Checker<'p> {
     }
 
     fn check_operand(&self, operand: Operand, value: usize) -> Result<(), Violation> {
-        match operand {
-            Operand::None if value != 0 => Err(Violation::UnusedOperand),
-            Operand::Read | Operand::Write | Operand::Group if value >= self.registers => Err(Violation::Register),
-            Operand::Constant if value >= self.parts.constants.len() => Err(Violation::Constant),
-            Operand::Upvalue if value >= self.parts.upvalues.len() => Err(Violation::Upvalue),
-            Operand::Flag if value > 1 => Err(Violation::Flag),
-            _ => Ok(()),
+        if value < self.limits[operand as usize] {
+            return Ok(());
         }
+        Err(match operand {
+            Operand::None => Violation::UnusedOperand,
+            Operand::Constant => Violation::Constant,
+            Operand::Upvalue => Violation::Upvalue,
+            Operand::Flag => Violation::Flag,
+            Operand::Read | Operand::Write | Operand::Group | Operand::Unsigned | Operand::Signed => {
+                Violation::Register
+            }
+        })
     }
 
-    fn check_trailing_word(&mut self, pc: usize, opcode: Opcode) -> Result<(), Violation> {
-        let trailing = opcode.layout().trailing;
+    fn check_trailing_word(&mut self, pc: usize, opcode: Opcode, trailing: Trailing) -> Result<(), Violation> {
         if trailing == Trailing::None {
             return Ok(());
         }
@@ -445,6 +451,19 @@ impl<'p> Checker<'p> {
             && self.opcode_at(partner) == Some(opcode)
             && Instruction(self.parts.code[partner]).a() == Instruction(self.parts.code[pc]).a()
     }
+}
+
+/// What operands of each kind are below, by the kind's number.
+fn operand_limits(parts: &FunctionParts) -> [usize; Operand::COUNT] {
+    let mut limits = [usize::MAX; Operand::COUNT];
+    limits[Operand::None as usize] = 1;
+    limits[Operand::Flag as usize] = 2;
+    for register in [Operand::Read, Operand::Write, Operand::Group] {
+        limits[register as usize] = usize::from(parts.register_count);
+    }
+    limits[Operand::Constant as usize] = parts.constants.len();
+    limits[Operand::Upvalue as usize] = parts.upvalues.len();
+    limits
 }
 
 /// Rules about two instructions in a row.
