@@ -11,6 +11,7 @@ mod conformance;
 mod debian;
 mod error;
 mod fuzz;
+mod mutants;
 mod package;
 mod process;
 mod programs;
@@ -63,7 +64,8 @@ cargo xtask COMMAND
                                    output, fuel and final images
   fuzz [--seconds N] [TARGET...]   run the fuzz targets, all for N seconds together (default 120), and count executions
   coverage                         run the native tests and print the share of lines they run
-  mutants [--shard K/N]            change verifier, limits, fuel and codecs in one place at a time, and list what no test notices
+  mutants [--shard K/N] [FILE...]  change verifier, limits, fuel and codecs in one place at a time, and list what no test notices; with
+                                   names, only files whose paths contain one
   miri [NAME...]                   run tests of the VM that are short enough in Miri
   kills [--rounds N]               kill Chromium and cu N times (default 100) after commits and N times during them, and count what is lost
   tabs [--seconds N] [--rounds N]  have two and four tabs of Chromium write at once for N seconds (default 30), then kill one of them N times (default 10)
@@ -98,7 +100,7 @@ enum Command {
     Schemas,
     Fuzz(fuzz::Options),
     Coverage,
-    Mutants { shard: Option<String> },
+    Mutants { files: Vec<String>, shard: Option<String> },
     Miri { names: Vec<String> },
     Kills { rounds: usize },
     Tabs { seconds: u64, kills: usize },
@@ -150,7 +152,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Model { times, seed } => reference::model(&root, times, seed),
         Command::Crash { cuts, seed } => reference::crash(&root, cuts, seed),
         Command::Coverage => quality::coverage(&root),
-        Command::Mutants { shard } => quality::mutants(&root, shard.as_deref()),
+        Command::Mutants { files, shard } => mutants::run(&root, &files, shard.as_deref()),
         Command::Miri { names } => quality::miri(&root, &names),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Kills { rounds } => {
@@ -258,7 +260,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             Command::Crash { cuts: given.cuts.take().unwrap_or(100_000), seed: given.seed.take().unwrap_or(51) }
         }
         ["coverage"] => Command::Coverage,
-        ["mutants"] => Command::Mutants { shard: given.shard.take() },
+        ["mutants", files @ ..] => {
+            Command::Mutants { files: files.iter().map(|&name| name.to_owned()).collect(), shard: given.shard.take() }
+        }
         ["miri", names @ ..] => Command::Miri { names: names.iter().map(|&name| name.to_owned()).collect() },
         ["fuzz", targets @ ..] => Command::Fuzz(fuzz::Options {
             targets: targets.iter().map(|target| (*target).to_owned()).collect(),
@@ -357,7 +361,7 @@ mod tests {
         assert!(matches!(check(&["differential"]), Ok(Command::Differential { programs: 10_000, seed: 1 })));
         let fuzz = check(&["fuzz", "--seconds", "8", "page"]);
         assert!(matches!(fuzz, Ok(Command::Fuzz(options)) if options.seconds == 8 && options.targets == ["page"]));
-        assert!(matches!(check(&["mutants", "--shard", "1/8"]), Ok(Command::Mutants { shard: Some(_) })));
+        assert!(matches!(check(&["mutants", "--shard", "1/8"]), Ok(Command::Mutants { shard: Some(_), .. })));
         let one = check(&["differential", "--programs", "1", "--seed", "7"]);
         assert!(matches!(one, Ok(Command::Differential { programs: 1, seed: 7 })));
         assert!(matches!(check(&["test", "web"]), Ok(Command::Test(suites)) if suites.len() == 1));

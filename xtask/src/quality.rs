@@ -1,5 +1,4 @@
-//! What looks at the tests and at unsafe code, with tools that are installed when they are missing: `coverage` (cargo-llvm-cov), `mutants`
-//! (cargo-mutants) and `miri`.
+//! What looks at the tests and at unsafe code, with tools that are installed when they are missing: `coverage` (cargo-llvm-cov) and `miri`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -20,22 +19,6 @@ const TESTED: [&str; 6] = ["cu-vm", "cu-compiler", "cu-persist", "cu-storage", "
 
 /// The share of lines, in percent, that tests should run.
 const COVERAGE_GOAL: f64 = 95.0;
-
-/// Verifier, limits, fuel, and what reads bytes, with the packages whose tests have to notice a change.
-const MUTATED: [(&str, &[&str], &[&str]); 4] = [
-    ("cu-compiler", &["vm/compiler/src/bytecode/verify.rs"], &["cu-compiler", "cu-tests"]),
-    (
-        "cu-compiler",
-        &["vm/compiler/src/bytecode/encoding.rs", "vm/compiler/src/bytecode/chunk.rs"],
-        &["cu-compiler", "cu-vm"],
-    ),
-    ("cu-vm", &["vm/src/fuel.rs", "vm/src/heap/accounting.rs"], &["cu-vm", "cu-tests"]),
-    (
-        "cu-persist",
-        &["persist/src/envelope.rs", "persist/src/reader.rs", "persist/src/limits.rs", "persist/src/value.rs"],
-        &["cu-persist"],
-    ),
-];
 
 #[derive(Deserialize)]
 struct Report {
@@ -110,25 +93,6 @@ fn coverage_table(root: &Path, files: impl Iterator<Item = (String, Lines)>) -> 
         text += &format!("{missing:>6} of {:>5}  {name}\n", lines.count);
     }
     text
-}
-
-/// Changes one operator or result at a time, and lists the changes that no test notices: all of them take hours. `shard` is a part of them, as
-/// `1/8`.
-pub fn mutants(root: &Path, shard: Option<&str>) -> Result<()> {
-    tool("cargo-mutants")?;
-    for (package, files, tests) in MUTATED {
-        let mut cargo = process::cargo(root);
-        cargo.args(["mutants", "--no-shuffle", "--output", "target/mutants", "-p", package]);
-        cargo.args(files.iter().flat_map(|file| ["-f", file]));
-        cargo.args(tests.iter().flat_map(|package| ["--test-package", package]));
-        cargo.args(shard.iter().flat_map(|shard| ["--shard", shard]));
-        // It ends with 2 when a change went unnoticed, which its lists tell of.
-        let status = cargo.status().map_err(|source| Error::Start { command: "cargo mutants".into(), source })?;
-        if !matches!(status.code(), Some(0 | 2 | 3)) {
-            return Err(Error::Failed { command: "cargo mutants".into(), status });
-        }
-    }
-    Ok(())
 }
 
 /// Runs tests of the VM in Miri, which sees undefined behaviour: programs that are short enough, ten minutes or so. `names` choose
