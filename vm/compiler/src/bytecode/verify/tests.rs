@@ -6,6 +6,8 @@ use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Opcode;
 use crate::compiler::compile;
 
+mod boundaries;
+
 /// A function with two registers, an upvalue and a few constants around `code`.
 fn function(code: Vec<u32>) -> FunctionParts {
     FunctionParts {
