@@ -23,12 +23,16 @@ use crate::process;
 struct Group {
     package: &'static str,
     files: &'static [&'static str],
-    /// A package, and the name of its test, or nothing for those next to the code.
-    tests: &'static [(&'static str, &'static str)],
+    /// A package, the name of its test, or nothing for those next to the code, and what the names of the tests that run contain.
+    tests: &'static [(&'static str, &'static str, &'static str)],
 }
 
 const GROUPS: [Group; 4] = [
-    Group { package: "cu-compiler", files: &["vm/compiler/src/bytecode/verify.rs"], tests: &[("cu-compiler", "")] },
+    Group {
+        package: "cu-compiler",
+        files: &["vm/compiler/src/bytecode/verify.rs"],
+        tests: &[("cu-compiler", "", "bytecode::")],
+    },
     Group {
         package: "cu-compiler",
         files: &[
@@ -36,22 +40,28 @@ const GROUPS: [Group; 4] = [
             "vm/compiler/src/bytecode/chunk.rs",
             "vm/compiler/src/bytecode/wire.rs",
         ],
-        tests: &[("cu-compiler", ""), ("cu-vm", "chunks")],
+        tests: &[("cu-compiler", "", "bytecode::"), ("cu-vm", "chunks", "")],
     },
     Group {
         package: "cu-persist",
         files: &["persist/src/envelope.rs", "persist/src/reader.rs", "persist/src/limits.rs", "persist/src/value.rs"],
-        tests: &[("cu-persist", ""), ("cu-persist", "value"), ("cu-persist", "golden"), ("cu-persist", "hostile")],
+        tests: &[
+            ("cu-persist", "", ""),
+            ("cu-persist", "value", ""),
+            ("cu-persist", "golden", ""),
+            ("cu-persist", "hostile", ""),
+        ],
     },
     Group {
         package: "cu-vm",
         files: &["vm/src/fuel.rs", "vm/src/heap/accounting.rs"],
         tests: &[
-            ("cu-vm", ""),
-            ("cu-vm", "collection"),
-            ("cu-vm", "image"),
-            ("cu-tests", "fuel"),
-            ("cu-tests", "stops"),
+            ("cu-vm", "", "fuel::"),
+            ("cu-vm", "", "accounting::"),
+            ("cu-vm", "collection", ""),
+            ("cu-vm", "image", ""),
+            ("cu-tests", "fuel", ""),
+            ("cu-tests", "stops", ""),
         ],
     },
 ];
@@ -181,10 +191,11 @@ impl Mutant {
     }
 }
 
-/// A test program and the folder it runs in.
+/// A test program, the folder it runs in, and which of its tests run.
 struct Program {
     path: PathBuf,
     folder: PathBuf,
+    filter: &'static str,
 }
 
 /// Writes the files with their changes and builds the tests; the changes that compile, by number.
@@ -232,15 +243,18 @@ fn compile(
     left_out: &mut BTreeSet<usize>,
 ) -> Result<Option<Vec<Program>>> {
     let mut programs = Vec::new();
-    for (package, test) in group.tests {
+    for (package, test, filter) in group.tests {
         let mut cargo = process::cargo(tree);
         cargo.args(["test", "--no-run", "--message-format=json", "-p", package]);
         match *test {
             "" => cargo.arg("--lib"),
             test => cargo.args(["--test", test]),
         };
-        // Of the packages that are not changed, what is built already serves.
-        cargo.env("CARGO_TARGET_DIR", root.join("target")).env_remove("CARGO_MANIFEST_DIR").stderr(Stdio::null());
+        // A folder of its own: cargo would take these programs for the repository's.
+        cargo
+            .env("CARGO_TARGET_DIR", root.join("target/mutants/build"))
+            .env_remove("CARGO_MANIFEST_DIR")
+            .stderr(Stdio::null());
         let output = cargo.output().map_err(|source| Error::Start { command: "cargo test".into(), source })?;
         let text = String::from_utf8_lossy(&output.stdout);
         let messages = text.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
@@ -255,7 +269,7 @@ fn compile(
         let is_wanted = |message: &&Message| message.target.as_ref().is_some_and(|target| target.name == wanted);
         let path = messages.iter().filter(is_wanted).find_map(|message| message.executable.clone());
         let path = path.ok_or_else(|| Error::Bench(format!("{package}: no test program '{wanted}'")))?;
-        programs.push(Program { path, folder: tree.join(folder(package)) });
+        programs.push(Program { path, folder: tree.join(folder(package)), filter });
     }
     Ok(Some(programs))
 }
@@ -288,7 +302,11 @@ fn fate(program: &Program, number: usize, seconds: u64) -> Result<Fate> {
     let mut command = Command::new("sh");
     // Memory is bounded too: a change may ask for any amount.
     command.args(["-c", "ulimit -t \"$0\"; ulimit -v 8000000; exec \"$@\""]).arg(seconds.to_string());
-    command.arg(&program.path).arg("--quiet").current_dir(&program.folder).env("CARGO_MANIFEST_DIR", &program.folder);
+    command
+        .arg(&program.path)
+        .args(["--quiet", program.filter])
+        .current_dir(&program.folder)
+        .env("CARGO_MANIFEST_DIR", &program.folder);
     command.env("CU_MUTANT", u32::try_from(number).unwrap_or(u32::MAX).to_string()).env("RUST_BACKTRACE", "0");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let failed = |source| Error::Start { command: program.path.display().to_string(), source };
