@@ -213,13 +213,13 @@ impl Vm {
             let mut machine = Machine::new(context, main, 0);
             machine.state_mut().status = Status::Running;
             let bottom = library::host_call(context);
-            let call = [bottom, function, library::error_report(context)].into_iter().chain(args);
-            let values: Vec<Value<'_>> = call.collect();
-            let entered = machine.ensure_stack(values.len() + 32).and_then(|()| {
-                for (slot, value) in values.iter().enumerate() {
-                    machine.set_slot(slot, *value);
+            let call = [bottom, function, library::error_report(context)];
+            let count = call.len() + args.len();
+            let entered = machine.ensure_stack(count + 32).and_then(|()| {
+                for (slot, value) in call.into_iter().chain(args).enumerate() {
+                    machine.set_slot(slot, value);
                 }
-                machine.call(0, values.len() - 1, -1)
+                machine.call(0, count - 1, -1)
             });
             entered.map(|_| ()).map_err(|_| RunError::Usage("the arguments do not fit into the heap"))
         });
@@ -360,7 +360,7 @@ impl Vm {
     }
 
     fn succeeded(&self) -> bool {
-        self.enter(|context| matches!(bottom_values(context, 1)[..], [Value::Boolean(true)]))
+        self.enter(|context| matches!(bottom_value(context, 0), Value::Boolean(true)))
     }
 
     /// The values of the run that finished, for `take` to look at.
@@ -390,7 +390,7 @@ impl Vm {
         self.enter(|context| {
             let value = match context.registered().report {
                 Some(report) => report.get_integer(1),
-                None => bottom_values(context, 2).get(1).copied().unwrap_or(Value::Nil),
+                None => bottom_value(context, 1),
             };
             take(context, value)
         })
@@ -564,6 +564,13 @@ fn bottom_values<'gc>(context: Context<'gc>, count: usize) -> Vec<Value<'gc>> {
     // SAFETY: a copy of values; nothing runs meanwhile.
     let stack = unsafe { &(*main.state_ptr()).stack };
     stack.iter().take(count).copied().collect()
+}
+
+fn bottom_value<'gc>(context: Context<'gc>, slot: usize) -> Value<'gc> {
+    let main = context.registered().main;
+    // SAFETY: as above.
+    let stack = unsafe { &(*main.state_ptr()).stack };
+    stack.get(slot).copied().unwrap_or(Value::Nil)
 }
 
 /// Empties a coroutine.
