@@ -1,3 +1,5 @@
+//! What the switches make of a small file.
+
 use super::*;
 
 const SOURCE: &str = "//! A file.
