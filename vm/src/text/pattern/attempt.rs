@@ -234,18 +234,17 @@ impl<'a, 'm> Attempt<'a, 'm> {
         let wanted = self.wanted(rest);
         // Among the bytes taken there are only such as match.
         let lowest = match wanted {
-            Some(wanted) if !self.matches(single, wanted.byte) => run_length.max(least),
+            Some(wanted) if !self.matches(single, wanted.byte) => run_length,
             _ => least,
         };
         let mut taken = run_length;
         loop {
             if let Some(wanted) = wanted {
                 let found = (lowest..=taken).rev().find(|&taken| available.get(taken) == Some(&wanted.byte));
-                let steps = match found {
-                    Some(found) => (taken - found) * (wanted.steps + 1),
-                    None => (taken - least) * (wanted.steps + 1) + wanted.steps,
-                };
-                if !self.charge(steps) {
+                let given_back = (taken - found.unwrap_or(least)) as u64;
+                let last = if found.is_none() { wanted.steps as u64 } else { 0 };
+                // In 64 bits: a text may have more than a third of all addresses of a page's module.
+                if !self.charge_long(given_back * (wanted.steps as u64 + 1) + last) {
                     return End::FAILED;
                 }
                 let Some(found) = found else { return End::NONE };
@@ -472,7 +471,13 @@ impl<'a, 'm> Attempt<'a, 'm> {
     #[inline]
     #[must_use]
     fn charge(&mut self, steps: usize) -> bool {
-        match self.budget.checked_sub(steps as u64) {
+        self.charge_long(steps as u64)
+    }
+
+    #[inline]
+    #[must_use]
+    fn charge_long(&mut self, steps: u64) -> bool {
+        match self.budget.checked_sub(steps) {
             Some(left) => {
                 self.budget = left;
                 true

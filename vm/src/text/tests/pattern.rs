@@ -164,3 +164,58 @@ fn more_sets_than_are_cached() {
     assert_eq!(find("ababab!", "[a][b][^c][^d][a]-[b]-[!]"), "1 7");
     assert_eq!(find("aab1!", "[a]-[b][0-9][^x][^y]?"), "1 5");
 }
+
+/// A byte that is wanted next is looked for in place; in brackets it is tried everywhere. Both find the same, in the same steps and with the same
+/// errors; the brackets are read once.
+#[test]
+fn skipped_tries_are_paid_for() {
+    const ENOUGH: u64 = 100_000;
+    let run = |source: &str, pattern: &str| {
+        let (mut captures, mut budget) = (Captures::new(), ENOUGH);
+        let found = Matcher::unanchored(source.as_bytes(), pattern.as_bytes()).find_at(0, &mut captures, &mut budget);
+        (text(source, found, &captures), ENOUGH - budget)
+    };
+    let sources = ["", "b", "aab", "aaaaab b", "aa.b-ab", "aaaaaaaaaaaaaaaa", "abababababaxbb", "a b.b", "((a)b)bb"];
+    let nested = |depth: usize| format!("{}a*){{}}", "(".repeat(depth));
+    let mut templates: Vec<String> = [
+        "a*{}",
+        "a+{}",
+        "a-{}",
+        ".*{}",
+        ".-{}",
+        "%a*{}a",
+        "[ab]*{}",
+        "[ab]-{}.",
+        "(a*){}",
+        "(a-){}b",
+        "((.*){})",
+        "(a*)({}*)",
+    ]
+    .map(str::to_owned)
+    .into();
+    templates.extend((1..=31).map(nested));
+    // To the depth at which patterns are too complex, from both sides.
+    templates.extend((190..=200).map(|depth| format!("{}a*{{}}", "a?".repeat(depth))));
+    templates.extend((190..=200).map(|depth| format!("{}(a*){{}}", "a?".repeat(depth))));
+    let (mut matched, mut failed) = (0, 0);
+    for template in &templates {
+        for byte in ["b", "x", "a", "%.", "-"] {
+            let long = "a".repeat(230) + "b";
+            for source in sources.iter().copied().chain([long.as_str()]) {
+                let (literal, literal_steps) = run(source, &template.replace("{}", byte));
+                let (bracketed, bracketed_steps) = run(source, &template.replace("{}", &format!("[{byte}]")));
+                // Some backtrack without an end.
+                if [literal_steps, bracketed_steps].contains(&ENOUGH) {
+                    continue;
+                }
+                let case = format!("{source:?} {template:?} {byte:?}");
+                assert_eq!(literal, bracketed, "{case}");
+                let reading = bracketed_steps - literal_steps;
+                assert!(reading == 0 || reading == byte.len() as u64 + 2, "{case}: {reading} steps more in brackets");
+                (matched, failed) =
+                    (matched + u32::from(literal != "nil"), failed + u32::from(literal.starts_with("error")));
+            }
+        }
+    }
+    assert!(matched > 500 && failed > 20, "{matched} {failed}");
+}
