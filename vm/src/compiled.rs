@@ -304,6 +304,8 @@ fn measured_layout() -> Layout {
     drop(arena);
     take_freed();
     note_freed(freed_elsewhere);
+    // Nor does the running program pay for it.
+    fuel::take_owed();
     layout
 }
 
