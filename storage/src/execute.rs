@@ -13,7 +13,6 @@ use crate::entry_reader::{EntryReader, Pending, Source, in_direction};
 use crate::error::{Error, Fault, Result};
 use crate::explain::describe;
 use crate::key::{encode_key, ordered_length};
-use crate::order;
 use crate::page::PageId;
 use crate::place::{Placed, into_rows, place_of, place_of_position, projected, sorted_groups};
 use crate::plan::{Access, Choice, IndexAccess, Order};
@@ -241,7 +240,7 @@ impl<'a> Execution<'a> {
                     rows.push(Placed { place, key: key.clone(), value: value.to_vec() });
                 }
             }
-            order::sort(&mut rows);
+            cu_sort::sort(&mut rows);
             for row in rows {
                 if !self.visit(&row.key, &row.value, false)? {
                     return Ok(false);
@@ -471,7 +470,7 @@ async fn fetch(source: Source<'_>, keys: &[Vec<u8>]) -> Result<Vec<Value>> {
             if missing.is_empty() {
                 return Ok(values);
             }
-            order::sort(&mut missing);
+            cu_sort::sort(&mut missing);
             missing.dedup();
             Err(Fault::Miss(missing))
         })

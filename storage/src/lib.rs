@@ -79,7 +79,6 @@ mod live;
 mod memory;
 mod migrate;
 mod operation;
-mod order;
 mod page;
 mod pager;
 mod place;

@@ -17,7 +17,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use crate::error::{Error, Fault, Result, Step};
-use crate::order;
 use crate::page::{Page, PageBytes, PageId};
 
 /// Pages asked for beyond the one that is missing, when a step knows what it will read next.
@@ -321,7 +320,7 @@ impl Pager {
     pub fn free_numbers(&self) -> Vec<PageId> {
         let pending = self.pending.iter().flat_map(|(_, ids)| ids);
         let mut numbers: Vec<PageId> = self.free.iter().chain(pending).copied().collect();
-        order::sort(&mut numbers);
+        cu_sort::sort(&mut numbers);
         numbers
     }
 
@@ -337,7 +336,7 @@ impl Pager {
                 (*id, PageBytes(entry.page.clone()))
             })
             .collect();
-        order::sort_by(&mut pages, |left, right| left.0.cmp(&right.0));
+        cu_sort::sort_by(&mut pages, |left, right| left.0.cmp(&right.0));
         pages
     }
 
@@ -364,7 +363,7 @@ impl Pager {
         // Down to three quarters, so that the sorting is paid for by many later loads.
         let target = self.cache_bytes_max / 4 * 3 / self.page_size;
         let excess = clean_count.saturating_sub(target);
-        order::sort(&mut clean);
+        cu_sort::sort(&mut clean);
         for (_, id) in clean.into_iter().take(excess) {
             self.forget(id);
         }

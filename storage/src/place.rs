@@ -8,7 +8,6 @@ use crate::document::{Document, DocumentRef, Encoded, encode_map};
 use crate::error::Result;
 use crate::filter::value_of;
 use crate::key::{decode_key, encode_key, write_ordered};
-use crate::order;
 use crate::query::{Query, Row};
 
 /// A row and its place.
@@ -46,7 +45,7 @@ pub(crate) fn sorted_groups(query: &Query, groups: Vec<Row>) -> Result<Vec<Row>>
         place.extend_from_slice(&(position as u64).to_be_bytes());
         placed.push((place, row));
     }
-    order::sort_by(&mut placed, |left, right| left.0.cmp(&right.0));
+    cu_sort::sort_by(&mut placed, |left, right| left.0.cmp(&right.0));
     Ok(placed.into_iter().map(|(_, row)| row).collect())
 }
 

@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::filter::{Filter, Operator};
 use crate::index::{ELEMENT, IndexKind, IndexState, WHOLE};
 use crate::key::{kind_bytes, write_ordered};
-use crate::order;
 use crate::page::PageId;
 use crate::query::{Query, Using};
 use crate::restrict::{Restriction, normalize};
@@ -212,7 +211,7 @@ impl Planner<'_> {
             .iter()
             .filter(|candidate| !matches!(candidate.access, Access::Primary(_)) && is_narrow(candidate))
             .collect();
-        order::sort_by(&mut parts, |left, right| left.rows.total_cmp(&right.rows));
+        cu_sort::sort_by(&mut parts, |left, right| left.rows.total_cmp(&right.rows));
         let mut together: Vec<&Candidate> = Vec::new();
         let (mut rows, mut price) = (total, 0.0);
         for part in parts {
@@ -232,7 +231,7 @@ impl Planner<'_> {
             price = 0.0;
         }
         let mut covered: Vec<usize> = together.iter().flat_map(|part| part.covered.iter().copied()).collect();
-        order::sort(&mut covered);
+        cu_sort::sort(&mut covered);
         covered.dedup();
         let access = Access::Intersection(together.iter().map(|part| part.access.clone()).collect());
         Some(Candidate { access, rows, price, covered })

@@ -7,11 +7,12 @@ use toml::{Table, Value};
 
 /// Each folder with the crates of this repository that it may depend on, for its code and for its tests.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("vm", &["cu-compiler", "cu-translator"]),
+    ("sort", &[]),
+    ("vm", &["cu-compiler", "cu-sort", "cu-translator"]),
     ("vm/allocator", &[]),
     ("vm/compiler", &[]),
     ("vm/translator", &["cu-compiler"]),
-    ("storage", &[]),
+    ("storage", &["cu-sort"]),
     ("persist", &["cu-vm", "cu-storage"]),
     ("web", &["cu-allocator", "cu-vm", "cu-storage", "cu-persist"]),
     ("cli", &["cu-allocator", "cu-vm", "cu-storage", "cu-persist"]),

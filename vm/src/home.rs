@@ -26,7 +26,6 @@ use crate::heap::table::{Table, Weakness};
 use crate::heap::upvalue::Upvalue;
 use crate::heap::value::Value;
 use crate::metamethod::Metamethod;
-use crate::order;
 
 /// Where the content of ghosts comes from.
 pub trait Source {
@@ -309,7 +308,7 @@ impl<'gc> Home<'gc> {
     /// All numbers in use, in order.
     pub fn numbers(self) -> Vec<u64> {
         let mut numbers: Vec<u64> = self.with(|records| records.entries.keys().copied().collect());
-        order::sort(&mut numbers);
+        cu_sort::sort(&mut numbers);
         numbers
     }
 

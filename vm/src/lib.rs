@@ -33,7 +33,6 @@ pub mod image;
 mod interpreter;
 mod library;
 mod metamethod;
-mod order;
 mod text;
 mod vm;
 

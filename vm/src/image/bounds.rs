@@ -3,7 +3,6 @@
 use super::ImageError;
 use super::rebuild::or_damaged;
 use crate::fuel;
-use crate::order;
 
 /// Steps of looking for keys, per entry and altogether, before a table's keys are taken for an attack by equal hashes. The same goes for
 /// the names of chunks. With it, loading takes time in proportion to the image.
@@ -14,7 +13,7 @@ const STEPS_MIN: u64 = 1 << 16;
 pub(super) fn classes(strings: &[&[u8]]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..strings.len() as u32).collect();
     let bytes = |number: u32| strings[number as usize];
-    order::sort_by(&mut order, |one, other| {
+    cu_sort::sort_by(&mut order, |one, other| {
         let (one, other) = (bytes(*one), bytes(*other));
         one.len().cmp(&other.len()).then_with(|| one.cmp(other))
     });

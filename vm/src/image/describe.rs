@@ -24,7 +24,6 @@ use crate::heap::upvalue::Upvalue;
 use crate::heap::userdata::Userdata;
 use crate::heap::value::Value;
 use crate::library::{self, FileHandle};
-use crate::order;
 use numbers::Numbers;
 use steps::{Part, Step};
 
@@ -426,7 +425,7 @@ impl<'gc> Walk<'gc, '_> {
                 idle.push(string);
             }
         });
-        order::sort_by(&mut idle, |left, right| left.as_bytes().cmp(right.as_bytes()));
+        cu_sort::sort_by(&mut idle, |left, right| left.as_bytes().cmp(right.as_bytes()));
         for string in idle {
             if let Some(serial) = self.interned.known_serial(string) {
                 let number = self.image.strings.len() + self.image.idle_strings.len();

@@ -33,7 +33,6 @@ use crate::heap::value::Value;
 use crate::interpreter::NATIVE_CALLS_HANDLING_MAX;
 use crate::library::{self, FileHandle};
 use crate::metamethod::Metamethod;
-use crate::order;
 use crate::vm::{Options, Vm};
 
 /// The highest serial number of an image.
@@ -151,7 +150,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
         serials.extend(image.userdata.iter().map(|userdata| userdata.serial));
         serials.extend(image.coroutines.iter().map(|coroutine| coroutine.serial));
         serials.retain(|serial| *serial != 0);
-        order::sort(&mut serials);
+        cu_sort::sort(&mut serials);
         let next = image.heap.next_serial;
         let are_right = (1..=SERIAL_MAX).contains(&next) && serials.last().is_none_or(|last| *last < next);
         if are_right && serials.windows(2).all(|pair| pair[0] < pair[1]) {

@@ -1,10 +1,17 @@
-//! Sorting where it takes little of the time: one function for all types, by their places. The standard library's sorting is compiled
-//! anew for each type, to 6 KB.
+//! Stable sorting where it takes little of the time: one function for all types, by their places. The standard library's sorting is compiled
+//! anew for each type, to about 6 KB of WebAssembly.
+//!
+//! ```
+//! let mut pairs = [(2, 'b'), (1, 'c'), (2, 'a')];
+//! cu_sort::sort_by(&mut pairs, |left, right| left.0.cmp(&right.0));
+//! assert_eq!(pairs, [(1, 'c'), (2, 'b'), (2, 'a')]);
+//! ```
 
 use std::cmp::Ordering;
 
-/// Sorts. Those that are equal keep their order.
-pub(crate) fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
+/// Sorts by merging: O(n log n) comparisons, 2 n places besides the items. Those that are equal keep their order; with an order that is none
+/// they end up in any.
+pub fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
     let mut order = sorted_places(items.len(), &|left, right| match (items.get(left), items.get(right)) {
         (Some(left), Some(right)) => compare(left, right),
         _ => Ordering::Equal,
@@ -24,7 +31,7 @@ pub(crate) fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) 
 }
 
 /// [`sort_by`] in the order of the items.
-pub(crate) fn sort<T: Ord>(items: &mut [T]) {
+pub fn sort<T: Ord>(items: &mut [T]) {
     sort_by(items, T::cmp);
 }
 
