@@ -12,7 +12,7 @@ use walrus::{FunctionId, FunctionKind, LocalFunction, Module};
 /// Where all panics end, those for lack of memory too.
 const HANDLERS: [&str; 2] = ["::rust_begin_unwind", "::rust_oom"];
 
-/// Makes traps of panics, and tells how many functions were nothing else.
+/// Makes traps of panics, and tells how many functions were nothing else; 0 if no handler was found by its name.
 pub fn silence(module: &mut Module) -> usize {
     let panicking = panicking(module);
     for (id, function) in module.funcs.iter_local_mut() {
@@ -32,11 +32,14 @@ pub fn silence(module: &mut Module) -> usize {
     panicking.len()
 }
 
-/// The functions that can only end in a handler: they call nothing else and do not return.
+/// The functions that can only end in a handler: they call nothing else and do not return. None if there is no handler.
 fn panicking(module: &Module) -> HashSet<FunctionId> {
     let is_handler = |name: &str| HANDLERS.iter().any(|handler| name.ends_with(handler));
     let handlers = module.funcs.iter().filter(|function| function.name.as_deref().is_some_and(is_handler));
     let mut panicking: HashSet<FunctionId> = handlers.map(walrus::Function::id).collect();
+    if panicking.is_empty() {
+        return panicking;
+    }
     loop {
         let found: Vec<FunctionId> = module
             .funcs
@@ -118,4 +121,72 @@ fn replace(function: &mut LocalFunction, sequence: InstrSeqId, from: usize) {
     let instructions = &mut function.block_mut(sequence).instrs;
     instructions.truncate(from);
     instructions.push((Instr::Unreachable(Unreachable {}), Default::default()));
+}
+
+#[cfg(test)]
+mod tests {
+    use walrus::{FunctionBuilder, ModuleConfig, ValType};
+
+    use super::*;
+
+    /// How many instructions each sequence of a function has, and whether the last of them is a trap.
+    fn shape(module: &Module, id: FunctionId) -> Vec<(usize, bool)> {
+        let FunctionKind::Local(function) = &module.funcs.get(id).kind else { panic!("it is no import") };
+        let shape = |sequence: &InstrSeqId| {
+            let instructions = &function.block(*sequence).instrs;
+            (instructions.len(), matches!(instructions.last(), Some((Instr::Unreachable(_), _))))
+        };
+        sequences(function).iter().map(shape).collect()
+    }
+
+    #[test]
+    fn only_what_ends_in_a_panic_becomes_a_trap() {
+        let mut module = Module::with_config(ModuleConfig::new());
+        let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
+        builder.name("__rustc::rust_begin_unwind".to_owned()).func_body().unreachable();
+        let handler = builder.finish(vec![], &mut module.funcs);
+
+        let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
+        builder.func_body().i32_const(1).drop().call(handler);
+        let fails = builder.finish(vec![], &mut module.funcs);
+
+        let number = module.locals.add(ValType::I32);
+        let mut builder = FunctionBuilder::new(&mut module.types, &[ValType::I32], &[ValType::I32]);
+        builder.func_body().local_get(number).if_else(
+            None,
+            |then| {
+                then.i32_const(2).drop().call(fails).unreachable();
+            },
+            |_| {},
+        );
+        builder.func_body().local_get(number);
+        let may_fail = builder.finish(vec![number], &mut module.funcs);
+
+        // What it calls first may not come back, or not fail.
+        let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
+        builder.func_body().i32_const(0).call(may_fail).drop().i32_const(3).drop().call(fails);
+        let works_before = builder.finish(vec![], &mut module.funcs);
+
+        // It can be left before the panic.
+        let mut builder = FunctionBuilder::new(&mut module.types, &[ValType::I32], &[]);
+        let entry = builder.func_body_id();
+        builder.func_body().local_get(number).br_if(entry).call(fails);
+        let may_leave = builder.finish(vec![number], &mut module.funcs);
+
+        assert_eq!(silence(&mut module), 2, "the handler, and what does nothing but call it");
+        assert_eq!(shape(&module, fails), [(1, true)]);
+        assert_eq!(shape(&module, may_fail), [(3, false), (1, true), (0, false)]);
+        assert_eq!(shape(&module, works_before), [(3, true)]);
+        assert_eq!(shape(&module, may_leave), [(3, true)]);
+    }
+
+    #[test]
+    fn without_a_handler_nothing_is_found() {
+        let mut module = Module::with_config(ModuleConfig::new());
+        let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
+        builder.name("ends".to_owned()).func_body().unreachable();
+        let ends = builder.finish(vec![], &mut module.funcs);
+        assert_eq!(silence(&mut module), 0);
+        assert_eq!(shape(&module, ends), [(1, true)]);
+    }
 }
