@@ -125,8 +125,11 @@ pub fn run(root: &Path, names: &[String], shard: Option<&str>) -> Result<()> {
     let shard = shard.map_or(Ok((1, 1)), part)?;
     let tree = root.join("target/mutants/tree");
     let is_chosen = |file: &str| names.is_empty() || names.iter().any(|name| file.contains(name.as_str()));
-    let all = GROUPS.iter().flat_map(|group| group.files).copied();
-    let switched: Vec<&str> = all.filter(|file| is_chosen(file)).collect();
+    let all: Vec<&str> = GROUPS.iter().flat_map(|group| group.files).copied().collect();
+    if let Some(unknown) = names.iter().find(|name| all.iter().all(|file| !file.contains(name.as_str()))) {
+        return Err(Error::Usage(format!("'{unknown}' is in no path of {}", all.join(", "))));
+    }
+    let switched: Vec<&str> = all.into_iter().filter(|file| is_chosen(file)).collect();
     copy(root, &tree, &switched)?;
     let path = root.join(EQUIVALENT);
     let equivalent = std::fs::read_to_string(&path).map_err(at(&path))?;
