@@ -38,6 +38,7 @@ fn groups_end_at_the_last_register() {
         one(abc(opcode, a, b, c), Ok(()));
         one(abc(opcode, a + 1, b, c), Err(V::Register));
     }
+    one(abc(O::LoadNil, 7, 1, 0), Err(V::Register));
     let tail = |a, b| check(vec![abc(O::TailCall, a, b, 1), END], if a + b <= 8 { Ok(()) } else { Err(V::Register) });
     let last = |a, b| check(vec![abc(O::Return, a, b, 1)], if a + b <= 9 { Ok(()) } else { Err(V::Register) });
     let list = |a, b| {
