@@ -34,7 +34,7 @@ pub struct Options {
     /// Size of a page of a new database, 128 to 32,768; an existing one keeps its own. The longest key takes a quarter
     /// of it.
     pub page_size: usize,
-    /// Stored pages kept in memory. Pages that wait for a checkpoint come on top.
+    /// Pages kept in memory. Stored ones take what those that wait for a checkpoint leave of it, and an eighth at least.
     pub cache_bytes_max: usize,
     /// A commit that brings the log to this size is followed by a checkpoint.
     pub checkpoint_log_bytes: usize,
@@ -70,13 +70,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Sizes that keep pages within about so many bytes: half of them for stored pages, half for those that wait for a checkpoint.
+    /// Sizes that keep pages within about so many bytes, those that wait for a checkpoint within half of them.
     /// What a commit changes, and its record, come on top. With little room, a new database has small pages: less comes along with each
     /// entry that changes; keys are shorter then, too.
     pub fn within(cache_bytes: usize) -> Options {
         Options {
             page_size: if cache_bytes < 1 << 20 { 2048 } else { 8192 },
-            cache_bytes_max: cache_bytes / 2,
+            cache_bytes_max: cache_bytes,
             checkpoint_log_bytes: (cache_bytes / 4).clamp(64 << 10, 4 << 20),
             checkpoint_dirty_bytes: cache_bytes / 2,
             result_cache_bytes: (cache_bytes / 64).min(128 << 10),

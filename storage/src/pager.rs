@@ -352,16 +352,18 @@ impl Pager {
         }
     }
 
-    /// Drops the least recently used stored pages when the cache is over its budget. Called between steps.
+    /// Drops the least recently used stored pages when all pages together are over the budget. Called between steps.
     pub fn trim(&mut self) {
         let clean_count = self.cache.len() - self.dirty_count;
-        if clean_count * self.page_size <= self.cache_bytes_max {
+        // Pages that wait for a checkpoint cannot go. However many they are, reading needs some room.
+        let room = self.cache_bytes_max.saturating_sub(self.dirty_bytes()).max(self.cache_bytes_max / 8);
+        if clean_count * self.page_size <= room {
             return;
         }
         let mut clean: Vec<(u64, PageId)> =
             self.cache.iter().filter(|(_, entry)| !entry.dirty).map(|(id, entry)| (entry.used, *id)).collect();
         // Down to three quarters, so that the sorting is paid for by many later loads.
-        let target = self.cache_bytes_max / 4 * 3 / self.page_size;
+        let target = room / 4 * 3 / self.page_size;
         let excess = clean_count.saturating_sub(target);
         cu_sort::sort(&mut clean);
         for (_, id) in clean.into_iter().take(excess) {
