@@ -118,18 +118,32 @@ impl Code {
     }
 }
 
-/// Shell's way: a few hundred numbers, and a fraction of the code of the library's.
-fn sort(numbers: &mut [u64]) {
-    for gap in [132, 57, 23, 10, 4, 1] {
-        for start in gap..numbers.len() {
-            let number = numbers[start];
-            let mut place = start;
-            while place >= gap && numbers[place - gap] > number {
-                numbers[place] = numbers[place - gap];
-                place -= gap;
-            }
-            numbers[place] = number;
-        }
+/// Byte by byte, the lowest one of the counts first.
+fn sort(used: &mut [u64]) {
+    let mut sorted = [0; SYMBOLS];
+    let sorted = &mut sorted[..used.len()];
+    let bits = used.iter().fold(0, |all, number| all | number);
+    for bit in (16..48).step_by(8).take_while(|bit| bits >> bit > 0) {
+        place_by(bit, used, sorted);
+        used.copy_from_slice(sorted);
+    }
+}
+
+/// Places numbers in the order of the byte at this bit; equal ones stay in their order.
+fn place_by(bit: u32, numbers: &[u64], sorted: &mut [u64]) {
+    let byte = |number: u64| (number >> bit & 0xff) as usize;
+    let mut places = [0u16; 256];
+    for number in numbers {
+        places[byte(*number)] += 1;
+    }
+    let mut before = 0;
+    for place in &mut places {
+        before += std::mem::replace(place, before);
+    }
+    for number in numbers {
+        let place = &mut places[byte(*number)];
+        sorted[usize::from(*place)] = *number;
+        *place += 1;
     }
 }
 
