@@ -4,11 +4,12 @@
 //! once (in a blob equal functions are one entry), a short list can describe a huge tree; how large each tree is gets computed
 //! before any is built ([`FunctionEntry::expanded_bytes`]).
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::ops::Range;
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription};
 use super::verify::SHORT_STRING_BYTES_MAX;
@@ -18,21 +19,42 @@ use super::wire::{self, Fault, FunctionHead, Reader, WireError, Writer};
 const NESTING_MAX: u32 = 200;
 const UPVALUES_MAX: u32 = 255;
 
+/// Where different byte strings stand in what was written, and their numbers.
+#[derive(Default)]
+struct Places {
+    table: HashTable<(Range<usize>, u32)>,
+    state: RandomState,
+}
+
+impl Places {
+    fn find(&self, bytes: &[u8], out: &Writer) -> Option<u32> {
+        let is_same = |(place, _): &(Range<usize>, u32)| out.as_bytes()[place.clone()] == *bytes;
+        self.table.find(self.state.hash_one(bytes), is_same).map(|(_, number)| *number)
+    }
+
+    /// Notes what stands at a place and was not found.
+    fn insert(&mut self, place: Range<usize>, number: u32, out: &Writer) {
+        let hash = |place: &Range<usize>| self.state.hash_one(&out.as_bytes()[place.clone()]);
+        self.table.insert_unique(hash(&place), (place, number), |(place, _)| hash(place));
+    }
+}
+
 /// Byte strings, each written once.
 #[derive(Default)]
 pub struct StringTable {
-    numbers: HashMap<Box<[u8]>, u32, RandomState>,
+    places: Places,
     count: u32,
     pub out: Writer,
 }
 
 impl StringTable {
     pub fn number(&mut self, bytes: &[u8]) -> u32 {
-        if let Some(number) = self.numbers.get(bytes) {
-            return *number;
+        if let Some(number) = self.places.find(bytes, &self.out) {
+            return number;
         }
         let number = self.add(bytes);
-        self.numbers.insert(bytes.into(), number);
+        let end = self.out.as_bytes().len();
+        self.places.insert(end - bytes.len()..end, number, &self.out);
         number
     }
 
@@ -60,7 +82,8 @@ impl StringTable {
 /// Functions, each written once.
 #[derive(Default)]
 pub struct FunctionTable {
-    numbers: HashMap<Vec<u8>, u32, RandomState>,
+    places: Places,
+    count: u32,
     pub out: Writer,
 }
 
@@ -69,25 +92,24 @@ impl FunctionTable {
     pub fn number(&mut self, parts: &FunctionParts, strings: &mut StringTable) -> u32 {
         let children: Vec<u32> = parts.functions.iter().map(|child| self.number(child, strings)).collect();
         let chunk_name = strings.number(&parts.chunk_name);
-        // About what it takes, so that it is copied seldom.
-        let words = parts.code.len() + parts.constants.len() + parts.lines.len() + 2 * parts.locals.len();
-        let mut entry = Writer::with_capacity(64 + 4 * words);
-        write_function(parts, chunk_name, &children, &mut |text| strings.number(text), &mut entry);
-        if let Some(number) = self.numbers.get(entry.as_bytes()) {
-            return *number;
+        let start = self.out.as_bytes().len();
+        write_function(parts, chunk_name, &children, &mut |text| strings.number(text), &mut self.out);
+        let place = start..self.out.as_bytes().len();
+        if let Some(number) = self.places.find(&self.out.as_bytes()[place.clone()], &self.out) {
+            self.out.truncate(start);
+            return number;
         }
-        let number = self.numbers.len() as u32;
-        self.out.append(entry.as_bytes());
-        self.numbers.insert(entry.into_bytes(), number);
-        number
+        self.places.insert(place, self.count, &self.out);
+        self.count += 1;
+        self.count - 1
     }
 
     pub fn len(&self) -> u32 {
-        self.numbers.len() as u32
+        self.count
     }
 
     pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+        self.count == 0
     }
 }
 
@@ -117,6 +139,8 @@ pub fn write_function(
     number: &mut dyn FnMut(&[u8]) -> u32,
     out: &mut Writer,
 ) {
+    // About what it takes, so that it is copied seldom.
+    out.reserve(64 + 4 * (parts.code.len() + parts.constants.len() + parts.lines.len() + 2 * parts.locals.len()));
     out.put(&FunctionHead {
         chunk_name,
         line_defined: parts.line_defined,
@@ -189,7 +213,23 @@ enum Part<'a> {
     Upvalue(wire::UpvalueDescription, &'a [u8]),
     Child(u32, &'a FunctionEntry),
     Line(LineEntry),
-    Local(u8, Range<u32>, &'a [u8]),
+    Local(wire::Local, Range<u32>, &'a [u8]),
+}
+
+/// Names that were built last, by number: most are used by several variables.
+#[derive(Default)]
+struct Names {
+    recent: [Option<(u32, Rc<[u8]>)>; 32],
+}
+
+impl Names {
+    fn get(&mut self, number: u32, bytes: &[u8]) -> Rc<[u8]> {
+        let place = &mut self.recent[number as usize % 32];
+        match place {
+            Some((known, name)) if *known == number => name.clone(),
+            _ => place.insert((number, bytes.into())).1.clone(),
+        }
+    }
 }
 
 /// The checked parts of a payload that functions refer to.
@@ -294,7 +334,7 @@ impl<'a> FunctionSource<'a> {
             let local = wire::Local::take(reader)?;
             let end_pc = local.start.checked_add(local.length).ok_or_else(|| reader.fail(Fault::Malformed))?;
             let name = self.string(reader, local.name)?;
-            visit(Part::Local(local.register, local.start..end_pc, name));
+            visit(Part::Local(local, local.start..end_pc, name));
         }
         Ok(head)
     }
@@ -304,7 +344,7 @@ impl<'a> FunctionSource<'a> {
         let no_function = WireError { fault: Fault::Reference, offset: 0 };
         let entry = self.functions.get(number as usize).ok_or(no_function)?;
         let mut children = Vec::new();
-        let parts = self.parts(entry, &mut |number, _| children.push(number))?;
+        let parts = self.parts(entry, &mut Names::default(), &mut |number, _| children.push(number))?;
         Ok((parts, children, entry.chunk_name))
     }
 
@@ -314,16 +354,21 @@ impl<'a> FunctionSource<'a> {
         let no_function = WireError { fault: Fault::Reference, offset: 0 };
         let entry = self.functions.get(number as usize).ok_or(no_function)?;
         let name = self.strings.get(entry.chunk_name as usize).copied().unwrap_or_default();
-        self.expand_entry(entry, &Rc::from(name))
+        self.expand_entry(entry, &Rc::from(name), &mut Names::default())
     }
 
     /// All functions of a tree share their chunk's name.
-    fn expand_entry(&self, entry: &FunctionEntry, chunk_name: &Rc<[u8]>) -> Result<FunctionParts, WireError> {
+    fn expand_entry(
+        &self,
+        entry: &FunctionEntry,
+        chunk_name: &Rc<[u8]>,
+        names: &mut Names,
+    ) -> Result<FunctionParts, WireError> {
         let mut children = Vec::new();
-        let mut parts = self.parts(entry, &mut |_, child| children.push(*child))?;
+        let mut parts = self.parts(entry, names, &mut |_, child| children.push(*child))?;
         parts.chunk_name = chunk_name.clone();
         for child in &children {
-            parts.functions.push(self.expand_entry(child, chunk_name)?);
+            parts.functions.push(self.expand_entry(child, chunk_name, names)?);
         }
         Ok(parts)
     }
@@ -332,6 +377,7 @@ impl<'a> FunctionSource<'a> {
     fn parts(
         &self,
         entry: &FunctionEntry,
+        names: &mut Names,
         child: &mut dyn FnMut(u32, &FunctionEntry),
     ) -> Result<FunctionParts, WireError> {
         let mut parts = FunctionParts::default();
@@ -352,13 +398,13 @@ impl<'a> FunctionSource<'a> {
             Part::Upvalue(upvalue, name) => parts.upvalues.push(UpvalueDescription {
                 in_stack: upvalue.in_stack,
                 index: upvalue.index,
-                name: name.into(),
+                name: names.get(upvalue.name, name),
             }),
             Part::Child(number, entry) => child(number, entry),
             Part::Line(entry) => parts.lines.push(entry),
-            Part::Local(register, range, name) => parts.locals.push(LocalVariable {
-                name: name.into(),
-                register,
+            Part::Local(local, range, name) => parts.locals.push(LocalVariable {
+                name: names.get(local.name, name),
+                register: local.register,
                 start_pc: range.start,
                 end_pc: range.end,
             }),

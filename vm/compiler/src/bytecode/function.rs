@@ -3,11 +3,13 @@
 //! Nothing here lives on the Lua heap. [`super::verify`] turns a `FunctionParts` into a `Verified` one, and only
 //! that can become a `Proto` that the interpreter runs.
 
+use std::rc::Rc;
+
 /// A compiled function: code, constants, upvalue descriptions, nested functions and debug information.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FunctionParts {
     /// The chunk's name as given to `load` (`@file`, `=name` or source text); shared by all nested functions.
-    pub chunk_name: std::rc::Rc<[u8]>,
+    pub chunk_name: Rc<[u8]>,
     /// The first line of the definition; 0 for the main function of a chunk.
     pub line_defined: u32,
     /// The last line of the definition; 0 for the main function.
@@ -46,7 +48,7 @@ pub struct UpvalueDescription {
     pub in_stack: bool,
     pub index: u8,
     /// The variable's name; empty when stripped.
-    pub name: Box<[u8]>,
+    pub name: Rc<[u8]>,
 }
 
 /// From instruction `pc` on, code belongs to `line`.
@@ -59,7 +61,7 @@ pub struct LineEntry {
 /// A local variable and the range of instructions where it is visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalVariable {
-    pub name: Box<[u8]>,
+    pub name: Rc<[u8]>,
     pub register: u8,
     /// The first instruction at which it is active.
     pub start_pc: u32,

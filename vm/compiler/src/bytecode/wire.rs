@@ -152,6 +152,16 @@ impl Writer {
         self.bytes.clear();
     }
 
+    /// Takes back what was written behind the first `length` bytes.
+    pub fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    /// Makes room for so many more bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
