@@ -88,7 +88,7 @@ pub fn store_of(input: &[u8]) -> Option<MemoryBackend> {
     let (&[free_list, catalog, low, high], rest) = input.split_first_chunk::<4>()?;
     let (changes, pages) = rest.split_at_checked(usize::from(u16::from_le_bytes([low, high])))?;
     let sealed = |number: u32, content: &[u8]| [&xxh64(content, u64::from(number)).to_le_bytes(), content].concat();
-    let pages: Vec<(PageBytes, PageId, PageBytes)> = (1..)
+    let pages: Vec<(PageId, PageBytes)> = (1..)
         .zip(pages.chunks_exact(PAGE_SIZE - 8))
         .map(|(number, content)| (PageId(number), sealed(number, content).into()))
         .collect();

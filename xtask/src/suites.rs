@@ -71,6 +71,9 @@ fn native(root: &Path) -> Result<()> {
     let mut wasm_lints = process::cargo(root);
     wasm_lints.args(["clippy", "-p", "cu-web", "--target", WASM_TARGET]);
     process::run(wasm_lints.args(DENY_WARNINGS))?;
+    // A workspace of its own, which nothing else compiles.
+    let fuzz = ["check", "--manifest-path", "fuzz/Cargo.toml", "--lib", "--examples", "--no-default-features"];
+    process::run(process::cargo(root).args(fuzz).env("CARGO_TARGET_DIR", root.join("target")))?;
     process::run(process::cargo(root).args(["test", "--workspace"]).env("LUA", reference::interpreter()?))?;
     reference::schemas(root)?;
     conformance::run(root, &conformance::Options::default())
