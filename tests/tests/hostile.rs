@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use cu_tests::{End, HostileCase, hostile_cases, run_within};
 use cu_vm::{Host, MemoryFiles, Options, Vm};
@@ -101,8 +102,19 @@ fn check(case: &HostileCase) -> Result<(), String> {
 fn every_case_ends_as_stated_within_its_limits() {
     let cases = hostile_cases();
     assert!(cases.len() >= 900, "only {} cases", cases.len());
-    let problems = check_all(&cases, check);
+    let slowest = Mutex::new((Duration::ZERO, String::new()));
+    let problems = check_all(&cases, |case| {
+        let start = Instant::now();
+        let result = check(case);
+        let took = (start.elapsed(), format!("{}/{}", case.class, case.name));
+        let mut slowest = slowest.lock().expect("no check panics while it holds the time");
+        *slowest = took.max(std::mem::take(&mut *slowest));
+        result
+    });
     assert!(problems.is_empty(), "{} of {} cases:\n{}", problems.len(), cases.len(), problems.join("\n"));
+    let (time, name) = slowest.into_inner().expect("all checks have ended");
+    // `cargo xtask bench hostile` reads this line.
+    println!("hostile: {} cases, the slowest {} ms: {name}", cases.len(), time.as_millis());
 }
 
 /// Whatever the code does with errors, coroutines, finalizers and hooks: at no amount of fuel does it outlive its end.
@@ -118,7 +130,7 @@ fn nothing_outlives_its_fuel() {
 }
 
 /// The problems that `check` finds, on all processors.
-fn check_all(cases: &[HostileCase], check: fn(&HostileCase) -> Result<(), String>) -> Vec<String> {
+fn check_all(cases: &[HostileCase], check: impl Fn(&HostileCase) -> Result<(), String> + Sync) -> Vec<String> {
     let next = AtomicUsize::new(0);
     let problems = Mutex::new(Vec::new());
     let only = std::env::var("CU_HOSTILE").unwrap_or_default();

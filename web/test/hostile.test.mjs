@@ -40,19 +40,27 @@ const prototypes = [Object.prototype, Array.prototype, Function.prototype, Map.p
 const untouched = prototypes.map((prototype) => Reflect.ownKeys(prototype).length);
 
 let count = 0;
+const slowest = { ms: 0, name: '' };
 for (const file of readdirSync(folder).filter((name) => name.endsWith('.lua'))) {
   const listed = cases(readFileSync(new URL(file, folder), 'utf8'));
   count += listed.length;
   test(file, async () => {
     const problems = [];
     for (const hostile of listed) {
+      const start = performance.now();
       const problem = await check(hostile).catch((error) => `${error.stack}`);
       if (problem !== null) problems.push(`${hostile.name}: ${problem}`);
+      const ms = performance.now() - start;
+      if (ms > slowest.ms) Object.assign(slowest, { ms, name: `${file.replace('.lua', '')}/${hostile.name}` });
     }
     assert.deepEqual(problems, []);
   });
 }
-test('the corpus is there', () => assert.ok(count >= 900, `only ${count} cases`));
+test('the corpus is there', () => {
+  assert.ok(count >= 900, `only ${count} cases`);
+  // `cargo xtask bench hostile` reads this line.
+  console.log(`hostile: ${count} cases, the slowest ${Math.round(slowest.ms)} ms: ${slowest.name}`);
+});
 
 async function check({ source, end, heap, fuel }) {
   const cu = await Cu.open({ storage: 'none', heapLimit: heap, files: {}, seed: 0, wasm });

@@ -11,6 +11,7 @@
 mod channel;
 mod chart;
 mod goals;
+pub mod hostile;
 pub mod limits;
 mod measure;
 mod native;

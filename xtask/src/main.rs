@@ -49,6 +49,7 @@ cargo xtask COMMAND
     --quick                        few rounds, for a first look
   bench report                     make the tables and the chart of docs/PERFORMANCE.md anew from their record
   bench fuel                       measure what a unit of fuel stands for in time, over all kinds of work
+  bench hostile                    see whether the hostile corpus ends as stated, natively and in Node, and how long its slowest case takes
   bench limits [--rounds N]        measure what fuel and limits cost, against a build without them; instructions and time
     --programs NAME,...            only these programs of fixtures/bench
   bench persist                    measure saving and restoring natively, in Node beside v8.serialize, and in Chromium, against the goals
@@ -93,6 +94,7 @@ enum Command {
     BenchReport,
     BenchFuel,
     Determinism,
+    BenchHostile,
     BenchPersist,
     BenchStorage(bench::storage::Options),
     Differential { programs: u64, seed: u64 },
@@ -145,6 +147,7 @@ fn execute(command: Command) -> Result<()> {
             process::run(process::cargo(&root).args(["run", "--release", "-p", "cu-tests", "--bin", "fuel"]))
         }
         Command::Determinism => reference::determinism(&root),
+        Command::BenchHostile => bench::hostile::run(&root),
         Command::BenchPersist => bench::persist::run(&root),
         Command::BenchStorage(options) => bench::storage::run(&root, &options),
         Command::Programs => programs::run(&root),
@@ -235,6 +238,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         ["bench", "report"] => Command::BenchReport,
         ["bench", "fuel"] => Command::BenchFuel,
         ["determinism"] => Command::Determinism,
+        ["bench", "hostile"] => Command::BenchHostile,
         ["bench", "persist"] => Command::BenchPersist,
         ["bench", "storage"] => Command::BenchStorage(bench::storage::Options {
             rounds: given.rounds.take(),

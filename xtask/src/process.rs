@@ -34,6 +34,17 @@ pub fn run(command: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { Err(Error::Failed { command: text, status }) }
 }
 
+/// What a command prints, which is shown when it has ended; its errors go to those of this process.
+pub fn captured(command: &mut Command) -> Result<String> {
+    let text = text(command);
+    eprintln!("> {text}");
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|source| Error::Start { command: text.clone(), source })?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    eprint!("{printed}");
+    if output.status.success() { Ok(printed) } else { Err(Error::Failed { command: text, status: output.status }) }
+}
+
 /// What a command prints, or `None` when it is missing or fails. For looking at the machine; prints nothing.
 pub fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

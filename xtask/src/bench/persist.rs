@@ -3,7 +3,7 @@
 //! The programs that measure print one figure a line; [`GOALS`] says what is made of them. Each ratio is of figures from one process.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -128,17 +128,9 @@ pub fn report(root: &Path) -> Result<()> {
     std::fs::write(&path, document).map_err(at(&path))
 }
 
-/// Runs a program that prints figures, which are shown as they come.
+/// Runs a program that prints figures, which are shown when it has ended.
 fn figures(command: &mut Command) -> Result<Vec<Figure>> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stderr(Stdio::inherit()).output();
-    let output = output.map_err(|source| Error::Start { command: name.clone(), source })?;
-    if !output.status.success() {
-        return Err(Error::Failed { command: name, status: output.status });
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    eprint!("{text}");
-    Ok(text.lines().filter_map(figure).collect())
+    Ok(process::captured(command)?.lines().filter_map(figure).collect())
 }
 
 /// `place`, name, value and unit, with two blanks or more between the name and the value.
