@@ -179,7 +179,7 @@ impl<'gc> Proto<'gc> {
         };
         let mut upvalues = object.upvalues.to_vec();
         if strip {
-            upvalues.iter_mut().for_each(|upvalue| upvalue.name = Rc::default());
+            upvalues.iter_mut().for_each(|upvalue| upvalue.name = Box::default());
         }
         FunctionParts {
             chunk_name: if strip { Rc::from(&b"=?"[..]) } else { object.chunk_name.text().clone() },

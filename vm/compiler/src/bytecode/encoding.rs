@@ -213,23 +213,7 @@ enum Part<'a> {
     Upvalue(wire::UpvalueDescription, &'a [u8]),
     Child(u32, &'a FunctionEntry),
     Line(LineEntry),
-    Local(wire::Local, Range<u32>, &'a [u8]),
-}
-
-/// Names that were built last, by number: most are used by several variables.
-#[derive(Default)]
-struct Names {
-    recent: [Option<(u32, Rc<[u8]>)>; 32],
-}
-
-impl Names {
-    fn get(&mut self, number: u32, bytes: &[u8]) -> Rc<[u8]> {
-        let place = &mut self.recent[number as usize % 32];
-        match place {
-            Some((known, name)) if *known == number => name.clone(),
-            _ => place.insert((number, bytes.into())).1.clone(),
-        }
-    }
+    Local(u8, Range<u32>, &'a [u8]),
 }
 
 /// The checked parts of a payload that functions refer to.
@@ -334,7 +318,7 @@ impl<'a> FunctionSource<'a> {
             let local = wire::Local::take(reader)?;
             let end_pc = local.start.checked_add(local.length).ok_or_else(|| reader.fail(Fault::Malformed))?;
             let name = self.string(reader, local.name)?;
-            visit(Part::Local(local, local.start..end_pc, name));
+            visit(Part::Local(local.register, local.start..end_pc, name));
         }
         Ok(head)
     }
@@ -344,7 +328,7 @@ impl<'a> FunctionSource<'a> {
         let no_function = WireError { fault: Fault::Reference, offset: 0 };
         let entry = self.functions.get(number as usize).ok_or(no_function)?;
         let mut children = Vec::new();
-        let parts = self.parts(entry, &mut Names::default(), &mut |number, _| children.push(number))?;
+        let parts = self.parts(entry, &mut |number, _| children.push(number))?;
         Ok((parts, children, entry.chunk_name))
     }
 
@@ -354,21 +338,16 @@ impl<'a> FunctionSource<'a> {
         let no_function = WireError { fault: Fault::Reference, offset: 0 };
         let entry = self.functions.get(number as usize).ok_or(no_function)?;
         let name = self.strings.get(entry.chunk_name as usize).copied().unwrap_or_default();
-        self.expand_entry(entry, &Rc::from(name), &mut Names::default())
+        self.expand_entry(entry, &Rc::from(name))
     }
 
     /// All functions of a tree share their chunk's name.
-    fn expand_entry(
-        &self,
-        entry: &FunctionEntry,
-        chunk_name: &Rc<[u8]>,
-        names: &mut Names,
-    ) -> Result<FunctionParts, WireError> {
+    fn expand_entry(&self, entry: &FunctionEntry, chunk_name: &Rc<[u8]>) -> Result<FunctionParts, WireError> {
         let mut children = Vec::new();
-        let mut parts = self.parts(entry, names, &mut |_, child| children.push(*child))?;
+        let mut parts = self.parts(entry, &mut |_, child| children.push(*child))?;
         parts.chunk_name = chunk_name.clone();
         for child in &children {
-            parts.functions.push(self.expand_entry(child, chunk_name, names)?);
+            parts.functions.push(self.expand_entry(child, chunk_name)?);
         }
         Ok(parts)
     }
@@ -377,7 +356,6 @@ impl<'a> FunctionSource<'a> {
     fn parts(
         &self,
         entry: &FunctionEntry,
-        names: &mut Names,
         child: &mut dyn FnMut(u32, &FunctionEntry),
     ) -> Result<FunctionParts, WireError> {
         let mut parts = FunctionParts::default();
@@ -398,13 +376,13 @@ impl<'a> FunctionSource<'a> {
             Part::Upvalue(upvalue, name) => parts.upvalues.push(UpvalueDescription {
                 in_stack: upvalue.in_stack,
                 index: upvalue.index,
-                name: names.get(upvalue.name, name),
+                name: name.into(),
             }),
             Part::Child(number, entry) => child(number, entry),
             Part::Line(entry) => parts.lines.push(entry),
-            Part::Local(local, range, name) => parts.locals.push(LocalVariable {
-                name: names.get(local.name, name),
-                register: local.register,
+            Part::Local(register, range, name) => parts.locals.push(LocalVariable {
+                name: name.into(),
+                register,
                 start_pc: range.start,
                 end_pc: range.end,
             }),

@@ -48,7 +48,7 @@ pub struct UpvalueDescription {
     pub in_stack: bool,
     pub index: u8,
     /// The variable's name; empty when stripped.
-    pub name: Rc<[u8]>,
+    pub name: Box<[u8]>,
 }
 
 /// From instruction `pc` on, code belongs to `line`.
@@ -61,7 +61,7 @@ pub struct LineEntry {
 /// A local variable and the range of instructions where it is visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalVariable {
-    pub name: Rc<[u8]>,
+    pub name: Box<[u8]>,
     pub register: u8,
     /// The first instruction at which it is active.
     pub start_pc: u32,

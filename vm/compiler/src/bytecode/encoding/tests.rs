@@ -1,7 +1,5 @@
 //! What a list of functions takes is known before it is built.
 
-use std::rc::Rc;
-
 use super::{FunctionEntry, FunctionSource, write_function};
 use crate::bytecode::function::{FunctionParts, LineEntry, LocalVariable};
 use crate::bytecode::wire::{Fault, WireError, Writer};
@@ -10,7 +8,7 @@ use crate::bytecode::wire::{Fault, WireError, Writer};
 fn scan(list: &[(u32, &[u32])]) -> Result<Vec<FunctionEntry>, WireError> {
     let parts = FunctionParts {
         lines: vec![LineEntry { pc: 0, line: 1 }],
-        locals: vec![LocalVariable { name: Rc::default(), register: 0, start_pc: 0, end_pc: 0 }],
+        locals: vec![LocalVariable { name: Box::default(), register: 0, start_pc: 0, end_pc: 0 }],
         ..FunctionParts::default()
     };
     let mut out = Writer::default();

@@ -1,7 +1,5 @@
 //! The verifier rejects each kind of damage and survives all of it.
 
-use std::rc::Rc;
-
 use super::{Violation, verify};
 use crate::bytecode::function::{Constant, FunctionParts, LineEntry, UpvalueDescription};
 use crate::bytecode::instruction::Instruction;
@@ -21,7 +19,7 @@ fn function(code: Vec<u32>) -> FunctionParts {
             Constant::Integer(1),
             Constant::Float(0.5),
         ],
-        upvalues: vec![UpvalueDescription { in_stack: true, index: 0, name: Rc::default() }],
+        upvalues: vec![UpvalueDescription { in_stack: true, index: 0, name: Box::default() }],
         ..FunctionParts::default()
     }
 }
