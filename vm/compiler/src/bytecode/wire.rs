@@ -354,4 +354,38 @@ mod tests {
         let too_large = [0xff, 0xff, 0xff, 0xff, 0x1f, 0];
         assert!(Line::take(&mut Reader::at(&too_large, 0)).is_err());
     }
+
+    #[test]
+    fn varints_end_with_64_bits() {
+        for bytes in [&[0x80; 9][..], &[0xff; 9], &[]] {
+            for last in [0, 1, 2, 0x7f] {
+                let bytes = [bytes, &[last]].concat();
+                let (mut by_hand, mut by_postcard) = (Reader::at(&bytes, 0), Reader::at(&bytes, 0));
+                let number = by_hand.varint().map_err(|error| error.fault);
+                assert_eq!(number, by_postcard.take::<u64>().map_err(|error| error.fault), "{bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn counts_numbers_and_ends_are_checked() {
+        let reader = Reader::at(&[0; 13], 1);
+        assert_eq!(reader.check_count(3, 4), Ok(3));
+        assert_eq!(reader.check_count(4, 4).map_err(|error| error.fault), Err(Fault::Count));
+        assert_eq!(reader.check_count(u32::MAX, 1 << 40).map_err(|error| error.fault), Err(Fault::Count));
+        let refused = Err(WireError { fault: Fault::Reference, offset: 1 });
+        assert_eq!([2, 3, 4].map(|number| reader.check_number(number, 3)), [Ok(2), refused, refused]);
+        assert_eq!(reader.finish().map_err(|error| error.fault), Err(Fault::TrailingBytes));
+        assert_eq!(Reader::at(&[0; 13], 13).finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_writer_takes_back_what_it_wrote() {
+        let mut out = Writer::default();
+        out.append(b"abc");
+        out.truncate(2);
+        assert_eq!(out.as_bytes(), b"ab");
+        out.clear();
+        assert_eq!(out.as_bytes(), b"");
+    }
 }

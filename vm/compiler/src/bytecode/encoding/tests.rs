@@ -1,7 +1,7 @@
-//! What a list of functions takes is known before it is built.
+//! What a list of functions takes is known before it is built; what is written once has one number.
 
-use super::{FunctionEntry, FunctionSource, write_function};
-use crate::bytecode::function::{FunctionParts, LineEntry, LocalVariable};
+use super::{FunctionEntry, FunctionSource, FunctionTable, StringTable, write_function};
+use crate::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription};
 use crate::bytecode::wire::{Fault, WireError, Writer};
 
 /// Scans a list of functions that were written with these chunk names and children.
@@ -42,7 +42,107 @@ fn the_size_of_a_huge_tree_is_never_taken_for_a_small_one() {
 #[test]
 fn a_tree_has_one_chunk_name() {
     assert!(scan(&[(1, &[]), (1, &[]), (1, &[0, 1])]).is_ok());
-    for list in [[(1, &[][..]), (0, &[]), (0, &[0, 1])], [(1, &[]), (1, &[]), (0, &[0, 1])]] {
+    let (one, other) = ((1, &[][..]), (0, &[][..]));
+    for list in [[one, other, (0, &[0, 1])], [one, one, (0, &[0, 1])], [other, one, (0, &[0, 1])]] {
         assert_eq!(scan(&list).map(drop).map_err(|error| error.fault), Err(Fault::Reference));
     }
+}
+
+#[test]
+fn a_chain_of_functions_has_200_levels_at_most() {
+    let children: Vec<[u32; 1]> = (0..200).map(|number| [number]).collect();
+    let chain = |levels: usize| {
+        let inner = children[..levels - 1].iter().map(|child| (0, &child[..]));
+        let list: Vec<(u32, &[u32])> = std::iter::once((0, &[][..])).chain(inner).collect();
+        scan(&list).map(|functions| functions.len()).map_err(|error| error.fault)
+    };
+    assert_eq!(chain(200), Ok(200));
+    assert_eq!(chain(201), Err(Fault::Count));
+}
+
+/// A function alone, written and scanned; `text` is what all its strings are.
+fn alone(parts: &FunctionParts, text: &'static [u8]) -> Result<(FunctionEntry, FunctionParts), Fault> {
+    let mut out = Writer::default();
+    write_function(parts, 0, &[], &mut |_| 0, &mut out);
+    let source = FunctionSource { payload: out.as_bytes(), strings: &[text], functions: &[] };
+    let (entry, end) = source.scan(0).map_err(|error| error.fault)?;
+    assert_eq!(end, out.as_bytes().len());
+    let source = FunctionSource { functions: &[entry], ..source };
+    Ok((entry, source.expand(0).map_err(|error| error.fault)?))
+}
+
+#[test]
+fn the_size_of_a_function_is_that_of_its_parts() {
+    let upvalue = UpvalueDescription { in_stack: true, index: 7, name: (*b"text").into() };
+    let local = LocalVariable { name: (*b"text").into(), register: 3, start_pc: 5, end_pc: 9 };
+    let parts = FunctionParts {
+        chunk_name: (*b"text").into(),
+        code: vec![1, 2, 3],
+        constants: vec![Constant::Integer(-4), Constant::String((*b"text").into()), Constant::Nil],
+        upvalues: vec![upvalue; 2],
+        lines: vec![LineEntry { pc: 1, line: 8 }, LineEntry { pc: 2, line: 6 }],
+        locals: vec![local; 4],
+        ..FunctionParts::default()
+    };
+    let (entry, read) = alone(&parts, b"text").expect("it was written");
+    assert_eq!(read, parts);
+    let size = 192 + 3 * 4 + 2 * 24 + (72 + 4) + 2 * (24 + 4) + 2 * 8 + 4 * (32 + 4);
+    assert_eq!((entry.own_bytes, entry.expanded_bytes), (size, size));
+}
+
+#[test]
+fn a_function_has_255_upvalues_at_most() {
+    let upvalue = UpvalueDescription { in_stack: true, index: 0, name: Box::default() };
+    let with =
+        |count| alone(&FunctionParts { upvalues: vec![upvalue.clone(); count], ..FunctionParts::default() }, b"");
+    assert_eq!(with(255).map(|(entry, _)| entry.upvalues), Ok(255));
+    assert_eq!(with(256).map(drop), Err(Fault::Count));
+}
+
+#[test]
+fn there_is_one_nan() {
+    let constants = [0x7ff8_0000_0000_0000, 0xfff8_0000_0000_0000, 0x7ff0_0000_0000_0001].map(f64::from_bits);
+    let parts = FunctionParts { constants: constants.map(Constant::Float).to_vec(), ..FunctionParts::default() };
+    let (_, read) = alone(&parts, b"").expect("it was written");
+    assert_eq!(read.constants, vec![Constant::Float(f64::NAN); 3]);
+}
+
+#[test]
+fn equal_strings_have_one_number() {
+    let mut strings = StringTable::default();
+    assert!(strings.is_empty());
+    let short = "s".repeat(40);
+    let long = "l".repeat(41);
+    assert_eq!(["b", "a", "b", "", "", "a"].map(|text| strings.number(text.as_bytes())), [0, 1, 0, 2, 2, 1]);
+    assert_eq!([&short, &short].map(|text| strings.number_sharing_short(text.as_bytes())), [3, 3]);
+    assert_eq!([&long, &long].map(|text| strings.number_sharing_short(text.as_bytes())), [4, 5]);
+    assert_eq!([&long, &long].map(|text| strings.number(text.as_bytes())), [6, 6]);
+    assert_eq!(strings.number(short.as_bytes()), 3);
+    assert!(!strings.is_empty());
+    assert_eq!(strings.len(), 7);
+    let mut expected = Writer::default();
+    ["b", "a", "", &short, &long, &long, &long].iter().for_each(|text| expected.string(text.as_bytes()));
+    assert_eq!(strings.out.as_bytes(), expected.as_bytes());
+}
+
+#[test]
+fn equal_functions_have_one_number() {
+    let leaf = |word| FunctionParts { code: vec![word], chunk_name: (*b"name").into(), ..FunctionParts::default() };
+    let around = |functions| FunctionParts { functions, ..leaf(0) };
+    let (mut functions, mut strings) = (FunctionTable::default(), StringTable::default());
+    assert!(functions.is_empty());
+    let mut number = |parts: &FunctionParts| {
+        let number = functions.number(parts, &mut strings);
+        (number, functions.len(), functions.out.as_bytes().len())
+    };
+    let (first, count, length) = number(&leaf(1));
+    assert_eq!((first, count), (0, 1));
+    assert_eq!(number(&leaf(1)), (0, 1, length));
+    // The leaf inside is known already, the other one is not.
+    assert_eq!(number(&around(vec![leaf(1), leaf(2)])).0, 2);
+    let (_, _, length) = number(&leaf(2));
+    assert_eq!(number(&around(vec![leaf(1), leaf(2)])), (2, 3, length));
+    assert_eq!(number(&around(vec![leaf(2), leaf(1)])).0, 3);
+    assert!(!functions.is_empty());
+    assert_eq!(strings.len(), 1);
 }
