@@ -230,4 +230,43 @@ mod tests {
             Err(Error::Corrupt { kind: CorruptKind::Flags, .. })
         ));
     }
+
+    #[test]
+    fn a_payload_may_have_as_many_bytes_as_the_limit_says() {
+        let with = |payload_bytes| {
+            let limits = Limits { payload_bytes, ..Limits::default() };
+            seal(MAGIC, 1, &[7; 300], &limits, UNCOMPRESSED_MAX).map(|sealed| open(MAGIC, 1, &sealed, &limits))
+        };
+        assert_eq!(with(300), Ok(Ok((1, vec![7; 300]))));
+        assert_eq!(with(299), Err(Error::Limit { what: "payload size" }));
+        let sealed = seal(MAGIC, 1, &[7; 300], &Limits::default(), 0).unwrap();
+        let limits = Limits { payload_bytes: 299, ..Limits::default() };
+        assert_eq!(open(MAGIC, 1, &sealed, &limits), Err(Error::Limit { what: "payload size" }));
+    }
+
+    /// Half of each byte is noise, so deflate takes a little over half of them.
+    #[test]
+    fn a_payload_is_deflated_when_a_tenth_is_saved() {
+        let noise: Vec<u8> = (0..5_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
+        let sealed = seal(MAGIC, 1, &noise, &Limits::default(), UNCOMPRESSED_MAX).unwrap();
+        assert!(sealed.len() < 4_500, "{}", sealed.len());
+        assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()).unwrap().1, noise);
+    }
+
+    #[test]
+    fn the_beginning_of_an_envelope_is_a_short_one() {
+        let sealed = seal(MAGIC, 1, b"payload", &Limits::default(), UNCOMPRESSED_MAX).unwrap();
+        for end in 0..sealed.len() {
+            let Err(Error::Corrupt { kind, .. }) = open(MAGIC, 1, &sealed[..end], &Limits::default()) else {
+                panic!("{end} bytes are no envelope");
+            };
+            let expected =
+                if end < HEADER_BYTES + CHECKSUM_BYTES { CorruptKind::Truncated } else { CorruptKind::Checksum };
+            assert_eq!(kind, expected, "{end}");
+        }
+        for bytes in [&b"x"[..], b"\x1bCuX", b"\x1bCx", b"\x1bCuXrest"] {
+            let is_foreign = |kind| matches!(kind, Err(Error::Corrupt { kind: CorruptKind::Magic, offset: 0, .. }));
+            assert!(is_foreign(open(MAGIC, 1, bytes, &Limits::default())), "{bytes:?}");
+        }
+    }
 }

@@ -66,3 +66,17 @@ impl<'a> Reader<'a> {
         Ok(self.0.finish()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_at_the_end_is_an_error() {
+        let mut reader = Reader::at(&[1, 2], 0);
+        assert_eq!(reader.byte(), Ok(1));
+        assert!(matches!(reader.finish(), Err(Error::Corrupt { offset: 1, .. })));
+        assert_eq!(reader.byte(), Ok(2));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+}

@@ -218,7 +218,7 @@ impl<'gc> Decoder<'gc, '_> {
         for (key, value) in entries {
             let key = match key {
                 Document::Boolean(_) | Document::Integer(_) | Document::Float(_) | Document::String(_) => {
-                    self.value(key, depth + 1)?
+                    self.value(key, depth)?
                 }
                 _ => return Err(Error::corrupt(CorruptKind::Kind, 0)),
             };

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use cu_persist::{FunctionPolicy, Save, from_document, to_document};
+use cu_persist::{Error, FunctionPolicy, Save, from_document, to_document};
 use cu_storage::Document;
 use cu_vm::{Value, Vm};
 use harness::*;
@@ -36,6 +36,27 @@ fn tables_become_arrays_and_maps() {
                 (Document::Integer(3), Document::Integer(3)),
             ]),
         ),
+        // Three keys, and #t may be 3.
+        (
+            "{ 1, nil, 3, [10] = 4 }",
+            Document::Map(
+                [1, 3, 10]
+                    .into_iter()
+                    .zip([1, 3, 4])
+                    .map(|(key, value)| (Document::Integer(key), Document::Integer(value)))
+                    .collect(),
+            ),
+        ),
+        (
+            "{ 0, nil, 2, [0] = 3 }",
+            Document::Map(
+                [1, 3, 0]
+                    .into_iter()
+                    .zip([0, 2, 3])
+                    .map(|(key, value)| (Document::Integer(key), Document::Integer(value)))
+                    .collect(),
+            ),
+        ),
         (
             "{ 1, x = 2 }",
             Document::Map(vec![(Document::Integer(1), Document::Integer(1)), (text("x"), Document::Integer(2))]),
@@ -56,6 +77,27 @@ fn tables_become_arrays_and_maps() {
     ];
     for (source, document) in cases {
         assert_eq!(document_of(&mut vm(), source, &FunctionPolicy::Refuse).unwrap(), document, "{source}");
+    }
+}
+
+#[test]
+fn documents_nest_200_levels_both_ways() {
+    let mut vm = vm();
+    for (around, is_map) in [("{ t }", false), ("{ x = t }", true)] {
+        let nested =
+            |levels| format!("(function() local t = 1; for i = 1, {levels} do t = {around} end return t end)()");
+        let document = document_of(&mut vm, &nested(200), &FunctionPolicy::Refuse).unwrap();
+        let read = |document: &Document| {
+            vm.enter(|context| from_document(context, document, &FunctionPolicy::Refuse).map(|value| !value.is_nil()))
+        };
+        assert_eq!(read(&document), Ok(true));
+        let deeper = match is_map {
+            true => Document::Map(vec![(text("x"), document)]),
+            false => Document::Array(vec![document]),
+        };
+        assert_eq!(read(&deeper), Err(Error::Limit { what: "document depth" }));
+        let error = document_of(&mut vm, &nested(201), &FunctionPolicy::Refuse);
+        assert_eq!(error, Err(Error::Limit { what: "document depth" }));
     }
 }
 

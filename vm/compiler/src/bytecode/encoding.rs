@@ -140,7 +140,7 @@ pub fn write_function(
     out: &mut Writer,
 ) {
     // About what it takes, so that it is copied seldom.
-    out.reserve(64 + 4 * (parts.code.len() + parts.constants.len() + parts.lines.len() + 2 * parts.locals.len()));
+    out.reserve(8 * parts.code.len());
     out.put(&FunctionHead {
         chunk_name,
         line_defined: parts.line_defined,
