@@ -91,8 +91,7 @@ pub fn decompress_bytes(bytes: &[u8], length_max: usize) -> Option<Vec<u8>> {
 pub(crate) fn open(magic: [u8; 4], version_max: u8, bytes: &[u8], limits: &Limits) -> Result<(u8, Vec<u8>)> {
     let corrupt = |kind, offset| Err(Error::corrupt(kind, offset));
     if !bytes.starts_with(&magic) {
-        let is_prefix = bytes.len() < magic.len() && magic.starts_with(bytes);
-        return corrupt(if is_prefix { CorruptKind::Truncated } else { CorruptKind::Magic }, 0);
+        return corrupt(if magic.starts_with(bytes) { CorruptKind::Truncated } else { CorruptKind::Magic }, 0);
     }
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return corrupt(CorruptKind::Truncated, bytes.len());
@@ -147,6 +146,16 @@ mod tests {
     use super::*;
     use crate::blob::MAGIC;
 
+    /// Bytes that have so many random bits each.
+    fn noise(count: usize, bits: u32) -> Vec<u8> {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> (64 - bits)) as u8
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
     #[test]
     fn bytes_of_any_kind_are_compressed_and_come_back() {
         let noise: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
@@ -185,13 +194,7 @@ mod tests {
         let sealed = seal(MAGIC, 1, &repetitive, &Limits::default(), UNCOMPRESSED_MAX).unwrap();
         assert!(sealed.len() < 1_000);
         assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()).unwrap().1, repetitive);
-        let mut state = 1u64;
-        let noise: Vec<u8> = (0..5_000)
-            .map(|_| {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                (state >> 56) as u8
-            })
-            .collect();
+        let noise = noise(5_000, 8);
         assert_eq!(
             seal(MAGIC, 1, &noise, &Limits::default(), UNCOMPRESSED_MAX).unwrap().len(),
             HEADER_BYTES + 5_000 + CHECKSUM_BYTES
@@ -247,7 +250,7 @@ mod tests {
     /// Half of each byte is noise, so deflate takes a little over half of them.
     #[test]
     fn a_payload_is_deflated_when_a_tenth_is_saved() {
-        let noise: Vec<u8> = (0..5_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
+        let noise = noise(5_000, 4);
         let sealed = seal(MAGIC, 1, &noise, &Limits::default(), UNCOMPRESSED_MAX).unwrap();
         assert!(sealed.len() < 4_500, "{}", sealed.len());
         assert_eq!(open(MAGIC, 1, &sealed, &Limits::default()).unwrap().1, noise);

@@ -386,6 +386,7 @@ mod tests {
         out.truncate(2);
         assert_eq!(out.as_bytes(), b"ab");
         out.clear();
-        assert_eq!(out.as_bytes(), b"");
+        out.append(b"d");
+        assert_eq!(out.into_bytes(), b"d");
     }
 }
