@@ -32,6 +32,8 @@ pub struct Options {
     pub browser: bool,
     /// Whether each file is stopped, saved and gone on with in another process.
     pub stops: bool,
+    /// Whether the other process is one of Node, by turns.
+    pub crossing: bool,
     /// Whether `heavy.lua` runs too, which takes many minutes and all the memory it gets.
     pub heavy: bool,
     /// A program to compare time and memory with.
@@ -74,6 +76,11 @@ pub fn run_in_page(root: &Path) -> Result<()> {
     in_page(root, &suite, &chosen(&suite, &Options::default())?)
 }
 
+/// Stops some short files and goes on with them in Node, with the package as it was built.
+pub fn run_quick_crossing(root: &Path) -> Result<()> {
+    stops::run_crossing(root, &native_program(root)?, &suite::folder(root)?, &stops::quick())
+}
+
 fn in_page(root: &Path, suite: &Path, files: &[String]) -> Result<()> {
     let mut script = process::node(&root.join("web"));
     script.arg("test/browser/conformance.mjs").env("CU_SUITE", suite).env("CU_FILES", files.join(" "));
@@ -81,9 +88,11 @@ fn in_page(root: &Path, suite: &Path, files: &[String]) -> Result<()> {
 }
 
 fn natively(root: &Path, options: &Options, suite: &Path, files: &[String]) -> Result<()> {
-    process::run(process::cargo(root).args(["build", "--release", "-p", "cu-cli"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
-    let cu = target.join("release").join(format!("cu{}", std::env::consts::EXE_SUFFIX));
+    let cu = native_program(root)?;
+    if options.crossing {
+        package::build(root)?;
+        return stops::run_crossing(root, &cu, suite, files);
+    }
     if options.stops {
         return stops::run(root, &cu, suite, files);
     }
@@ -118,6 +127,13 @@ fn natively(root: &Path, options: &Options, suite: &Path, files: &[String]) -> R
     }
     println!("{} passed, {failed} failed", files.len() - failed);
     if failed == 0 { Ok(()) } else { Err(Error::Conformance { failed, output: suite::cache(root) }) }
+}
+
+/// The program `cu`, which is built if need be.
+fn native_program(root: &Path) -> Result<PathBuf> {
+    process::run(process::cargo(root).args(["build", "--release", "-p", "cu-cli"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
+    Ok(target.join("release").join(format!("cu{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// The files to run, in order; `all.lua` last.

@@ -42,6 +42,7 @@ cargo xtask COMMAND
     --against PROGRAM              compare time and memory with another Lua, such as lua5.4
     --heavy                        run heavy.lua too: many minutes, and all the memory there is
     --stops                        stop each file several times, and go on with its image in another process
+    --stops --crossing             by turns in Node and natively
   bench vm                         compare speed, start, memory and size with other Luas, in Chromium, Node and natively
     --peers NAME,...               only these (see docs/PERFORMANCE.md)
     --programs NAME,...            only these programs of fixtures/bench
@@ -206,6 +207,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             Long("browser") => given.browser = true,
             Long("heavy") => given.heavy = true,
             Long("stops") => given.stops = true,
+            Long("crossing") => given.crossing = true,
             Long("against") => given.against = Some(arguments.value()?.into()),
             Value(word) => words.push(word.string()?),
             _ => return Err(argument.unexpected().into()),
@@ -222,6 +224,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
             files: files.iter().map(|file| (*file).to_owned()).collect(),
             browser: std::mem::take(&mut given.browser),
             heavy: std::mem::take(&mut given.heavy),
+            crossing: given.stops && std::mem::take(&mut given.crossing),
             stops: std::mem::take(&mut given.stops),
             against: given.against.take(),
         }),
@@ -302,6 +305,7 @@ struct Given {
     browser: bool,
     heavy: bool,
     stops: bool,
+    crossing: bool,
     against: Option<PathBuf>,
 }
 
@@ -320,6 +324,7 @@ impl Given {
                 self.peers.is_some() || self.rounds.is_some() || self.quick,
                 "--peers, --rounds and --quick belong to bench vm and bench storage, --rounds to bench limits, cycles, kills, model and tabs",
             ),
+            (self.crossing, "--crossing belongs to conformance --stops"),
             (
                 self.browser || self.heavy || self.stops || self.against.is_some(),
                 "--browser, --heavy, --stops and --against belong to conformance, the last to bench storage",
@@ -379,6 +384,8 @@ mod tests {
         assert!(matches!(check(&["cycles"]), Ok(Command::Cycles { rounds: 1000 })));
         let storage = check(&["bench", "storage", "--quick"]);
         assert!(matches!(storage, Ok(Command::BenchStorage(options)) if options.quick && options.rounds.is_none()));
+        let crossing = check(&["conformance", "--stops", "--crossing"]);
+        assert!(matches!(crossing, Ok(Command::Conformance(options)) if options.stops && options.crossing));
         let command = check(&["conformance", "pm.lua", "--against", "lua5.4"]);
         assert!(
             matches!(command, Ok(Command::Conformance(options)) if options.files == ["pm.lua"] && options.against.is_some())
@@ -395,6 +402,7 @@ mod tests {
             &["build", "--port", "1"],
             &["--fast"],
             &["build", "--heavy"],
+            &["conformance", "--crossing"],
             &["build", "--quick"],
             &["differential", "--programs", "fib"],
             &["bench"],

@@ -11,7 +11,7 @@ use crate::{browser, conformance, package, process, reference};
 pub enum Suite {
     /// Formatting, lints and tests of the Rust workspace, and the official test suites of JSON Schema and Lua.
     Native,
-    /// The TypeScript API and all Lua fixtures, through the built package under Node.
+    /// The TypeScript API and all Lua fixtures, through the built package under Node; some official test files that go over to Node and back.
     Web,
     /// The built package and the playground in Chromium, the API also in Firefox and WebKitGTK, and the official test suite of Lua in a page
     /// of Chromium.
@@ -39,7 +39,7 @@ impl Suite {
     fn run(self, root: &Path) -> Result<()> {
         match self {
             Suite::Native => native(root),
-            Suite::Web => node_tests(root, "test:web"),
+            Suite::Web => web_tests(root),
             Suite::Browsers => browser_tests(root),
         }
     }
@@ -79,9 +79,10 @@ fn native(root: &Path) -> Result<()> {
     conformance::run(root, &conformance::Options::default())
 }
 
-fn node_tests(root: &Path, script: &str) -> Result<()> {
+fn web_tests(root: &Path) -> Result<()> {
     let mut npm = process::npm(&root.join("web"));
-    process::run(npm.args(["run", "--silent", script]))
+    process::run(npm.args(["run", "--silent", "test:web"]))?;
+    conformance::run_quick_crossing(root)
 }
 
 fn browser_tests(root: &Path) -> Result<()> {
