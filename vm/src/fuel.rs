@@ -203,3 +203,7 @@ pub(crate) fn take_owed() -> i64 {
         i64::try_from(units).unwrap_or(i64::MAX / 4)
     })
 }
+
+#[cfg(test)]
+#[cfg(not(cu_unlimited))]
+mod tests;

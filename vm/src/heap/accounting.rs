@@ -248,3 +248,6 @@ impl Accounting {
         is_cycle
     }
 }
+
+#[cfg(test)]
+mod tests;
