@@ -61,6 +61,7 @@ fn a_cycle_comes_when_the_heap_has_grown() {
     counters.charge(600 * KIB);
     counters.reset_trigger();
     assert_eq!(counters.image().trigger as usize, 880 * KIB);
+    assert!(counters.running());
     counters.set_running(false);
     assert!(!counters.running());
     assert_eq!(counters.image().trigger as usize, 1024 * KIB);
@@ -74,6 +75,7 @@ fn a_cycle_comes_when_the_heap_has_grown() {
 fn steps_amount_to_a_cycle() {
     let counters = counters(20 * KIB);
     assert_eq!([0, 0, 0, 0].map(|size| counters.step(size)), [false, false, true, false]);
+    assert_eq!([12, 20].map(|size| counters.step(size)), [true, true]);
     assert_eq!([11, 11, 1].map(|size| counters.step(size)), [false, true, false]);
     assert!(counters.step(u64::MAX));
     counters.set_step_multiplier(Parameter::from_percent(0));
