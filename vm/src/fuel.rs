@@ -38,7 +38,7 @@ pub(crate) fn used(before: Fuel, after: Fuel) -> i64 {
 }
 
 /// The version of the prices. Equal programs use equal fuel under equal versions.
-pub const FUEL_VERSION: u32 = 3;
+pub const FUEL_VERSION: u32 = 4;
 
 /// Entering a function of any kind.
 pub(crate) const CALL: i64 = 2;
@@ -68,6 +68,8 @@ pub(crate) const UPVALUE: i64 = 2;
 pub(crate) const COROUTINE: usize = 32;
 /// A string made by a library function, whatever its length.
 pub(crate) const STRING: usize = 2;
+/// A match replaced by `string.gsub`, whatever the lengths.
+pub(crate) const REPLACEMENT: usize = 2;
 /// An integer's text.
 pub(crate) const INTEGER_TEXT: usize = 4;
 /// A float's text, in the shortest form.

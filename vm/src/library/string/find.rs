@@ -335,13 +335,14 @@ impl<'gc> Substitution<'gc> {
                 Err(error) => return Err(pattern_error(call, error)),
             }
         }
-        call.charge(fuel::scanned(replacement.len()) + fuel::copied(self.text.len() - before));
+        call.charge(fuel::REPLACEMENT + fuel::scanned(replacement.len()) + fuel::copied(self.text.len() - before));
         self.kept = found.end;
         Ok(())
     }
 
     /// Replaces a match by what a callback or table gave for it; false and nil keep it.
     fn replace(&mut self, call: &mut Call<'_, 'gc>, found: Match, value: Value<'gc>) -> Result<(), Error<'gc>> {
+        call.charge(fuel::REPLACEMENT);
         match value {
             Value::Nil | Value::Boolean(false) => return Ok(()),
             Value::String(string) => {
