@@ -219,6 +219,13 @@ mod tests {
     }
 
     #[test]
+    fn no_room_is_made_for_more_than_a_stream_can_stand_for() {
+        let compressed = compress_bytes(&[7; 100_000]);
+        assert_eq!(inflate(&compressed, 100_000), Some(vec![7; 100_000]));
+        assert_eq!(inflate(&compressed, usize::MAX), None);
+    }
+
+    #[test]
     fn versions_and_flags_of_the_future_are_refused() {
         let mut sealed = seal(MAGIC, 1, b"payload", &Limits::default(), UNCOMPRESSED_MAX).unwrap();
         sealed[4] = 2;

@@ -1,8 +1,10 @@
 //! Binary chunks come back as they were; anything else is refused, by the checksum or by what stands behind it.
 
+use std::rc::Rc;
+
 use super::{BodyHead, CORRUPTED, HEADER, MARK, TRUNCATED, dump, length, open, seal, undump};
 use crate::bytecode::encoding::{FunctionTable, StringTable};
-use crate::bytecode::function::FunctionParts;
+use crate::bytecode::function::{Constant, FunctionParts};
 use crate::bytecode::wire::Writer;
 use crate::compiler::compile;
 
@@ -100,22 +102,66 @@ fn a_wrong_header_is_told_as_in_c() {
     );
 }
 
-#[test]
-fn short_chunks_of_huge_functions_are_refused() {
-    // Equal functions as one entry, as in blobs.
-    let mut tree = compiled("");
-    for _ in 0..12 {
-        tree = FunctionParts { functions: vec![tree.clone(), tree], ..compiled("") };
-    }
+/// The body of a chunk in which equal functions are one entry, as in blobs, and the bytes that they expand to.
+fn shared(main: &FunctionParts) -> (Vec<u8>, u64) {
     let mut strings = StringTable::default();
     let mut functions = FunctionTable::default();
-    functions.number(&tree, &mut strings);
+    functions.number(main, &mut strings);
     let mut body = Writer::default();
     body.put(&BodyHead { strings: strings.len(), functions: functions.len() });
     body.append(strings.out.as_bytes());
     body.append(functions.out.as_bytes());
-    assert!(body.as_bytes().len() < 1000);
-    assert_eq!(undump(&seal(1, body.as_bytes())).map(drop), Err(CORRUPTED));
+    (body.as_bytes().to_vec(), expanded_bytes(main))
+}
+
+/// What a function takes with all functions inside it, by the same sizes as the reader's.
+fn expanded_bytes(parts: &FunctionParts) -> u64 {
+    let constants = parts.constants.iter().map(|constant| match constant {
+        Constant::String(text) => 72 + text.len(),
+        _ => 24,
+    });
+    let upvalues = parts.upvalues.iter().map(|upvalue| 24 + upvalue.name.len());
+    let locals = parts.locals.iter().map(|local| 32 + local.name.len());
+    let own = 192 + 4 * parts.code.len() + 8 * parts.lines.len();
+    let own = own + constants.chain(upvalues).chain(locals).sum::<usize>();
+    own as u64 + parts.functions.iter().map(expanded_bytes).sum::<u64>()
+}
+
+#[test]
+fn short_chunks_of_huge_functions_are_refused() {
+    let mut tree = compiled("");
+    for _ in 0..12 {
+        tree = FunctionParts { functions: vec![tree.clone(), tree], ..compiled("") };
+    }
+    let (body, _) = shared(&tree);
+    assert!(body.len() < 1000);
+    assert_eq!(undump(&seal(1, &body)).map(drop), Err(CORRUPTED));
+}
+
+/// A longer constant makes the body and what it expands to longer, a longer name of the chunk only the body.
+#[test]
+fn functions_may_take_sixty_four_times_their_chunk() {
+    let with = |constant: usize, name: usize| {
+        let name: Rc<[u8]> = vec![b'n'; name].into();
+        let leaf = FunctionParts { chunk_name: name.clone(), ..compiled("return") };
+        let constants = vec![Constant::String(vec![b'c'; constant].into())];
+        let functions = vec![leaf; 200];
+        shared(&FunctionParts { chunk_name: name, constants, functions, ..compiled("return") })
+    };
+    // Lengths of two bytes each, whose own lengths do not change.
+    let (body, expanded) = with(200, 200);
+    let constant = 200 + (64 - expanded % 64) as usize;
+    let (_, expanded) = with(constant, 200);
+    let (shorter, _) = with(constant, 200);
+    let name = 200 + (expanded / 64) as usize - shorter.len();
+    assert!(body.len() < shorter.len() && name < 10_000);
+    for (name, is_refused) in [(name - 1, true), (name, false), (name + 1, false)] {
+        let (body, expanded) = with(constant, name);
+        assert_eq!(expanded > 64 * body.len() as u64, is_refused);
+        let read = undump(&seal(1, &body));
+        assert_eq!(read.is_err(), is_refused, "{read:?}");
+    }
+    assert_eq!(with(constant, name).0.len() as u64 * 64, expanded);
 }
 
 /// A generator of numbers for tests: xorshift.
