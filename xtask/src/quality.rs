@@ -95,8 +95,8 @@ fn coverage_table(root: &Path, files: impl Iterator<Item = (String, Lines)>) -> 
     text
 }
 
-/// Runs tests of the VM in Miri, which sees undefined behaviour: programs that are short enough, ten minutes or so. `names` choose
-/// among them.
+/// Runs the tests of the VM and its allocator in Miri, which sees undefined behaviour: those beside the code, with less work each, and
+/// programs that are short enough. It takes a quarter of an hour or so; `names` choose among them.
 pub fn miri(root: &Path, names: &[String]) -> Result<()> {
     component(root, "miri", Some("nightly"))?;
     component(root, "rust-src", Some("nightly"))?;
@@ -104,7 +104,22 @@ pub fn miri(root: &Path, names: &[String]) -> Result<()> {
     // The toolchain of the environment would be taken instead of the one named.
     miri.current_dir(root).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation");
-    miri.args(["+nightly", "miri", "test", "-p", "cu-vm", "--test", "miri", "--"]).args(names);
+    miri.args([
+        "+nightly",
+        "miri",
+        "test",
+        "-p",
+        "cu-vm",
+        "-p",
+        "cu-allocator",
+        "--lib",
+        "--test",
+        "miri",
+        "--test",
+        "model",
+        "--",
+    ])
+    .args(names);
     process::run(&mut miri)
 }
 

@@ -338,7 +338,8 @@ mod tests {
     #[test]
     fn every_day_of_four_centuries_round_trips() {
         let mut previous = None;
-        for day in -DAYS_PER_ERA..DAYS_PER_ERA {
+        let days = if cfg!(miri) { 800 } else { DAYS_PER_ERA };
+        for day in -days..days {
             let date = Date::from_epoch(day * SECONDS_PER_DAY + 3661).expect("a date in range");
             assert_eq!(day_of_date(date.year, date.month, date.day), day);
             if let Some((yearday, weekday)) = previous {

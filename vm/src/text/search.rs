@@ -116,7 +116,8 @@ mod tests {
             state = state.wrapping_mul(1664525).wrapping_add(1013904223);
             (state >> 16) % below
         };
-        for _ in 0..20_000 {
+        let rounds = if cfg!(miri) { 500 } else { 20_000 };
+        for _ in 0..rounds {
             let haystack: Vec<u8> = (0..random(60)).map(|_| b'a' + random(2) as u8).collect();
             let needle: Vec<u8> = (0..random(7)).map(|_| b'a' + random(2) as u8).collect();
             assert_eq!(find_plain(&haystack, &needle), naive(&haystack, &needle), "{haystack:?} {needle:?}");
@@ -129,9 +130,10 @@ mod tests {
 
     #[test]
     fn hostile_needle_is_linear() {
-        let haystack = vec![b'a'; 1 << 20];
-        let mut needle = vec![b'a'; 1 << 18];
-        needle[(1 << 18) - 2] = b'b';
+        let size = if cfg!(miri) { 1 << 12 } else { 1 << 20 };
+        let haystack = vec![b'a'; size];
+        let mut needle = vec![b'a'; size / 4];
+        needle[size / 4 - 2] = b'b';
         assert_eq!(find_plain(&haystack, &needle), None);
     }
 }

@@ -70,12 +70,13 @@ mod tests {
 
     #[test]
     fn each_address_keeps_its_first_number() {
+        let count = if cfg!(miri) { 1_000 } else { 10_000 };
         let mut numbers = Numbers::with_capacity(0);
         let address = |number: u32| 0x1000 + number as usize * 24;
-        for number in 0..10_000 {
+        for number in 0..count {
             assert_eq!(numbers.get_or_insert(address(number), number), Err(number));
             assert_eq!(numbers.get_or_insert(address(number / 2), u32::MAX), Ok(number / 2));
         }
-        assert!((0..10_000).all(|number| numbers.get_or_insert(address(number), 0) == Ok(number)));
+        assert!((0..count).all(|number| numbers.get_or_insert(address(number), 0) == Ok(number)));
     }
 }

@@ -152,7 +152,7 @@ fn gmatch_does_not_anchor_and_does_not_repeat_an_empty_match() {
 fn budget_bounds_the_work() {
     let source = "a".repeat(200);
     let pattern = format!("{}b", "a*".repeat(20));
-    let mut budget = 100_000;
+    let mut budget = if cfg!(miri) { 2_000 } else { 100_000 };
     let found = Matcher::new(source.as_bytes(), pattern.as_bytes()).find_at(0, &mut Captures::new(), &mut budget);
     assert_eq!(found, Err(PatternError::Budget));
     assert_eq!(budget, 0);
@@ -168,6 +168,7 @@ fn more_sets_than_are_cached() {
 /// A byte that is wanted next is looked for in place; in brackets it is tried everywhere. Both find the same, in the same steps and with the same
 /// errors; the brackets are read once.
 #[test]
+#[cfg_attr(miri, ignore = "tens of thousands of matches, in code without unsafe blocks")]
 fn skipped_tries_are_paid_for() {
     const ENOUGH: u64 = 100_000;
     let run = |source: &str, pattern: &str| {
