@@ -68,7 +68,7 @@ cargo xtask COMMAND
   coverage                         run the native tests and print the share of lines they run
   mutants [--shard K/N] [FILE...]  change verifier, limits, fuel and codecs in one place at a time, and list what no test notices; with
                                    names, only files whose paths contain one
-  miri [NAME...]                   run tests of the VM that are short enough in Miri
+  miri [NAME...]                   run tests of the VM and its allocator that are short enough in Miri
   kills [--rounds N]               kill Chromium and cu N times (default 100) after commits and N times during them, and count what is lost
   tabs [--seconds N] [--rounds N]  have two and four tabs of Chromium write at once for N seconds (default 30), then kill one of them N times (default 10)
                                    in the middle of a commit, and count what is lost, and how long the others wait
