@@ -109,6 +109,34 @@ opened('calls keep to the limit of fuel', async (cu) => {
   assert.equal(await cu.call('one'), 1);
 }, { fuel: 500_000 });
 
+opened('calls at once keep to the limit of time', async (cu) => {
+  await cu.run('function forever() while true do end end function one() return 1 end', { timeLimit: Infinity });
+  assert.throws(() => cu.callSync('forever'), { name: 'LimitError', code: 'time' });
+  assert.equal(cu.callSync('one'), 1);
+}, { timeLimit: 30 }, here);
+
+opened('runs and calls keep to the limit of time', async (cu) => {
+  await cu.run('function forever() pcall(forever) while true do end end function one() return 1 end', { timeLimit: Infinity });
+  await assert.rejects(cu.call('forever'), { name: 'LimitError', code: 'time', message: 'the run has taken longer than its timeLimit of 30 ms' });
+  await assert.rejects(cu.run('while true do end'), { code: 'time' });
+  await assert.rejects(cu.run('while true do end', { fuel: 100_000, timeLimit: Infinity }), { code: 'fuel' });
+  await assert.rejects(cu.run('return 1', { timeLimit: 0 }), { code: 'time' });
+  await assert.rejects(cu.persistFunction('t', 'f', 'while true do end', { timeLimit: 1 }), { code: 'time' });
+  assert.equal(await cu.eval('return one()', { timeLimit: Infinity }), 1);
+}, { timeLimit: 30 });
+
+test('the time of a run begins with its turn', here, async (context) => {
+  let now = 0;
+  context.mock.method(performance, 'now', () => now);
+  const wait = async () => void (now += 10_000);
+  const cu = await Cu.open({ storage: 'memory', functions: { wait } });
+  const runs = [cu.run('wait()'), cu.run('return "in time"', { timeLimit: 1000 })];
+  assert.deepEqual((await Promise.all(runs)).map(({ values }) => values), [[], ['in time']]);
+  await assert.rejects(cu.run('wait() return 1', { timeLimit: 1000 }), { code: 'time' });
+  assert.equal(await cu.eval('wait() return 1', { timeLimit: 10_001 }), 1);
+  await cu.close();
+});
+
 test('both names are one class, and both ways of opening work', async () => {
   assert.equal(Cu, EnhancedCuWASM);
   const cu = await new EnhancedCuWASM().init({ storage: 'memory' });

@@ -149,7 +149,7 @@ test('output comes while the run waits, and others have their turn after it', as
   await cu.close();
 });
 
-test('a signal, a fuel limit and closing end a run that waits', async () => {
+test('a signal, limits and closing end a run that waits', async () => {
   const cu = await open({ never: () => new Promise(() => undefined), soon: () => later(1) });
   const controller = new AbortController();
   const run = cu.run('never()', { signal: controller.signal });
@@ -157,7 +157,9 @@ test('a signal, a fuel limit and closing end a run that waits', async () => {
   await assert.rejects(run, { message: 'enough' });
   assert.equal(await cu.eval('return soon()'), 1);
   await assert.rejects(cu.run('while true do soon() end', { fuel: 2000 }), { code: 'fuel' });
-  assert.equal(await cu.eval('return soon()'), 1);
+  await assert.rejects(cu.run('never()', { timeLimit: 10 }), { code: 'time' });
+  await assert.rejects(cu.run('pcall(never) while true do soon() end', { timeLimit: 10 }), { code: 'time' });
+  assert.equal(await cu.eval('return soon()', { timeLimit: 2 ** 40 }), 1);
   const pending = cu.run('never()');
   setTimeout(() => void cu.close(), 10);
   await assert.rejects(pending, { code: 'closed' });

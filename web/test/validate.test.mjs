@@ -152,6 +152,7 @@ test('refusals name the argument', async () => {
     [() => cu.run(5), 'source', 'source: source text or bytes are needed'],
     [() => cu.run('x'.repeat(16 * 1024 * 1024 + 1)), 'source', 'source: longer than 16777216 characters or bytes'],
     [() => cu.run('', { fuel: -1 }), 'options.fuel', 'options.fuel: a number that is not negative is needed'],
+    [() => cu.run('', { timeLimit: NaN }), 'options.timeLimit', 'options.timeLimit: a number that is not negative is needed'],
     [() => cu.run('', { args: {} }), 'options.args', 'options.args: an array is needed'],
     [() => cu.run('', null), 'options', 'options: an object is needed'],
     [() => cu.run('', { sandbox: long }), 'options.sandbox', 'options.sandbox: longer than 1000 characters'],

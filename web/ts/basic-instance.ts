@@ -14,7 +14,7 @@ import type { CuOptions } from './options.js';
 import { utf8, type RunCodes } from './vm.js';
 
 /** The options of the older system, and those of `Cu.open` that make sense here. */
-export interface LoadOptions extends Pick<CuOptions, 'storage' | 'storageWasm' | 'heapLimit' | 'fuel' | 'seed' | 'now' | 'environment'> {
+export interface LoadOptions extends Pick<CuOptions, 'storage' | 'storageWasm' | 'heapLimit' | 'fuel' | 'timeLimit' | 'seed' | 'now' | 'environment'> {
   /** Whether `_home` is what was saved. Otherwise it is empty, and what was saved stays until `saveState` replaces it. Default true. */
   autoRestore?: boolean;
   /**

@@ -39,7 +39,7 @@ export interface GlobalOptions {
 }
 
 export type EvalOptions = RunChunkOptions;
-export type FunctionOptions = Pick<RunOptions, 'fuel' | 'signal'>;
+export type FunctionOptions = Pick<RunOptions, 'fuel' | 'timeLimit' | 'signal'>;
 
 export interface PersistOptions extends FunctionOptions {
   /** Whether the saved function is compressed. Default: when it is over `compressionThreshold`. */

@@ -52,8 +52,8 @@ export type StorageCode =
   | 'unavailable'
   | 'storage';
 
-/** Codes of limits: `heap` is memory, `fuel` the instructions that a run may take. */
-export type LimitCode = 'heap' | 'fuel' | 'FUNCTION_TOO_LARGE' | 'BATCH_SIZE_EXCEEDED';
+/** Codes of limits: `heap` is memory, `fuel` the instructions that a run may take, `time` how long it may last. */
+export type LimitCode = 'heap' | 'fuel' | 'time' | 'FUNCTION_TOO_LARGE' | 'BATCH_SIZE_EXCEEDED';
 
 /**
  * `poisoned`: wasm trapped, this instance is lost. `closed`: it was closed. `promise`: a call that cannot wait met a promise. `UNKNOWN_FUNCTION`:
@@ -175,6 +175,7 @@ const SUGGESTIONS: { readonly [code in ErrorCode]?: string } = {
   released: 'Make a new handle, or release this one later.',
   heap: 'Raise the option heapLimit, or keep large data in tables of the database.',
   fuel: 'Raise the option fuel, or make the program stop earlier.',
+  time: 'Raise the option timeLimit, or make the program stop earlier.',
   FUNCTION_TOO_LARGE: 'Raise the option maxFunctionBytes.',
   BATCH_SIZE_EXCEEDED: 'Split the batch, or raise the options maxBatchSize and maxBatchBytes.',
 };

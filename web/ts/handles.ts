@@ -352,7 +352,7 @@ export class Handles implements Keeper {
   /** Makes the function that keeps values. */
   private async begin(): Promise<void> {
     if (this.isThere) return;
-    const options = { fuel: Infinity };
+    const options = { fuel: Infinity, timeLimit: Infinity };
     await this.vm.run((instance) => instance.startDefine(KEEPER_TABLE, KEEPER_NAME, utf8(KEEPER)), CODES, options);
     this.isThere = true;
   }

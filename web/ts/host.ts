@@ -9,7 +9,7 @@
 import { abortReason } from './abort.js';
 import { decode, encode, encodeInto, type LuaValue } from './codec.js';
 import type { Instance } from './engine.js';
-import { LuaError, UsageError } from './errors.js';
+import { LuaError, UsageError, type EnhancedLuaError } from './errors.js';
 import { Exposed } from './expose.js';
 import { Permission } from './permissions.js';
 import type { Poison } from './poison.js';
@@ -54,7 +54,7 @@ export class Host {
   permission = new Permission();
   /** Whether one of the functions runs. */
   calling = false;
-  private stopWaiting: ((error: UsageError) => void) | null = null;
+  private stopWaiting: ((error: EnhancedLuaError) => void) | null = null;
   /** An answer that does not fit into the buffer. */
   private long: Uint8Array = new Uint8Array();
   /** What was thrown last, by the error that Lua code got for it. */
@@ -123,9 +123,14 @@ export class Host {
     this.pending = null;
   }
 
-  /** Ends the waiting, if there is any, as the instance is closed. */
+  /** Ends the waiting, if there is any, with an error. */
+  stop(error: EnhancedLuaError): void {
+    this.stopWaiting?.(error);
+  }
+
+  /** Ends the waiting as the instance is closed. */
   close(): void {
-    this.stopWaiting?.(new UsageError('closed', 'this instance is closed'));
+    this.stop(new UsageError('closed', 'this instance is closed'));
   }
 
   /** What a function threw, if that became this error in Lua. */

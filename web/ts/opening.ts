@@ -75,7 +75,7 @@ export async function openCore(
       const encoded = encode({ ...instanceOptions(options, modules), tables: hasTables ? 'ext' : 'none' });
       return image === null ? new vmBindings.Instance(encoded) : vmBindings.Instance.restore(encoded, image);
     });
-    return { vm: new Vm(instance, poison, options.fuel ?? Infinity, options.permissions), database, poison, storage, neighbours };
+    return { vm: new Vm(instance, poison, options, options.permissions), database, poison, storage, neighbours };
   });
 }
 

@@ -43,6 +43,8 @@ export interface CuOptions extends FunctionLimits {
   compile?: 'hot' | 'never' | 'eager' | undefined;
   /** Fuel of each run that states none. Default: no limit. */
   fuel?: number;
+  /** Milliseconds that each run may last that states none. Default: no limit. */
+  timeLimit?: number;
   /** Seeds `math.random`. Default: a random seed. */
   seed?: number | bigint;
   /** Stops the clock that Lua sees, at milliseconds since 1970 or a date. Default: it goes. */

@@ -105,7 +105,7 @@ const entries = (each: Check, allowsMap = false): Check => (value) => {
 };
 
 const RUN: Readonly<Record<string, Check>> = {
-  fuel: amount, signal, onOutput: callback, permissions: either('an object', 'object'), sandbox: name,
+  fuel: amount, timeLimit: amount, signal, onOutput: callback, permissions: either('an object', 'object'), sandbox: name,
 };
 
 /** An object whose entries are looked at elsewhere. */
@@ -120,7 +120,7 @@ const methodsOf = (...names: readonly string[]): Check => (value) => {
 
 /** What {@link CuOptions} may be. Where the wasm comes from is left to whoever loads it. */
 const OPTIONS: Readonly<Record<string, Check>> = {
-  name, storage: oneOf('indexeddb', 'opfs', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount,
+  name, storage: oneOf('indexeddb', 'opfs', 'memory', 'none'), durability: oneOf('strict', 'relaxed'), heapLimit: bytes, compile: oneOf('hot', 'never', 'eager'), fuel: amount, timeLimit: amount,
   seed: (value) => (typeof value === 'bigint' ? (BigInt.asIntN(64, value) === value ? null : 'more than 64 bits') : Number.isSafeInteger(value) ? null : 'a whole number is needed'),
   now: moment, files: entries(contents, true), filesLimit: bytes, cacheBytes: bytes, environment: entries(text('text', LIMITS.sourceLength)), maxBatchSize: amount, maxBatchBytes: amount,
   persistent: flag, maxFunctionBytes: amount, compressionThreshold: amount, cacheTimeout: amount, queryTimeout: amount, autoRestore: flag, modules: plain,
@@ -168,7 +168,7 @@ const METHODS: Readonly<Record<string, readonly Argument[]>> = {
     { name: 'table', check: name, code: 'INVALID_TABLE_NAME' },
     { name: 'name', check: name, code: 'INVALID_KEY' },
     { name: 'source', check: text('Lua source', LIMITS.sourceLength), code: 'INVALID_FUNCTION_CODE' },
-    { name: 'options', check: optional(fields({ fuel: amount, signal, compress: flag })) },
+    { name: 'options', check: optional(fields({ fuel: amount, timeLimit: amount, signal, compress: flag })) },
   ],
   restoreFunction: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'name', check: name, code: 'INVALID_KEY' }],
   callFunction: [{ name: 'table', check: name, code: 'INVALID_TABLE_NAME' }, { name: 'name', check: name, code: 'INVALID_KEY' }],

@@ -7,6 +7,7 @@
  */
 
 import { throwIfAborted } from './abort.js';
+import { Allowance, type RunLimits } from './allowance.js';
 import { decode, type LuaValue } from './codec.js';
 import { Exchange } from './exchange.js';
 import { Status, type EngineError, type Instance, type TablesInstance } from './engine.js';
@@ -18,9 +19,7 @@ import { Permission, type Permissions, type TableAccess } from './permissions.js
 import type { TransactingDatabase } from './transactions.js';
 import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode } from './errors.js';
 
-export interface RunOptions {
-  /** Fuel that the run may take; over it, it fails with `LimitError` code `fuel`. */
-  fuel?: number | undefined;
+export interface RunOptions extends RunLimits {
   /** Ends the run; it rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
   /** Takes what is printed, as it is printed: as text, and as the bytes behind it. `output` is then empty. */
@@ -61,7 +60,7 @@ const SLICE_FUEL_MAX = 2 ** 30;
 export class Vm<State extends Instance = Instance> {
   private readonly instance: State;
   private readonly poison: Poison;
-  private readonly fuel: number;
+  private readonly limits: RunLimits;
   private turn: Promise<unknown> = Promise.resolve();
   private closed = false;
   private sliceFuel = SLICE_FUEL_FIRST;
@@ -80,8 +79,8 @@ export class Vm<State extends Instance = Instance> {
   /** Whether the state was restored in the middle of a run that nobody has gone on with. */
   private hasRestoredRun: boolean;
 
-  /** @param fuel of each run that states none */
-  constructor(instance: State, poison: Poison, fuel: number, permissions?: Permissions) {
+  /** @param limits of each run that states none */
+  constructor(instance: State, poison: Poison, limits: RunLimits, permissions?: Permissions) {
     this.permission = new Permission(permissions);
     this.instance = instance;
     this.hasRestoredRun = instance.isRunning();
@@ -89,7 +88,7 @@ export class Vm<State extends Instance = Instance> {
     this.host = new Host(instance);
     this.host.permission = this.permission;
     this.poison = poison;
-    this.fuel = fuel;
+    this.limits = limits;
   }
 
   /** Runs a task when all earlier ones are done. Only tasks call {@link call} and {@link run}. */
@@ -134,7 +133,7 @@ export class Vm<State extends Instance = Instance> {
   }
 
   private async go(start: (instance: Instance) => void, codes: RunCodes, options: RunOptions): Promise<RunResult> {
-    const { signal, fuel = this.fuel, permissions, sandbox } = options;
+    const { signal, permissions, sandbox } = options;
     throwIfAborted(signal);
     const output = new Output(options.onOutput);
     const permission = this.permission.narrowed(permissions, sandbox);
@@ -144,9 +143,11 @@ export class Vm<State extends Instance = Instance> {
     let committing = false;
     try {
       this.call(start);
-      for (let status; (status = this.slice(fuel, codes)) !== Status.Finished; ) {
+      const allowance = new Allowance(options, this.limits);
+      for (let status; (status = this.slice(allowance, codes)) !== Status.Finished; ) {
         output.add(this.call((instance) => instance.takeOutput()));
-        await (status === Status.Waiting ? this.host.answer(this.poison, signal) : nextTurn());
+        if (status === Status.Waiting) await allowance.wait(this.host.answer(this.poison, signal), (error) => this.host.stop(error));
+        else await nextTurn();
         throwIfAborted(signal);
       }
       const values = this.call((instance) => decode(instance.takeValues())) as LuaValue[];
@@ -222,7 +223,8 @@ export class Vm<State extends Instance = Instance> {
   private finishSync(codes: RunCodes): LuaValue[] {
     const output = new Output(() => undefined);
     try {
-      for (let status; (status = this.slice(this.fuel, codes)) !== Status.Finished; ) {
+      const allowance = new Allowance({}, this.limits);
+      for (let status; (status = this.slice(allowance, codes)) !== Status.Finished; ) {
         if (status === Status.Waiting) {
           throw new UsageError('promise', `callSync cannot wait for the promise that '${this.host.waitsFor}' returned`);
         }
@@ -253,7 +255,7 @@ export class Vm<State extends Instance = Instance> {
   private begin(request: readonly unknown[], codes: RunCodes): LuaValue[] | null {
     this.refuseWhileRestored();
     try {
-      const sliceFuel = Math.min(this.sliceFuel, Math.ceil(this.fuel));
+      const sliceFuel = Math.min(this.sliceFuel, Math.ceil(this.limits.fuel ?? Infinity));
       this.check();
       return this.exchange.call(request, sliceFuel);
     } catch (error) {
@@ -263,9 +265,8 @@ export class Vm<State extends Instance = Instance> {
   }
 
   /** Runs one slice: whether the run has finished, goes on or waits. */
-  private slice(fuel: number, codes: RunCodes): Status {
-    const left = fuel - this.call((instance) => instance.fuelUsed());
-    if (left <= 0) throw new LimitError('fuel', `the run has used up its fuel of ${fuel}`);
+  private slice(allowance: Allowance, codes: RunCodes): Status {
+    const left = allowance.fuelAfter(this.call((instance) => instance.fuelUsed()));
     const started = performance.now();
     const sliceFuel = Math.min(this.sliceFuel, Math.ceil(left));
     const status = this.call((instance) => instance.step(sliceFuel));
