@@ -62,8 +62,8 @@ cargo xtask COMMAND
     --built                        measure what was built last
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
-  determinism                      run fixtures and 1000 generated programs natively, in Node and in browsers, interpreted and compiled, and compare
-                                   output, fuel and final images
+  determinism [--programs N]       run fixtures and N generated programs (default 1000) natively, in Node and in browsers, interpreted and
+                                   compiled, and compare output, fuel and final images
   fuzz [--seconds N] [TARGET...]   run the fuzz targets, all for N seconds together (default 120), and count executions
   coverage                         run the native tests and print the share of lines they run
   mutants [--shard K/N] [FILE...]  change verifier, limits, fuel and codecs in one place at a time, and list what no test notices; with
@@ -94,7 +94,7 @@ enum Command {
     BenchLimits { programs: Vec<String>, rounds: Option<usize> },
     BenchReport,
     BenchFuel,
-    Determinism,
+    Determinism { programs: u64 },
     BenchHostile,
     BenchPersist,
     BenchStorage(bench::storage::Options),
@@ -147,7 +147,7 @@ fn execute(command: Command) -> Result<()> {
         Command::BenchFuel => {
             process::run(process::cargo(&root).args(["run", "--release", "-p", "cu-tests", "--bin", "fuel"]))
         }
-        Command::Determinism => reference::determinism(&root),
+        Command::Determinism { programs } => reference::determinism(&root, programs),
         Command::BenchHostile => bench::hostile::run(&root),
         Command::BenchPersist => bench::persist::run(&root),
         Command::BenchStorage(options) => bench::storage::run(&root, &options),
@@ -240,7 +240,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
         },
         ["bench", "report"] => Command::BenchReport,
         ["bench", "fuel"] => Command::BenchFuel,
-        ["determinism"] => Command::Determinism,
+        ["determinism"] => {
+            Command::Determinism { programs: given.programs.take().map_or(Ok(1_000), |text| number(&text))? }
+        }
         ["bench", "hostile"] => Command::BenchHostile,
         ["bench", "persist"] => Command::BenchPersist,
         ["bench", "storage"] => Command::BenchStorage(bench::storage::Options {
@@ -292,7 +294,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command> {
 #[derive(Default)]
 struct Given {
     port: Option<u16>,
-    /// A number for `differential`, names for `bench`.
+    /// A number for `differential` and `determinism`, names for `bench`.
     programs: Option<String>,
     peers: Option<String>,
     rounds: Option<usize>,
@@ -314,7 +316,7 @@ impl Given {
     fn check_taken(&self) -> Result<()> {
         let left = [
             (self.port.is_some(), "--port belongs to serve"),
-            (self.programs.is_some(), "--programs belongs to differential and, as names, to bench"),
+            (self.programs.is_some(), "--programs belongs to determinism, differential and, as names, to bench"),
             (self.built, "--built belongs to bench storage"),
             (self.seed.is_some(), "--seed belongs to crash, differential, model and simulate"),
             (self.cuts.is_some(), "--cuts belongs to crash"),
@@ -405,6 +407,8 @@ mod tests {
             &["conformance", "--crossing"],
             &["build", "--quick"],
             &["differential", "--programs", "fib"],
+            &["determinism", "--programs", "-1"],
+            &["determinism", "--seed", "1"],
             &["bench"],
             &["fuzz", "--shard", "1/2"],
             &["miri", "--seconds", "1"],

@@ -29,12 +29,13 @@ pub fn interpreter() -> Result<PathBuf> {
     })
 }
 
-/// Compares output, fuel and final images of programs natively, in Node and in browsers.
-pub fn determinism(root: &Path) -> Result<()> {
+/// Compares output, fuel and final images of the fixtures and of so many generated programs natively, in Node and in browsers.
+pub fn determinism(root: &Path, generated: u64) -> Result<()> {
     package::build(root)?;
     let programs = root.join("target/determinism.txt");
     let mut native = process::cargo(root);
     native.args(["run", "--quiet", "--release", "-p", "cu-tests", "--bin", "determinism"]).arg(&programs);
+    native.arg(generated.to_string());
     process::run(&mut native)?;
     let mut node = process::node(&root.join("web"));
     node.arg("bench/determinism.mjs").arg(&programs).env("CU_CHROMIUM", browser::chromium()?);
