@@ -88,7 +88,7 @@ fn check(case: &HostileCase) -> Result<(), String> {
         return Err(format!("{end:?} instead of {:?}, {} fuel used", case.end, vm.fuel_used()));
     }
     let peak = PEAK.get() - before;
-    let peak_max = case.heap_limit + case.heap_limit / 4;
+    let peak_max = case.heap_limit + case.heap_limit / 5;
     if peak > peak_max {
         return Err(format!("{peak} bytes at the peak, more than {peak_max}; {} nominal", vm.heap_bytes().peak));
     }
