@@ -47,20 +47,27 @@ export async function counters() {
   return Object.fromEntries(entries.map(({ key, value }) => [key, value]));
 }
 
-/** In a page that is to be killed: counts, and then once more, in a transaction of IndexedDB that goes on and on. */
+/**
+ * In a page that is to be killed: counts, and then once more, in a transaction of IndexedDB that goes on and on. One that another tab was faster
+ * than is aborted, and the next one held; which it is, is known when the store has answered what was asked before.
+ */
 async function hold(before) {
   const { counting } = window;
   while (counting.seen.length < before) await counting.once();
   const { put } = IDBObjectStore.prototype;
+  const held = new WeakSet();
   IDBTransaction.prototype.commit = () => undefined;
   IDBObjectStore.prototype.put = function (...entry) {
-    IDBObjectStore.prototype.put = put;
     const request = put.apply(this, entry);
+    if (held.has(this.transaction)) return request;
+    held.add(this.transaction);
     const again = () => {
       this.count().onsuccess = again;
     };
-    again();
-    void window.holding();
+    this.count().onsuccess = () => {
+      again();
+      void window.holding();
+    };
     return request;
   };
   await counting.once();
@@ -104,18 +111,20 @@ export async function atOnce(tabs, { rounds = Infinity, milliseconds = Infinity 
 /**
  * Tabs that count while others are killed, one after the other, each in the middle of a commit that holds the store.
  *
- * @returns counts: `kills`, `commits` (those that resolved), `lost`, `doubled`, `torn` (the shared counter is not the sum of the tabs' own), `kept`
- * (the killed commit is there, though its transaction never ended); milliseconds: `first` and `last`, the longest until the first and until the last
+ * @returns counts: `kills`, `commits` (those that resolved), `lost` (a commit that resolved is not in its tab's counter), `doubled` (a number was given
+ * to two, or a surviving tab's counter is more than its commits), `torn` (the shared counter is not the sum of the tabs' own), `kept` (a killed commit
+ * is there, though its transaction never ended); milliseconds: `first` and `last`, the longest until the first and until the last
  * of the other tabs went on after a kill, and `usual`, the longest between two commits of one of them while nobody was killed
  */
 export async function killed(tabs, kills) {
-  const counts = { kills: 0, commits: 0, kept: 0, first: 0, last: 0, usual: 0 };
+  const counts = { kills: 0, commits: 0, lost: 0, kept: 0, first: 0, last: 0, usual: 0 };
   await withProfile(async (start) => {
     const browser = await start();
     const names = Array.from({ length: tabs - 1 }, (_, tab) => `tab ${tab}`);
     const pages = await openTabs(browser, names);
     const counting = pages.map((page) => page.evaluate(count, [Infinity, Infinity]));
-    const resolved = new Set();
+    /** The numbers that the commits of each victim were told. */
+    const victims = [];
     const idle = await Promise.all(pages.map((page) => page.waitForFunction((rounds) => {
       const { times } = window.counting;
       return times.length < rounds ? null : Math.max(...times.slice(1).map((time, index) => time - times[index]));
@@ -128,7 +137,7 @@ export async function killed(tabs, kills) {
       // Ends with its tab, by an error.
       const dying = victim.evaluate(hold, BEFORE).catch(() => undefined);
       await holding;
-      for (const number of await victim.evaluate(() => window.counting.seen)) resolved.add(number);
+      victims.push(await victim.evaluate(() => window.counting.seen));
       const at = Date.now();
       await browser.crash(victim);
       const waits = await Promise.all(pages.map((page) => page.waitForFunction(([at, after]) => {
@@ -141,16 +150,21 @@ export async function killed(tabs, kills) {
       await dying;
     }
     await Promise.all(pages.map((page) => page.evaluate(() => void (window.counting.isStopped = true))));
-    const seen = (await Promise.all(counting)).flat();
-    const found = await pages[0].evaluate(counters);
-    const all = [...seen, ...resolved];
-    const { shared, ...own } = found;
+    const seen = await Promise.all(counting);
+    const { shared, ...own } = await pages[0].evaluate(counters);
+    const all = [...seen, ...victims].flat();
     counts.commits = all.length;
     counts.doubled = all.length - new Set(all).size;
-    const unresolved = shared - new Set(all).size;
-    counts.kept = Math.max(unresolved, 0);
-    counts.lost = Math.max(-unresolved, 0);
     counts.torn = Math.abs(shared - Object.values(own).reduce((sum, one) => sum + one));
+    const beyond = (name, numbers) => (own[`of ${name}`] ?? 0) - numbers.length;
+    for (const [tab, numbers] of seen.entries()) {
+      counts.doubled += Math.max(beyond(names[tab], numbers), 0);
+      counts.lost += Math.max(-beyond(names[tab], numbers), 0);
+    }
+    for (const [kill, numbers] of victims.entries()) {
+      counts.kept += Math.max(beyond(`victim ${kill}`, numbers), 0);
+      counts.lost += Math.max(-beyond(`victim ${kill}`, numbers), 0);
+    }
   })();
   return counts;
 }
