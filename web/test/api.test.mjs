@@ -217,6 +217,17 @@ opened('limits trip and the instance goes on', async (cu) => {
   await fails(cu, cu.run('local t = {} while true do t[#t + 1] = {} end'), 'heap', LimitError);
 });
 
+opened('a run that fails tells its fuel, as one that ends does', async (cu) => {
+  const body = 'local n = 0 for i = 1, 1000 do n = n + i end';
+  const { fuelUsed } = await cu.run(body);
+  const failed = async (source, code, type, options) => (await fails(cu, cu.run(source, options), code, type)).details.fuelUsed;
+  const raised = await failed(`${body} error("late")`, 'LUA_EXECUTION_ERROR', LuaError);
+  assert.ok(fuelUsed > 1000 && raised > fuelUsed && raised < fuelUsed + 1000, `${raised} and ${fuelUsed}`);
+  assert.ok((await failed('local t = {} while true do t[#t + 1] = {} end', 'heap', LimitError)) > 1000);
+  assert.ok((await failed('while true do end', 'fuel', LimitError, { fuel: 12_345 })) >= 12_345);
+  assert.ok((await failed('while true do end', 'time', LimitError, { timeLimit: 20 })) > 1000);
+});
+
 opened('runs are aborted, and take turns', async (cu) => {
   const controller = new AbortController();
   const endless = cu.run('while true do end', { signal: controller.signal });

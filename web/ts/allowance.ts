@@ -1,6 +1,6 @@
 /** What one run may take. */
 
-import { LimitError } from './errors.js';
+import { LimitError, type LimitCode } from './errors.js';
 
 export interface RunLimits {
   /** Fuel that a run may take; over it, it fails with `LimitError` code `fuel`. Default: that of the instance, which has no limit by default. */
@@ -20,6 +20,7 @@ export class Allowance {
   private readonly fuel: number;
   private readonly timeLimit: number;
   private readonly started = performance.now();
+  private fuelUsed = 0;
 
   /** @param defaults for what `limits` do not state */
   constructor(limits: RunLimits, defaults: RunLimits) {
@@ -33,8 +34,9 @@ export class Allowance {
    * @throws {LimitError} `fuel` or `time` when one of them is used up
    */
   fuelAfter(used: number): number {
+    this.fuelUsed = used;
     const left = this.fuel - used;
-    if (left <= 0) throw new LimitError('fuel', `the run has used up its fuel of ${this.fuel}`);
+    if (left <= 0) throw this.exceeded('fuel', `the run has used up its fuel of ${this.fuel}`);
     if (this.timeLeft <= 0) throw this.late();
     return left;
   }
@@ -56,6 +58,10 @@ export class Allowance {
   }
 
   private late(): LimitError {
-    return new LimitError('time', `the run has taken longer than its timeLimit of ${this.timeLimit} ms`);
+    return this.exceeded('time', `the run has taken longer than its timeLimit of ${this.timeLimit} ms`);
+  }
+
+  private exceeded(code: LimitCode, message: string): LimitError {
+    return new LimitError(code, message, { details: { fuelUsed: this.fuelUsed } });
   }
 }

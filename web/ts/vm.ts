@@ -17,7 +17,7 @@ import { nextTurn } from './turns.js';
 import type { Poison } from './poison.js';
 import { Permission, type Permissions, type TableAccess } from './permissions.js';
 import type { TransactingDatabase } from './transactions.js';
-import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode } from './errors.js';
+import { EnhancedLuaError, engineError, LimitError, LuaError, UsageError, type CallCode, type ErrorCode, type ErrorOptions } from './errors.js';
 
 export interface RunOptions extends RunLimits {
   /** Ends the run; it rejects with the signal's reason. */
@@ -281,9 +281,10 @@ export class Vm<State extends Instance = Instance> {
 
   /** The error of a run that has failed. */
   private failure(codes: RunCodes): EnhancedLuaError {
+    const fuelUsed = this.call((instance) => instance.fuelUsed());
     const decoded = this.call((instance) => decode(instance.takeError()));
     const { value } = decoded as unknown as EngineError;
-    return runError(decoded, codes, this.host.cause(value));
+    return runError(decoded, codes, { originalError: this.host.cause(value), details: { fuelUsed } });
   }
 
   /** Clocks in browsers are coarse, so the size changes in steps of two. */
@@ -358,17 +359,18 @@ export function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** The engine's error as a typed one; `cause` is what a function of the page threw, if it comes from there. */
-export function runError(decoded: LuaValue, codes: RunCodes, cause?: unknown): EnhancedLuaError {
+/** The engine's error as a typed one; the original error is what a function of the page threw, if it comes from there. */
+export function runError(decoded: LuaValue, codes: RunCodes, options: ErrorOptions = {}): EnhancedLuaError {
+  const { details = {} } = options;
   const { code, message, value, traceback, chunk, line } = decoded as unknown as EngineError;
   switch (code) {
     case 'heap':
-      return new LimitError('heap', message);
+      return new LimitError('heap', message, { details });
     case 'syntax':
-      return new LuaError(codes.syntax, message, { value, traceback: '', chunk, line });
+      return new LuaError(codes.syntax, message, { value, traceback: '', chunk, line }, { details });
     case 'runtime':
-      return new LuaError(codes.runtime, message, { value, traceback, chunk, line }, { originalError: cause });
+      return new LuaError(codes.runtime, message, { value, traceback, chunk, line }, options);
     default:
-      return new UsageError(code as ErrorCode, message);
+      return new UsageError(code as ErrorCode, message, { details });
   }
 }
