@@ -251,6 +251,44 @@ fn verify_locals(locals: &[LocalVariable], parts: &FunctionParts) -> Result<(), 
     if in_order && in_range { Ok(()) } else { Err(Violation::Locals) }
 }
 
+/// Which rules there are about an opcode beside its operands' ranges.
+#[derive(Clone, Copy)]
+struct OwnRules {
+    /// About an extent of registers, a constant's kind, or variable arguments.
+    alone: bool,
+    /// About the instruction before or after it.
+    in_sequence: bool,
+}
+
+impl OwnRules {
+    /// Those of all opcodes, by their numbers.
+    const TABLE: [OwnRules; Opcode::ALL.len()] = {
+        let mut table = [OwnRules { alone: false, in_sequence: false }; Opcode::ALL.len()];
+        let mut number = 0;
+        while number < table.len() {
+            table[number] = Self::of(Opcode::ALL[number]);
+            number += 1;
+        }
+        table
+    };
+
+    const fn of(opcode: Opcode) -> OwnRules {
+        use Opcode as O;
+        let (alone, in_sequence) = match opcode {
+            O::Call | O::TailCall | O::Return | O::VarArg | O::SetList | O::TForCall | O::TForLoop => (true, true),
+            O::LoadFalseSkip => (false, true),
+            O::LoadNil | O::Concat | O::SelfField | O::VarArgPrep | O::ForPrep | O::ForLoop | O::TForPrep => {
+                (true, false)
+            }
+            O::GetTabUp | O::GetField | O::SetTabUp | O::SetTabUpK | O::SetField | O::SetFieldK => (true, false),
+            O::AddK | O::SubK | O::MulK | O::DivK | O::ModK | O::PowK | O::IDivK => (true, false),
+            O::BAndK | O::BOrK | O::BXorK => (true, false),
+            _ => (false, false),
+        };
+        OwnRules { alone, in_sequence }
+    }
+}
+
 /// A violation at a position.
 type Located = (usize, Violation);
 
@@ -278,30 +316,43 @@ impl<'p> Checker<'p> {
     }
 
     fn check(mut self) -> Result<(), Located> {
+        let code = &self.parts.code[..];
         let mut pc = 0;
-        let mut previous: Option<(Opcode, Instruction)> = None;
-        while let Some(&word) = self.parts.code.get(pc) {
+        let mut last = None;
+        // The instruction before, if there are rules about what comes after it.
+        let mut opener: Option<(Opcode, Instruction)> = None;
+        while let Some(&word) = code.get(pc) {
             let instruction = Instruction(word);
             let at = |violation| (pc, violation);
             let opcode = instruction.opcode().ok_or(at(Violation::UnknownOpcode))?;
             self.starts[pc] = true;
             let layout = opcode.layout();
             self.check_operands(layout, instruction).map_err(at)?;
-            self.check_trailing_word(pc, opcode, layout.trailing).map_err(at)?;
-            self.check_group(opcode, instruction).map_err(at)?;
-            self.check_constant_kind(opcode, instruction).map_err(at)?;
-            self.check_vararg(pc, opcode, instruction).map_err(at)?;
-            check_sequence(previous, opcode, instruction).map_err(at)?;
-            if opcode == Opcode::LoadFalseSkip {
-                self.targets.push((pc, pc + 2));
+            let rules = OwnRules::TABLE[opcode as usize];
+            debug_assert!(rules.alone || self.check_alone(pc, opcode, instruction).is_ok());
+            debug_assert!(rules.in_sequence || check_sequence(None, opcode, instruction).is_ok());
+            if rules.alone {
+                self.check_alone(pc, opcode, instruction).map_err(at)?;
             }
-            previous = Some((opcode, instruction));
-            pc += opcode.words();
+            if rules.in_sequence || opener.is_some() {
+                check_sequence(opener, opcode, instruction).map_err(at)?;
+                if opcode == Opcode::LoadFalseSkip {
+                    self.targets.push((pc, pc + 2));
+                }
+            }
+            opener = rules.in_sequence.then_some((opcode, instruction));
+            last = Some(opcode);
+            pc += 1;
+            if layout.trailing != Trailing::None {
+                self.check_trailing_word(pc - 1, opcode, layout.trailing).map_err(|violation| (pc - 1, violation))?;
+                pc += 1;
+            }
         }
-        match previous {
-            Some((Opcode::Return | Opcode::Return0 | Opcode::Return1 | Opcode::TailCall | Opcode::Jump, _)) => {}
+        match last {
+            Some(Opcode::Return | Opcode::Return0 | Opcode::Return1 | Opcode::TailCall | Opcode::Jump) => {}
             _ => return Err((pc.saturating_sub(1), Violation::End)),
         }
+        self.check_preparation().map_err(|violation| (0, violation))?;
         self.check_targets()
     }
 
@@ -339,10 +390,8 @@ impl<'p> Checker<'p> {
         })
     }
 
+    #[inline(never)]
     fn check_trailing_word(&mut self, pc: usize, opcode: Opcode, trailing: Trailing) -> Result<(), Violation> {
-        if trailing == Trailing::None {
-            return Ok(());
-        }
         let word = *self.parts.code.get(pc + 1).ok_or(Violation::TrailingWordMissing)?;
         match trailing {
             Trailing::Cache if word != 0 => Err(Violation::CacheNotEmpty),
@@ -363,6 +412,15 @@ impl<'p> Checker<'p> {
             Opcode::NewTable if word > self.parts.code.len() * ARRAY_ITEMS_PER_WORD => Err(Violation::Count),
             _ => Ok(()),
         }
+    }
+
+    // Kept out of the loop over the code, which it would leave without registers.
+    #[inline(never)]
+    fn check_alone(&self, pc: usize, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
+        self.check_group(opcode, instruction)?;
+        self.check_constant_kind(opcode, instruction)?;
+        self.check_vararg(pc, opcode, instruction)?;
+        Ok(())
     }
 
     /// The extent of the registers that an instruction uses from `A` on.
@@ -406,12 +464,19 @@ impl<'p> Checker<'p> {
         if fits { Ok(()) } else { Err(Violation::ConstantKind) }
     }
 
+    /// A function prepares its variable arguments, if it has them, first thing.
+    fn check_preparation(&self) -> Result<(), Violation> {
+        let is_prepared = self.opcode_at(0) == Some(Opcode::VarArgPrep);
+        if is_prepared == self.parts.is_vararg { Ok(()) } else { Err(Violation::VarArg) }
+    }
+
     fn check_vararg(&self, pc: usize, opcode: Opcode, instruction: Instruction) -> Result<(), Violation> {
-        let is_prepared = opcode == Opcode::VarArgPrep;
-        let must_prepare = pc == 0 && self.parts.is_vararg;
-        let wrong_count = is_prepared && instruction.a() != usize::from(self.parts.parameter_count);
-        let unprepared_use = opcode == Opcode::VarArg && !self.parts.is_vararg;
-        if is_prepared != must_prepare || wrong_count || unprepared_use { Err(Violation::VarArg) } else { Ok(()) }
+        let fits = match opcode {
+            Opcode::VarArgPrep => pc == 0 && instruction.a() == usize::from(self.parts.parameter_count),
+            Opcode::VarArg => self.parts.is_vararg,
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(Violation::VarArg) }
     }
 
     /// Targets are instructions, not consumers of open lists; loop instructions jump to their partners.
@@ -467,6 +532,7 @@ fn operand_limits(parts: &FunctionParts) -> [usize; Operand::COUNT] {
 }
 
 /// Rules about two instructions in a row.
+#[inline(never)]
 fn check_sequence(
     previous: Option<(Opcode, Instruction)>,
     opcode: Opcode,
