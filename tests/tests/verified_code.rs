@@ -75,7 +75,7 @@ fn change(parts: &mut FunctionParts, random: &mut Random) {
                     0 => Constant::Integer(random.below(9) as i64),
                     1 => Constant::Float(0.5),
                     2 => Constant::Nil,
-                    _ => Constant::String(vec![b'x'; 38 + random.below(5)].into()),
+                    _ => Constant::String(vec![b'x'; 38 + random.below(5)][..].into()),
                 };
             }
         }

@@ -73,7 +73,7 @@ fn damage(parts: &mut FunctionParts, random: &mut Random) {
         7 => {
             if let Some(constant) = random.pick(&mut parts.constants) {
                 *constant =
-                    [Constant::Nil, Constant::Integer(-1), Constant::Float(0.5), Constant::String((*b"x").into())]
+                    [Constant::Nil, Constant::Integer(-1), Constant::Float(0.5), Constant::String(b"x"[..].into())]
                         [random.below(4)]
                     .clone();
             }
@@ -81,7 +81,7 @@ fn damage(parts: &mut FunctionParts, random: &mut Random) {
         8 => parts.upvalues.push(UpvalueDescription {
             in_stack: random.below(2) == 0,
             index: random.byte(),
-            name: Box::default(),
+            name: Default::default(),
         }),
         9 => {
             if let Some(upvalue) = random.pick(&mut parts.upvalues) {

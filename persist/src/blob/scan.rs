@@ -1,6 +1,6 @@
 //! One pass over a payload: where its parts are, that all references lead somewhere, what building takes; and the verification of its code.
 
-use cu_vm::bytecode::encoding::{FunctionEntry, FunctionSource};
+use cu_vm::bytecode::encoding::{FunctionEntry, FunctionReader};
 use cu_vm::bytecode::verify::{Verified, verify};
 
 use crate::coroutine::{Head, take_frame};
@@ -36,6 +36,8 @@ pub(crate) struct PermanentUse {
     pub is_metatable: bool,
     pub is_code: bool,
 }
+
+const FUNCTION_SIZE: Error = Error::Limit { what: "function size" };
 
 /// The counts, which the bytes that follow can hold.
 pub(super) fn read_counts(reader: &mut Reader<'_>, limits: &Limits) -> Result<Counts> {
@@ -101,8 +103,6 @@ pub(super) struct Scan<'a> {
     payload: &'a [u8],
     counts: Counts,
     limits: &'a Limits,
-    strings: Vec<&'a [u8]>,
-    entries: Vec<FunctionEntry>,
     pub layout: Layout,
     /// Functions that closures are made of.
     called: Vec<bool>,
@@ -110,25 +110,17 @@ pub(super) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     pub(super) fn new(payload: &'a [u8], counts: Counts, limits: &'a Limits) -> Self {
-        Scan {
-            payload,
-            counts,
-            limits,
-            strings: Vec::with_capacity(counts.strings as usize),
-            entries: Vec::new(),
-            layout: Layout::default(),
-            called: vec![false; counts.functions as usize],
-        }
+        Scan { payload, counts, limits, layout: Layout::default(), called: vec![false; counts.functions as usize] }
     }
 
     pub(super) fn run(mut self, reader: &mut Reader<'a>) -> Result<(Layout, Vec<Option<Verified>>)> {
-        self.scan_strings(reader)?;
+        let strings = self.scan_strings(reader)?;
         self.scan_permanents(reader)?;
+        let mut functions = FunctionReader::new(self.payload, &strings, self.limits.function_bytes as u64);
         for number in 0..self.counts.functions {
-            let scanned = self.source().scan(reader.offset());
-            let (entry, end) = scanned.map_err(|error| Error::from(error).within(|| format!("function {number}")))?;
-            *reader = Reader::at(self.payload, end);
-            self.entries.push(entry);
+            let read = functions.read(reader.offset());
+            let end = read.map_err(|error| Error::from(error).within(|| format!("function {number}")))?;
+            *reader = Reader::at(self.payload, end.ok_or(FUNCTION_SIZE)?);
         }
         self.layout.tables = reader.offset();
         for number in 0..self.counts.tables {
@@ -141,7 +133,8 @@ impl<'a> Scan<'a> {
         self.layout.heap_bytes += self.counts.upvalues as usize * nominal::UPVALUE;
         self.layout.closures = reader.offset();
         for number in 0..self.counts.closures {
-            self.scan_closure(reader).map_err(|error| error.within(|| format!("closure {number}")))?;
+            self.scan_closure(reader, functions.entries())
+                .map_err(|error| error.within(|| format!("closure {number}")))?;
         }
         self.layout.natives = reader.offset();
         for number in 0..self.counts.natives {
@@ -163,22 +156,19 @@ impl<'a> Scan<'a> {
             self.scan_value(reader).map_err(|error| error.within(|| format!("root {number}")))?;
         }
         reader.finish()?;
-        let functions = self.verify_functions()?;
+        let functions = self.verify_functions(functions)?;
         Ok((self.layout, functions))
     }
 
-    fn source(&self) -> FunctionSource<'_> {
-        FunctionSource { payload: self.payload, strings: &self.strings, functions: &self.entries }
-    }
-
-    fn scan_strings(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+    fn scan_strings(&mut self, reader: &mut Reader<'a>) -> Result<Vec<&'a [u8]>> {
+        let mut strings = Vec::with_capacity(self.counts.strings as usize);
         for number in 0..self.counts.strings {
             let bytes: &[u8] = reader.take().map_err(|error| error.within(|| format!("string {number}")))?;
-            self.strings.push(bytes);
+            strings.push(bytes);
             self.layout.strings.push(reader.offset() - bytes.len()..reader.offset());
             self.layout.heap_bytes += nominal::STRING + bytes.len();
         }
-        Ok(())
+        Ok(strings)
     }
 
     fn scan_permanents(&mut self, reader: &mut Reader<'a>) -> Result<()> {
@@ -254,10 +244,10 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn scan_closure(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+    fn scan_closure(&mut self, reader: &mut Reader<'a>, functions: &[FunctionEntry]) -> Result<()> {
         let function = reader.take_number(self.counts.functions)? as usize;
         self.called[function] = true;
-        let upvalues = self.entries[function].upvalues;
+        let upvalues = functions[function].upvalues;
         for _ in 0..upvalues {
             reader.take_number(self.counts.upvalues)?;
         }
@@ -310,25 +300,23 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Expands and verifies the functions that closures are made of.
-    fn verify_functions(&mut self) -> Result<Vec<Option<Verified>>> {
-        let called =
-            || (0u32..).zip(&self.entries).zip(&self.called).filter(|(_, called)| **called).map(|(entry, _)| entry);
-        let bytes = called().fold(0u64, |sum, (_, entry)| sum.saturating_add(entry.expanded_bytes));
+    /// Builds and verifies the functions that closures are made of.
+    fn verify_functions(&mut self, source: FunctionReader<'_>) -> Result<Vec<Option<Verified>>> {
+        let count = source.entries().len() as u32;
+        let called: Vec<u32> = (0..count).filter(|number| self.called[*number as usize]).collect();
+        let bytes = |number: &u32| source.entries()[*number as usize].expanded_bytes;
+        let bytes = called.iter().map(bytes).fold(0, u64::saturating_add);
         match usize::try_from(bytes) {
             Ok(bytes) if bytes <= self.limits.function_bytes => {
                 self.layout.heap_bytes = self.layout.heap_bytes.saturating_add(bytes);
             }
-            _ => {
-                return Err(Error::Limit { what: "function size" });
-            }
+            _ => return Err(FUNCTION_SIZE),
         }
         let mut functions: Vec<Option<Verified>> = Vec::new();
-        functions.resize_with(self.entries.len(), || None);
-        let source = FunctionSource { payload: self.payload, strings: &self.strings, functions: &self.entries };
-        for (number, function) in functions.iter_mut().enumerate().filter(|(number, _)| self.called[*number]) {
-            let parts = source.expand(number as u32)?;
-            *function = Some(verify(parts).map_err(|source| Error::Verify { function: number, source })?);
+        functions.resize_with(count as usize, || None);
+        for (number, parts) in called.iter().zip(source.trees(&called)) {
+            let function = *number as usize;
+            functions[function] = Some(verify(parts).map_err(|source| Error::Verify { function, source })?);
         }
         Ok(functions)
     }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use cu_vm::Status;
-use cu_vm::bytecode::encoding::{FunctionEntry, FunctionSource};
+use cu_vm::bytecode::encoding::FunctionReader;
 use cu_vm::image::{
     ClosureImage, CoroutineImage, Datum, FrameImage, FunctionImage, HeapImage, HookImage, Image, NativeImage,
     RootsImage, RunImage, TableImage, UpvalueImage, UserdataImage,
@@ -123,32 +123,24 @@ impl<'a> Decoder<'a> {
     }
 
     fn functions(&mut self) -> Result<()> {
-        let mut entries: Vec<FunctionEntry> = Vec::with_capacity(self.counts.functions as usize);
-        let mut names: Vec<Option<Rc<[u8]>>> = vec![None; self.texts.len()];
-        let mut bytes = 0u64;
+        let texts = std::mem::take(&mut self.texts);
+        let mut functions = FunctionReader::new(self.payload, &texts, self.function_bytes_max);
+        let mut names: Vec<Option<Rc<[u8]>>> = vec![None; texts.len()];
         for number in 0..self.counts.functions {
             let within = |error: Error| error.within(|| format!("function {number}"));
-            let texts = std::mem::take(&mut self.texts);
-            let source = FunctionSource { payload: self.payload, strings: &texts, functions: &entries };
-            let scanned = source.scan(self.reader.offset());
-            let (entry, end) = scanned.map_err(|error| within(error.into()))?;
-            self.texts = texts;
-            bytes = bytes.saturating_add(entry.own_bytes);
-            if bytes > self.function_bytes_max {
-                return Err(Error::Limit { what: "function size" });
-            }
-            entries.push(entry);
-            self.reader = Reader::at(self.payload, end);
+            let end = functions.read(self.reader.offset()).map_err(|error| within(error.into()))?;
+            self.reader = Reader::at(self.payload, end.ok_or(Error::Limit { what: "function size" })?);
             let constants = self.reader.take().map_err(within)?;
             let values = self.values(constants).map_err(within)?;
-            let source = FunctionSource { payload: self.payload, strings: &self.texts, functions: &entries };
-            let (mut parts, children, name) = source.own_parts(number)?;
-            let text = self.texts.get(name as usize).copied().unwrap_or_default();
+            let Some((mut parts, children, name)) = functions.take_last() else { continue };
+            let text = texts.get(name as usize).copied().unwrap_or_default();
             if let Some(shared) = names.get_mut(name as usize) {
                 parts.chunk_name = shared.get_or_insert_with(|| Rc::from(text)).clone();
             }
             self.image.functions.push(FunctionImage { parts, constants, values, children });
         }
+        drop(functions);
+        self.texts = texts;
         Ok(())
     }
 

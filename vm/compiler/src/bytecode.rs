@@ -6,5 +6,6 @@ pub mod encoding;
 pub mod function;
 pub mod instruction;
 pub mod opcode;
+pub mod small_bytes;
 pub mod verify;
 pub mod wire;

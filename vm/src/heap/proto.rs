@@ -16,6 +16,7 @@ use super::value::Value;
 use crate::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription, line_at};
 use crate::bytecode::instruction::Instruction;
 use crate::bytecode::opcode::Trailing;
+use crate::bytecode::small_bytes::SmallBytes;
 use crate::bytecode::verify::Verified;
 use crate::context::Context;
 use crate::fuel;
@@ -179,7 +180,7 @@ impl<'gc> Proto<'gc> {
         };
         let mut upvalues = object.upvalues.to_vec();
         if strip {
-            upvalues.iter_mut().for_each(|upvalue| upvalue.name = Box::default());
+            upvalues.iter_mut().for_each(|upvalue| upvalue.name = SmallBytes::default());
         }
         FunctionParts {
             chunk_name: if strip { Rc::from(&b"=?"[..]) } else { object.chunk_name.text().clone() },

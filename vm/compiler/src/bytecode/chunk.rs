@@ -18,7 +18,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::Xxh64;
 
-use super::encoding::{FunctionList, FunctionSource, StringTable};
+use super::encoding::{FunctionList, FunctionReader, StringTable};
 use super::function::FunctionParts;
 use super::verify::{Verified, verify};
 use super::wire::{Fault, Reader, WireError, Writer};
@@ -171,19 +171,18 @@ fn read_body(body: &[u8]) -> Result<FunctionParts, ChunkError> {
         strings.push(reader.take()?);
     }
     reader.check_count(head.functions, 12)?;
-    let mut functions = Vec::new();
+    let bytes_max = EXPANSION_MAX * body.len() as u64;
+    let mut functions = FunctionReader::new(body, &strings, bytes_max);
     for _ in 0..head.functions {
-        let source = FunctionSource { payload: body, strings: &strings, functions: &functions };
-        let (function, end) = source.scan(reader.offset())?;
-        functions.push(function);
+        let end = functions.read(reader.offset())?.ok_or(CORRUPTED)?;
         reader = Reader::at(body, end);
     }
     reader.finish()?;
-    let main = head.functions.checked_sub(1).ok_or(CORRUPTED)?;
-    if functions[main as usize].expanded_bytes > EXPANSION_MAX * body.len() as u64 {
+    let main = functions.entries().last().ok_or(CORRUPTED)?;
+    if main.expanded_bytes > bytes_max {
         return Err(CORRUPTED);
     }
-    Ok(FunctionSource { payload: body, strings: &strings, functions: &functions }.expand(main)?)
+    functions.trees(&[head.functions - 1]).pop().ok_or(CORRUPTED)
 }
 
 #[cfg(test)]

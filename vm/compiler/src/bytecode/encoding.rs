@@ -186,11 +186,13 @@ pub fn write_function(
     }
 }
 
-/// What is known of a function in a payload that was checked.
-#[derive(Debug, Clone, Copy)]
+/// A function of a payload that was read.
 pub struct FunctionEntry {
-    /// Where it begins in the payload.
-    offset: usize,
+    /// Without the functions inside it and without its chunk's name.
+    parts: FunctionParts,
+    children: Vec<u32>,
+    /// How many functions and roots it is still needed for.
+    uses: u32,
     pub upvalues: u32,
     /// Levels of functions, itself included.
     depth: u32,
@@ -201,110 +203,193 @@ pub struct FunctionEntry {
     pub expanded_bytes: u64,
 }
 
-/// A part of a function, in the order of the wire form.
-enum Part<'a> {
-    Code(&'a [u8]),
-    /// How many constants, upvalues, lines and locals follow; there are bytes for them.
-    Counts([usize; 4]),
-    /// A constant other than a string.
-    Constant(Constant),
-    /// A string constant.
-    Text(&'a [u8]),
-    Upvalue(wire::UpvalueDescription, &'a [u8]),
-    Child(u32, &'a FunctionEntry),
-    Line(LineEntry),
-    Local(u8, Range<u32>, &'a [u8]),
+/// The functions of a payload, read one after the other, those inside a function before it.
+pub struct FunctionReader<'a> {
+    payload: &'a [u8],
+    strings: &'a [&'a [u8]],
+    entries: Vec<FunctionEntry>,
+    bytes_left: u64,
 }
 
-/// The checked parts of a payload that functions refer to.
-#[derive(Clone, Copy)]
-pub struct FunctionSource<'a> {
-    pub payload: &'a [u8],
-    pub strings: &'a [&'a [u8]],
-    pub functions: &'a [FunctionEntry],
-}
+impl<'a> FunctionReader<'a> {
+    /// `strings` are those that functions refer to. The functions, each by itself, may take `bytes_max` bytes together.
+    pub fn new(payload: &'a [u8], strings: &'a [&'a [u8]], bytes_max: u64) -> FunctionReader<'a> {
+        FunctionReader { payload, strings, entries: Vec::new(), bytes_left: bytes_max }
+    }
 
-impl<'a> FunctionSource<'a> {
+    /// Those that were read.
+    pub fn entries(&self) -> &[FunctionEntry] {
+        &self.entries
+    }
+
+    /// Reads the function at `offset`. The offset behind it; none if there are no bytes left for it.
+    pub fn read(&mut self, offset: usize) -> Result<Option<usize>, WireError> {
+        let reader = &mut Reader::at(self.payload, offset);
+        let head: FunctionHead = reader.take()?;
+        self.string(reader, head.chunk_name)?;
+        let mut building = Building::new(&head, self.bytes_left);
+        building.take_code(reader, &head)?;
+        for _ in 0..head.constants {
+            building.take_constant(reader, self)?;
+        }
+        for _ in 0..head.upvalues {
+            building.take_upvalue(reader, self)?;
+        }
+        let mut entry = self.take_children(reader, &head)?;
+        building.take_lines(reader, &head)?;
+        for _ in 0..head.locals {
+            building.take_local(reader, self)?;
+        }
+        entry.own_bytes = building.bytes;
+        entry.expanded_bytes = entry.expanded_bytes.saturating_add(building.bytes);
+        let Some(left) = self.bytes_left.checked_sub(building.bytes) else { return Ok(None) };
+        self.bytes_left = left;
+        entry.parts = building.parts;
+        self.entries.push(entry);
+        Ok(Some(reader.offset()))
+    }
+
     fn string(&self, reader: &Reader<'_>, number: u32) -> Result<&'a [u8], WireError> {
         self.strings.get(number as usize).copied().ok_or_else(|| reader.fail(Fault::Reference))
     }
 
-    /// Checks the function at `offset`; `self` holds the ones before it. Gives the offset behind it too.
-    pub fn scan(&self, offset: usize) -> Result<(FunctionEntry, usize), WireError> {
-        let reader = &mut Reader::at(self.payload, offset);
-        let mut own_bytes = 192u64;
-        let mut inner_bytes = 0u64;
-        let mut depth = 1;
-        let mut child_name = None;
-        let mut is_one_chunk = true;
-        let head = self.read(reader, |part| {
-            let more = match part {
-                Part::Code(code) => code.len() as u64,
-                Part::Counts(_) => 0,
-                Part::Text(text) => 72 + text.len() as u64,
-                Part::Constant(_) => 24,
-                Part::Upvalue(_, name) => 24 + name.len() as u64,
-                Part::Child(_, child) => {
-                    depth = depth.max(child.depth + 1);
-                    is_one_chunk &= *child_name.get_or_insert(child.chunk_name) == child.chunk_name;
-                    inner_bytes = inner_bytes.saturating_add(child.expanded_bytes);
-                    0
-                }
-                Part::Line(_) => 8,
-                Part::Local(_, _, name) => 32 + name.len() as u64,
-            };
-            own_bytes += more;
-        })?;
-        if depth > NESTING_MAX {
-            return Err(reader.fail(Fault::Count));
+    /// The numbers of the functions inside one. Only those before it are known, which keeps the list free of cycles.
+    fn take_children(&mut self, reader: &mut Reader<'_>, head: &FunctionHead) -> Result<FunctionEntry, WireError> {
+        let mut entry = FunctionEntry {
+            parts: FunctionParts::default(),
+            children: Vec::with_capacity(reader.check_count(head.children, 1)?),
+            uses: 0,
+            upvalues: head.upvalues,
+            depth: 1,
+            chunk_name: head.chunk_name,
+            own_bytes: 0,
+            expanded_bytes: 0,
+        };
+        for _ in 0..head.children {
+            let number: u32 = reader.take()?;
+            let child = self.entries.get_mut(number as usize).filter(|child| child.chunk_name == head.chunk_name);
+            let child = child.ok_or_else(|| reader.fail(Fault::Reference))?;
+            child.uses += 1;
+            entry.depth = entry.depth.max(child.depth + 1);
+            entry.expanded_bytes = entry.expanded_bytes.saturating_add(child.expanded_bytes);
+            entry.children.push(number);
         }
-        if !is_one_chunk || child_name.is_some_and(|name| name != head.chunk_name) {
-            return Err(reader.fail(Fault::Reference));
-        }
-        let (upvalues, chunk_name) = (head.upvalues, head.chunk_name);
-        let expanded_bytes = own_bytes.saturating_add(inner_bytes);
-        let entry = FunctionEntry { offset, upvalues, depth, chunk_name, own_bytes, expanded_bytes };
-        Ok((entry, reader.offset()))
+        if entry.depth > NESTING_MAX { Err(reader.fail(Fault::Count)) } else { Ok(entry) }
     }
 
-    /// Calls `visit` with every part of the function at `reader`, in order.
-    fn read(&self, reader: &mut Reader<'a>, mut visit: impl FnMut(Part<'a>)) -> Result<FunctionHead, WireError> {
-        let head: FunctionHead = reader.take()?;
-        self.string(reader, head.chunk_name)?;
+    /// The function that was read last, without those inside it, whose numbers come with it, and without its chunk's name, whose number
+    /// does. What is left of it here counts for functions around it.
+    pub fn take_last(&mut self) -> Option<(FunctionParts, Vec<u32>, u32)> {
+        let entry = self.entries.last_mut()?;
+        Some((std::mem::take(&mut entry.parts), std::mem::take(&mut entry.children), entry.chunk_name))
+    }
+
+    /// These functions, each with all functions inside it. Recursion is bounded by [`NESTING_MAX`], size by what the caller allows for `expanded_bytes`.
+    pub fn trees(mut self, numbers: &[u32]) -> Vec<FunctionParts> {
+        for number in numbers {
+            self.entries[*number as usize].uses += 1;
+        }
+        let tree = |number: &u32| {
+            let name = self.strings.get(self.entries[*number as usize].chunk_name as usize);
+            expand(&mut self.entries, *number, true, &Rc::from(name.copied().unwrap_or_default()))
+        };
+        numbers.iter().map(tree).collect()
+    }
+}
+
+/// A tree's functions share their chunk's name. One is moved there if this is its last use: of a function that stays here, what is inside it stays.
+fn expand(entries: &mut [FunctionEntry], number: u32, is_use: bool, chunk_name: &Rc<[u8]>) -> FunctionParts {
+    let entry = &mut entries[number as usize];
+    entry.uses -= u32::from(is_use);
+    let is_last = is_use && entry.uses == 0;
+    let (mut parts, children) = if is_last {
+        (std::mem::take(&mut entry.parts), std::mem::take(&mut entry.children))
+    } else {
+        (entry.parts.clone(), entry.children.clone())
+    };
+    parts.chunk_name = chunk_name.clone();
+    parts.functions = children.iter().map(|child| expand(entries, *child, is_last, chunk_name)).collect();
+    parts
+}
+
+/// A function while it is read. What it takes is counted to its end; what is over the bytes that it may take is not built.
+struct Building {
+    parts: FunctionParts,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl Building {
+    fn new(head: &FunctionHead, bytes_max: u64) -> Building {
+        let parts = FunctionParts {
+            line_defined: head.line_defined,
+            last_line_defined: head.last_line_defined,
+            parameter_count: head.parameter_count,
+            is_vararg: head.is_vararg,
+            register_count: head.register_count,
+            ..FunctionParts::default()
+        };
+        Building { parts, bytes: 192, bytes_max }
+    }
+
+    /// Whether it may take so many more bytes.
+    fn may_take(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        self.bytes <= self.bytes_max
+    }
+
+    /// The code, and room for what comes after it.
+    fn take_code(&mut self, reader: &mut Reader<'_>, head: &FunctionHead) -> Result<(), WireError> {
         let code_bytes = reader.check_count(head.code_words, 4)? * 4;
-        visit(Part::Code(reader.take_bytes(code_bytes)?));
+        let code = reader.take_bytes(code_bytes)?;
         let least = [(head.constants, 1), (head.upvalues, 3), (head.lines, 2), (head.locals, 4)];
         let mut counts = [0; 4];
         for (place, (count, bytes)) in counts.iter_mut().zip(least) {
             *place = reader.check_count(count, bytes)?;
         }
-        visit(Part::Counts(counts));
-        for _ in 0..head.constants {
-            visit(match reader.take()? {
-                wire::Constant::Nil => Part::Constant(Constant::Nil),
-                wire::Constant::False => Part::Constant(Constant::Boolean(false)),
-                wire::Constant::True => Part::Constant(Constant::Boolean(true)),
-                wire::Constant::Integer(integer) => Part::Constant(Constant::Integer(integer)),
-                // The one NaN there is; no program can have written another.
-                wire::Constant::Float(float) if float.is_nan() => Part::Constant(Constant::Float(f64::NAN)),
-                wire::Constant::Float(float) => Part::Constant(Constant::Float(float)),
-                wire::Constant::String(number) => Part::Text(self.string(reader, number)?),
-            });
-        }
         if head.upvalues > UPVALUES_MAX {
             return Err(reader.fail(Fault::Count));
         }
-        for _ in 0..head.upvalues {
-            let upvalue: wire::UpvalueDescription = reader.take()?;
-            visit(Part::Upvalue(upvalue, self.string(reader, upvalue.name)?));
+        let [constants, upvalues, lines, locals] = counts;
+        if self.may_take(code_bytes + 24 * constants + 24 * upvalues + 8 * lines + 32 * locals) {
+            let (words, _) = code.as_chunks::<4>();
+            self.parts.code = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+            self.parts.constants.reserve_exact(constants);
+            self.parts.upvalues.reserve_exact(upvalues);
+            self.parts.lines.reserve_exact(lines);
+            self.parts.locals.reserve_exact(locals);
         }
-        reader.check_count(head.children, 1)?;
-        for _ in 0..head.children {
-            let number: u32 = reader.take()?;
-            // While functions are scanned only the ones before are known, which keeps the list free of cycles.
-            let child = self.functions.get(number as usize).ok_or_else(|| reader.fail(Fault::Reference))?;
-            visit(Part::Child(number, child));
+        Ok(())
+    }
+
+    fn take_constant(&mut self, reader: &mut Reader<'_>, source: &FunctionReader<'_>) -> Result<(), WireError> {
+        let (text, constant) = match reader.take()? {
+            wire::Constant::Nil => (None, Constant::Nil),
+            wire::Constant::False => (None, Constant::Boolean(false)),
+            wire::Constant::True => (None, Constant::Boolean(true)),
+            wire::Constant::Integer(integer) => (None, Constant::Integer(integer)),
+            // The one NaN there is; no program can have written another.
+            wire::Constant::Float(float) if float.is_nan() => (None, Constant::Float(f64::NAN)),
+            wire::Constant::Float(float) => (None, Constant::Float(float)),
+            wire::Constant::String(number) => (Some(source.string(reader, number)?), Constant::Nil),
+        };
+        if self.may_take(text.map_or(0, |text| 48 + text.len())) {
+            self.parts.constants.push(text.map_or(constant, |text| Constant::String(text.into())));
         }
+        Ok(())
+    }
+
+    fn take_upvalue(&mut self, reader: &mut Reader<'_>, source: &FunctionReader<'_>) -> Result<(), WireError> {
+        let wire::UpvalueDescription { in_stack, index, name } = reader.take()?;
+        let name = source.string(reader, name)?;
+        if self.may_take(name.len()) {
+            self.parts.upvalues.push(UpvalueDescription { in_stack, index, name: name.into() });
+        }
+        Ok(())
+    }
+
+    fn take_lines(&mut self, reader: &mut Reader<'_>, head: &FunctionHead) -> Result<(), WireError> {
+        let is_built = self.may_take(0);
         let mut previous = LineEntry { pc: 0, line: head.line_defined };
         for _ in 0..head.lines {
             let step = wire::Line::take(reader)?;
@@ -312,87 +397,21 @@ impl<'a> FunctionSource<'a> {
             let line = i64::from(previous.line).checked_add(step.lines).and_then(|line| u32::try_from(line).ok());
             let pc = previous.pc.checked_add(step.instructions).ok_or_else(malformed)?;
             previous = LineEntry { pc, line: line.ok_or_else(malformed)? };
-            visit(Part::Line(previous));
-        }
-        for _ in 0..head.locals {
-            let local = wire::Local::take(reader)?;
-            let end_pc = local.start.checked_add(local.length).ok_or_else(|| reader.fail(Fault::Malformed))?;
-            let name = self.string(reader, local.name)?;
-            visit(Part::Local(local.register, local.start..end_pc, name));
-        }
-        Ok(head)
-    }
-
-    /// Function `number` without those inside it, whose numbers come with it, and without its chunk's name, whose number does.
-    pub fn own_parts(&self, number: u32) -> Result<(FunctionParts, Vec<u32>, u32), WireError> {
-        let no_function = WireError { fault: Fault::Reference, offset: 0 };
-        let entry = self.functions.get(number as usize).ok_or(no_function)?;
-        let mut children = Vec::new();
-        let parts = self.parts(entry, &mut |number, _| children.push(number))?;
-        Ok((parts, children, entry.chunk_name))
-    }
-
-    /// The whole tree of function `number`. Recursion is bounded by [`NESTING_MAX`], size by what the caller allows for
-    /// `expanded_bytes`.
-    pub fn expand(&self, number: u32) -> Result<FunctionParts, WireError> {
-        let no_function = WireError { fault: Fault::Reference, offset: 0 };
-        let entry = self.functions.get(number as usize).ok_or(no_function)?;
-        let name = self.strings.get(entry.chunk_name as usize).copied().unwrap_or_default();
-        self.expand_entry(entry, &Rc::from(name))
-    }
-
-    /// All functions of a tree share their chunk's name.
-    fn expand_entry(&self, entry: &FunctionEntry, chunk_name: &Rc<[u8]>) -> Result<FunctionParts, WireError> {
-        let mut children = Vec::new();
-        let mut parts = self.parts(entry, &mut |_, child| children.push(*child))?;
-        parts.chunk_name = chunk_name.clone();
-        for child in &children {
-            parts.functions.push(self.expand_entry(child, chunk_name)?);
-        }
-        Ok(parts)
-    }
-
-    /// A function without its chunk's name and the functions inside it, of which `child` is told.
-    fn parts(
-        &self,
-        entry: &FunctionEntry,
-        child: &mut dyn FnMut(u32, &FunctionEntry),
-    ) -> Result<FunctionParts, WireError> {
-        let mut parts = FunctionParts::default();
-        let head = self.read(&mut Reader::at(self.payload, entry.offset), |part| match part {
-            Part::Code(bytes) => {
-                let (words, _) = bytes.as_chunks::<4>();
-                parts.code = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+            if is_built {
+                self.parts.lines.push(previous);
             }
-            // All of them are there: the function was scanned before.
-            Part::Counts([constants, upvalues, lines, locals]) => {
-                parts.constants.reserve_exact(constants);
-                parts.upvalues.reserve_exact(upvalues);
-                parts.lines.reserve_exact(lines);
-                parts.locals.reserve_exact(locals);
-            }
-            Part::Text(bytes) => parts.constants.push(Constant::String(bytes.into())),
-            Part::Constant(constant) => parts.constants.push(constant),
-            Part::Upvalue(upvalue, name) => parts.upvalues.push(UpvalueDescription {
-                in_stack: upvalue.in_stack,
-                index: upvalue.index,
-                name: name.into(),
-            }),
-            Part::Child(number, entry) => child(number, entry),
-            Part::Line(entry) => parts.lines.push(entry),
-            Part::Local(register, range, name) => parts.locals.push(LocalVariable {
-                name: name.into(),
-                register,
-                start_pc: range.start,
-                end_pc: range.end,
-            }),
-        })?;
-        parts.line_defined = head.line_defined;
-        parts.last_line_defined = head.last_line_defined;
-        parts.parameter_count = head.parameter_count;
-        parts.is_vararg = head.is_vararg;
-        parts.register_count = head.register_count;
-        Ok(parts)
+        }
+        Ok(())
+    }
+
+    fn take_local(&mut self, reader: &mut Reader<'_>, source: &FunctionReader<'_>) -> Result<(), WireError> {
+        let wire::Local { name, register, start: start_pc, length } = wire::Local::take(reader)?;
+        let end_pc = start_pc.checked_add(length).ok_or_else(|| reader.fail(Fault::Malformed))?;
+        let name = source.string(reader, name)?;
+        if self.may_take(name.len()) {
+            self.parts.locals.push(LocalVariable { name: name.into(), register, start_pc, end_pc });
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::rc::Rc;
 
+use super::small_bytes::SmallBytes;
+
 /// A compiled function: code, constants, upvalue descriptions, nested functions and debug information.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FunctionParts {
@@ -38,7 +40,7 @@ pub enum Constant {
     Boolean(bool),
     Integer(i64),
     Float(f64),
-    String(Box<[u8]>),
+    String(SmallBytes),
 }
 
 /// Where a closure finds an upvalue when it is created.
@@ -48,7 +50,7 @@ pub struct UpvalueDescription {
     pub in_stack: bool,
     pub index: u8,
     /// The variable's name; empty when stripped.
-    pub name: Box<[u8]>,
+    pub name: SmallBytes,
 }
 
 /// From instruction `pc` on, code belongs to `line`.
@@ -61,7 +63,7 @@ pub struct LineEntry {
 /// A local variable and the range of instructions where it is visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalVariable {
-    pub name: Box<[u8]>,
+    pub name: SmallBytes,
     pub register: u8,
     /// The first instruction at which it is active.
     pub start_pc: u32,

@@ -144,7 +144,7 @@ fn functions_may_take_sixty_four_times_their_chunk() {
     let with = |constant: usize, name: usize| {
         let name: Rc<[u8]> = vec![b'n'; name].into();
         let leaf = FunctionParts { chunk_name: name.clone(), ..compiled("return") };
-        let constants = vec![Constant::String(vec![b'c'; constant].into())];
+        let constants = vec![Constant::String(vec![b'c'; constant][..].into())];
         let functions = vec![leaf; 200];
         shared(&FunctionParts { chunk_name: name, constants, functions, ..compiled("return") })
     };

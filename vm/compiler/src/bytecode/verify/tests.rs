@@ -15,11 +15,11 @@ fn function(code: Vec<u32>) -> FunctionParts {
         code,
         constants: vec![
             Constant::String(b"short"[..].into()),
-            Constant::String(vec![b'x'; 41].into()),
+            Constant::String(vec![b'x'; 41][..].into()),
             Constant::Integer(1),
             Constant::Float(0.5),
         ],
-        upvalues: vec![UpvalueDescription { in_stack: true, index: 0, name: Box::default() }],
+        upvalues: vec![UpvalueDescription { in_stack: true, index: 0, name: Default::default() }],
         ..FunctionParts::default()
     }
 }

@@ -152,7 +152,7 @@ fn constants_are_of_the_kind_that_is_wanted() {
     }
     let with = |length| {
         move |parts: &mut FunctionParts| {
-            parts.constants[0] = crate::bytecode::function::Constant::String(vec![b'x'; length].into());
+            parts.constants[0] = crate::bytecode::function::Constant::String(vec![b'x'; length][..].into());
         }
     };
     check_parts(vec![abc(O::GetField, 0, 0, 0), 0, END], with(40), Ok(()));
@@ -258,7 +258,7 @@ fn headers() {
     check_parts(code(), |parts| parts.parameter_count = 8, Ok(()));
     check_parts(code(), |parts| parts.parameter_count = 9, Err(V::RegisterCount));
     check_parts(code(), |parts| parts.parameter_count = 10, Err(V::RegisterCount));
-    let upvalue = || UpvalueDescription { in_stack: true, index: 0, name: Box::default() };
+    let upvalue = || UpvalueDescription { in_stack: true, index: 0, name: Default::default() };
     for (count, expected) in [(255, Ok(())), (256, Err(V::UpvalueDescription)), (257, Err(V::UpvalueDescription))] {
         check_parts(code(), |parts| parts.upvalues = vec![upvalue(); count], expected);
     }
@@ -267,7 +267,7 @@ fn headers() {
         [(true, 7, true), (true, 8, false), (true, 9, false), (false, 0, true), (false, 1, false), (false, 2, false)]
     {
         let inner = FunctionParts {
-            upvalues: vec![UpvalueDescription { in_stack, index, name: Box::default() }],
+            upvalues: vec![UpvalueDescription { in_stack, index, name: Default::default() }],
             ..function(vec![END])
         };
         let expected = if is_valid { Ok(()) } else { Err(V::UpvalueDescription) };
@@ -300,7 +300,8 @@ fn debug_tables() {
     lines(&[2], Err(V::Lines));
     lines(&[3], Err(V::Lines));
     let locals = |entries: &[(u8, u32, u32)], expected| {
-        let local = |&(register, start_pc, end_pc)| LocalVariable { name: Box::default(), register, start_pc, end_pc };
+        let local =
+            |&(register, start_pc, end_pc)| LocalVariable { name: Default::default(), register, start_pc, end_pc };
         let locals = entries.iter().map(local).collect();
         check_parts(vec![abc(O::Move, 0, 0, 0), END], |parts| parts.locals = locals, expected);
     };
