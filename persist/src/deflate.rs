@@ -268,11 +268,11 @@ impl Block {
             out.bytes.extend_from_slice(bytes);
         } else if fixed < dynamic {
             out.put(1, 2);
-            self.put_symbols(&Code::of_lengths(FIXED_LITERALS), &Code::of_lengths(FIXED_DISTANCES), out);
+            self.put_symbols(&Code::of_lengths(FIXED_LITERALS), &Code::of_lengths(FIXED_DISTANCES), fixed, out);
         } else {
             out.put(2, 2);
             header.put(out);
-            self.put_symbols(&literals, &distances, out);
+            self.put_symbols(&literals, &distances, dynamic - header.bits(), out);
         }
     }
 
@@ -290,18 +290,26 @@ impl Block {
         lengths.sum::<u64>() + distances.sum::<u64>()
     }
 
-    fn put_symbols(&self, literals: &Code, distances: &Code, out: &mut Bits) {
+    /// Writes the symbols in these codes, in which they take so many bits.
+    fn put_symbols(&self, literals: &Code, distances: &Code, bits: u64, out: &mut Bits) {
+        let mut run = out.run(bits);
         for &symbol in &self.symbols {
             if symbol & MATCH == 0 {
-                literals.put(symbol as usize, out);
+                let (bits, count) = literals.of(symbol & 0xff);
+                run.put(bits, count);
                 continue;
             }
+            // Each symbol with its extra bits.
             let length = LENGTHS[(symbol >> 16 & 255) as usize];
-            literals.put_with(END + (length & 0xff) as usize, length >> 16, length >> 8 & 0xff, out);
+            let (bits, count) = literals.of(END as u32 + (length & 0x1f));
+            run.put(bits | length >> 16 << count, count + (length >> 8 & 0xff));
             let code = symbol >> 24 & 0x1f;
+            let (bits, count) = distances.of(code);
             let extra = (code / 2).saturating_sub(1);
-            distances.put_with(code as usize, symbol & 0x7fff & ((1 << extra) - 1), extra, out);
+            run.put(bits | (symbol & 0x7fff & ((1 << extra) - 1)) << count, count + extra);
         }
-        literals.put(END, out);
+        let (bits, count) = literals.of(END as u32);
+        run.put(bits, count);
+        run.end();
     }
 }

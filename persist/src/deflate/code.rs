@@ -27,6 +27,19 @@ impl Bits {
         }
     }
 
+    /// Begins a run of so many bits, whose place is made at once.
+    pub fn run(&mut self, bits: u64) -> Run<'_> {
+        let place = self.bytes.len();
+        self.bytes.resize(place + (u64::from(self.count) + bits) as usize / 32 * 4, 0);
+        let Bits { bytes, waiting, count } = self;
+        Run {
+            waiting: *waiting,
+            count: *count,
+            places: bytes[place..].as_chunks_mut().0.iter_mut(),
+            rest: (waiting, count),
+        }
+    }
+
     /// Goes on to the next byte.
     pub fn align(&mut self) {
         while self.count > 0 {
@@ -34,6 +47,34 @@ impl Bits {
             self.waiting >>= 8;
             self.count = self.count.saturating_sub(8);
         }
+    }
+}
+
+/// Many bits that are written one after the other, as many as were said.
+pub(super) struct Run<'a> {
+    waiting: u64,
+    count: u32,
+    places: std::slice::IterMut<'a, [u8; 4]>,
+    /// Where the bits go that are left at the end.
+    rest: (&'a mut u64, &'a mut u32),
+}
+
+impl Run<'_> {
+    /// As [`Bits::put`].
+    #[inline]
+    pub fn put(&mut self, bits: u32, count: u32) {
+        self.waiting |= u64::from(bits) << self.count;
+        self.count += count;
+        if self.count >= 32 {
+            *self.places.next().expect("the run has a place for all its bits") = (self.waiting as u32).to_le_bytes();
+            self.waiting >>= 32;
+            self.count -= 32;
+        }
+    }
+
+    pub fn end(self) {
+        let (waiting, count) = self.rest;
+        (*waiting, *count) = (self.waiting, self.count);
     }
 }
 
@@ -110,11 +151,11 @@ impl Code {
         out.put(bits & 0xffff, bits >> 16);
     }
 
-    /// A symbol and its extra bits, which with those of the symbol are at most 32.
+    /// A symbol's bits, and their number.
     #[inline]
-    pub fn put_with(&self, symbol: usize, extra: u32, count: u32, out: &mut Bits) {
-        let bits = self.bits[symbol];
-        out.put(bits & 0xffff | extra << (bits >> 16), (bits >> 16) + count);
+    pub fn of(&self, symbol: u32) -> (u32, u32) {
+        let bits = self.bits[symbol as usize];
+        (bits & 0xffff, bits >> 16)
     }
 }
 
