@@ -22,6 +22,7 @@ use cu_vm::{Handle, Options, Vm};
 use crate::envelope::{self, FORMAT_VERSION};
 use crate::error::{CorruptKind, Error, Result};
 use crate::limits::Limits;
+use write::TableWriter;
 
 /// What an image starts with.
 const MAGIC: [u8; 4] = *b"\x1bCuI";
@@ -33,7 +34,12 @@ const MAGIC: [u8; 4] = *b"\x1bCuI";
 ///
 /// [`Error::NotPersistable`] with the path to what cannot be saved; [`Error::Limit`].
 pub fn save_image(vm: &Vm, userdata: &dyn UserdataCodec, attachment: &[u8], limits: &Limits) -> Result<Vec<u8>> {
-    let payload = vm.describe(userdata, |image| write::payload(&image?, attachment, limits))?;
+    // About what numbers and references of a heap take, so that the buffer is copied seldom.
+    let tables = TableWriter::new(vm.heap_bytes().used / 8, limits);
+    let payload = vm.describe_beside(userdata, tables, |described| {
+        let (image, tables) = described?;
+        write::payload(&image, &tables, attachment, limits)
+    })?;
     envelope::seal(MAGIC, FORMAT_VERSION, &payload, limits, envelope::UNCOMPRESSED_MAX)
 }
 

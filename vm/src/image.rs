@@ -302,6 +302,15 @@ impl UserdataCodec for NoUserdata {
     }
 }
 
+/// What takes the tables of a heap as a walk finds them, each with its values; they are most of an image.
+pub trait Tables {
+    /// The next table, whose `values` are not set.
+    fn table(&mut self, table: TableImage);
+
+    /// The next value of that table, in the order that [`TableImage`] tells.
+    fn value(&mut self, value: Datum);
+}
+
 /// Why there is no image, or no VM from one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -355,8 +364,20 @@ impl Vm {
         userdata: &dyn UserdataCodec,
         work: impl for<'a> FnOnce(Result<Image<'a>, ImageError>) -> T,
     ) -> T {
+        self.describe_beside(userdata, describe::TableList::default(), |described| {
+            work(described.map(|(image, tables)| tables.into_image(image)))
+        })
+    }
+
+    /// As [`Self::describe`]; the tables and their values are not in the image, but go to `tables` as they are found.
+    pub fn describe_beside<S: Tables, T>(
+        &self,
+        userdata: &dyn UserdataCodec,
+        tables: S,
+        work: impl for<'a> FnOnce(Result<(Image<'a>, S), ImageError>) -> T,
+    ) -> T {
         let run = self.run_image();
-        self.enter(|context: Context<'_>| work(describe::describe(context, userdata, run)))
+        self.enter(|context: Context<'_>| work(describe::describe(context, userdata, tables, run)))
     }
 
     /// Makes a VM of an image: with its host, seed for hashing and at most its heap limit from `options`, and a handle for everything that the

@@ -2,7 +2,7 @@
 
 use cu_vm::Status;
 use cu_vm::bytecode::encoding::{StringTable, write_function};
-use cu_vm::image::{CoroutineImage, Datum, Image, TableImage};
+use cu_vm::image::{CoroutineImage, Datum, Image, TableImage, Tables};
 
 use super::value;
 use super::wire::{self, Counts};
@@ -10,10 +10,74 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::wire::Writer;
 
-pub(super) fn payload(image: &Image<'_>, attachment: &[u8], limits: &Limits) -> Result<Vec<u8>> {
-    // About what numbers and references take, so that the buffer is copied seldom.
-    let room = (4 * image.values.len()).min(limits.payload_bytes);
-    let mut encoder = Encoder { image, texts: StringTable::default(), out: Writer::with_capacity(room), limits };
+/// Tables as bytes.
+pub(super) struct TableWriter {
+    count: u32,
+    out: Writer,
+    limit: usize,
+    is_over: bool,
+}
+
+impl TableWriter {
+    /// For tables that take about `room` bytes.
+    pub(super) fn new(room: usize, limits: &Limits) -> TableWriter {
+        let limit = limits.payload_bytes;
+        TableWriter { count: 0, out: Writer::with_capacity(room.min(limit)), limit, is_over: false }
+    }
+}
+
+impl Tables for TableWriter {
+    #[inline]
+    fn table(&mut self, table: TableImage) {
+        self.count += 1;
+        if self.out.as_bytes().len() > self.limit {
+            // Nothing comes of it, but the walk goes on.
+            self.is_over = true;
+            self.out.clear();
+        }
+        put_table(&table, &mut self.out);
+    }
+
+    #[inline]
+    fn value(&mut self, value: Datum) {
+        value::put(&mut self.out, value);
+    }
+}
+
+fn put_table(table: &TableImage, out: &mut Writer) {
+    let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+    let flags = flag(wire::TABLE_WEAK_KEYS, table.weak_keys)
+        | flag(wire::TABLE_WEAK_VALUES, table.weak_values)
+        | flag(wire::TABLE_SERIAL, table.serial != 0)
+        | flag(wire::TABLE_METATABLE, table.metatable.is_some())
+        | flag(wire::TABLE_BORDER, table.border != 0);
+    let head = wire::TableHead {
+        flags,
+        items: table.array_length,
+        items_room: table.array_capacity - table.array_length,
+        entries: table.entries,
+        entries_room: table.entries_capacity - table.entries,
+    };
+    head.put(out);
+    if table.serial != 0 {
+        out.put(&table.serial);
+    }
+    if let Some(metatable) = table.metatable {
+        out.put(&metatable);
+    }
+    if table.border != 0 {
+        out.put(&table.border);
+    }
+}
+
+/// The payload of an image whose tables were written.
+pub(super) fn payload(image: &Image<'_>, tables: &TableWriter, attachment: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+    if tables.is_over {
+        return Err(Error::Limit { what: "payload size" });
+    }
+    let out = Writer::default();
+    let mut encoder =
+        Encoder { image, tables, texts: StringTable::default(), functions: Writer::default(), out, limits };
     encoder.functions()?;
     encoder.objects()?;
     encoder.coroutines()?;
@@ -23,8 +87,11 @@ pub(super) fn payload(image: &Image<'_>, attachment: &[u8], limits: &Limits) -> 
 
 struct Encoder<'i, 'a> {
     image: &'i Image<'a>,
+    tables: &'i TableWriter,
     texts: StringTable,
-    /// What follows the strings and texts.
+    /// What follows the strings and texts, up to the tables.
+    functions: Writer,
+    /// What follows the tables.
     out: Writer,
     limits: &'i Limits,
 }
@@ -59,15 +126,12 @@ impl Encoder<'_, '_> {
             self.values(function.values, function.constants);
             self.check_size()?;
         }
+        self.functions = std::mem::take(&mut self.out);
         Ok(())
     }
 
     fn objects(&mut self) -> Result<()> {
         let image = self.image;
-        for table in &image.tables {
-            self.table(table);
-            self.check_size()?;
-        }
         for upvalue in &image.upvalues {
             self.out.put(&wire::UpvalueHead { serial: upvalue.serial, is_closed: upvalue.value.is_some() });
             upvalue.value.into_iter().for_each(|datum| value::put(&mut self.out, datum));
@@ -90,33 +154,6 @@ impl Encoder<'_, '_> {
             self.values(userdata.values, userdata.count);
         }
         self.check_size()
-    }
-
-    fn table(&mut self, table: &TableImage) {
-        let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
-        let flags = flag(wire::TABLE_WEAK_KEYS, table.weak_keys)
-            | flag(wire::TABLE_WEAK_VALUES, table.weak_values)
-            | flag(wire::TABLE_SERIAL, table.serial != 0)
-            | flag(wire::TABLE_METATABLE, table.metatable.is_some())
-            | flag(wire::TABLE_BORDER, table.border != 0);
-        let head = wire::TableHead {
-            flags,
-            items: table.array_length,
-            items_room: table.array_capacity - table.array_length,
-            entries: table.entries,
-            entries_room: table.entries_capacity - table.entries,
-        };
-        head.put(&mut self.out);
-        if table.serial != 0 {
-            self.out.put(&table.serial);
-        }
-        if let Some(metatable) = table.metatable {
-            self.out.put(&metatable);
-        }
-        if table.border != 0 {
-            self.out.put(&table.border);
-        }
-        self.values(table.values, table.array_length + table.entries * 2);
     }
 
     fn coroutines(&mut self) -> Result<()> {
@@ -228,7 +265,8 @@ impl Encoder<'_, '_> {
     fn finish(self) -> Result<Vec<u8>> {
         let image = self.image;
         let strings: usize = image.strings.iter().chain(&image.idle_strings).map(|bytes| bytes.len() + 2).sum();
-        let room = strings + self.texts.out.as_bytes().len() + self.out.as_bytes().len() + 128;
+        let parts = [&self.texts.out, &self.functions, &self.tables.out, &self.out].map(Writer::as_bytes);
+        let room = strings + parts.iter().map(|part| part.len()).sum::<usize>() + 128;
         let mut out = Writer::with_capacity(room);
         out.put(&Counts {
             strings: image.strings.len() as u32,
@@ -236,7 +274,7 @@ impl Encoder<'_, '_> {
             string_serials: image.string_serials.len() as u32,
             texts: self.texts.len(),
             functions: image.functions.len() as u32,
-            tables: image.tables.len() as u32,
+            tables: self.tables.count,
             upvalues: image.upvalues.len() as u32,
             closures: image.closures.len() as u32,
             natives: image.natives.len() as u32,
@@ -249,8 +287,7 @@ impl Encoder<'_, '_> {
         for (string, serial) in &image.string_serials {
             out.put(&wire::StringSerial { string: *string, serial: *serial });
         }
-        out.append(self.texts.out.as_bytes());
-        out.append(self.out.as_bytes());
+        parts.iter().for_each(|part| out.append(part));
         if out.as_bytes().len() > self.limits.payload_bytes {
             return Err(Error::Limit { what: "payload size" });
         }

@@ -11,7 +11,7 @@ pub(super) use coroutine::frame_parts;
 
 use super::{
     ClosureImage, Datum, FunctionImage, HeapImage, Image, ImageError, NativeImage, RootsImage, RunImage, TableImage,
-    UpvalueImage, UserdataCodec, UserdataImage,
+    Tables, UpvalueImage, UserdataCodec, UserdataImage,
 };
 use crate::context::Context;
 use crate::heap::closure::Closure;
@@ -33,11 +33,39 @@ pub(super) const FILE_KIND: &str = "io.file";
 /// The canonical NaN: other bits of one are nowhere to be seen.
 const NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0000);
 
-pub(super) fn describe<'gc>(
+/// Tables and their values as lists.
+#[derive(Default)]
+pub(super) struct TableList {
+    tables: Vec<TableImage>,
+    values: Vec<Datum>,
+}
+
+impl Tables for TableList {
+    fn table(&mut self, table: TableImage) {
+        self.tables.push(TableImage { values: self.values.len() as u32, ..table });
+    }
+
+    fn value(&mut self, value: Datum) {
+        self.values.push(value);
+    }
+}
+
+impl TableList {
+    /// Adds the tables to an image without any.
+    pub(super) fn into_image(mut self, mut image: Image<'_>) -> Image<'_> {
+        let before = image.values.len() as u32;
+        self.tables.iter_mut().for_each(|table| table.values += before);
+        image.values.append(&mut self.values);
+        Image { tables: self.tables, ..image }
+    }
+}
+
+pub(super) fn describe<'gc, S: Tables>(
     context: Context<'gc>,
     codec: &dyn UserdataCodec,
+    tables: S,
     run: RunImage,
-) -> Result<Image<'gc>, ImageError> {
+) -> Result<(Image<'gc>, S), ImageError> {
     // What a heap full of small tables has; room that is not used costs nothing.
     let used = context.accounting().used();
     let mut walk = Walk {
@@ -49,7 +77,8 @@ pub(super) fn describe<'gc>(
         done: 0,
         protos: Vec::new(),
         host_natives: host_natives(context),
-        image: Image { run, values: Vec::with_capacity(used / 32), ..Image::default() },
+        image: Image { run, ..Image::default() },
+        tables,
         counts: [0; KINDS],
     };
     walk.roots(context)?;
@@ -60,7 +89,7 @@ pub(super) fn describe<'gc>(
     walk.functions();
     walk.idle_strings(context);
     walk.image.heap = heap_image(context);
-    Ok(walk.image)
+    Ok((walk.image, walk.tables))
 }
 
 fn heap_image(context: Context<'_>) -> HeapImage {
@@ -102,7 +131,7 @@ struct Found<'gc> {
     step: Step,
 }
 
-struct Walk<'gc, 'c> {
+struct Walk<'gc, 'c, S> {
     context: Context<'gc>,
     codec: &'c dyn UserdataCodec,
     interned: &'gc Interned,
@@ -113,12 +142,14 @@ struct Walk<'gc, 'c> {
     /// Prototypes in the order they were met, each with whether it is inside another one of them.
     protos: Vec<(Proto<'gc>, bool)>,
     host_natives: Vec<&'static str>,
+    /// Without the tables.
     image: Image<'gc>,
+    tables: S,
     /// Objects met so far, by kind.
     counts: [u32; KINDS],
 }
 
-impl<'gc> Walk<'gc, '_> {
+impl<'gc, S: Tables> Walk<'gc, '_, S> {
     fn roots(&mut self, context: Context<'gc>) -> Result<(), ImageError> {
         let registered = context.registered();
         let root = context.root();
@@ -247,15 +278,19 @@ impl<'gc> Walk<'gc, '_> {
 
     /// Most values are data and tables, for which nothing can fail.
     #[inline]
-    fn push(&mut self, value: Value<'gc>, from: u32, part: Part) -> Result<(), ImageError> {
-        let datum = match value {
+    fn datum(&mut self, value: Value<'gc>, from: u32, part: Part) -> Result<Datum, ImageError> {
+        Ok(match value {
             Value::Nil => Datum::Nil,
             Value::Boolean(boolean) => Datum::Boolean(boolean),
             Value::Integer(integer) => Datum::Integer(integer),
             Value::String(string) => Datum::String(self.string(string)),
             Value::Table(table) => Datum::Table(self.table(table, Step { from, part })),
             value => self.value(value, Step { from, part })?,
-        };
+        })
+    }
+
+    fn push(&mut self, value: Value<'gc>, from: u32, part: Part) -> Result<(), ImageError> {
+        let datum = self.datum(value, from, part)?;
         self.image.values.push(datum);
         Ok(())
     }
@@ -281,20 +316,10 @@ impl<'gc> Walk<'gc, '_> {
             let what = "a table of _home that cannot be read".to_owned();
             return Err(ImageError::Unsaveable { path: self.path(self.found[from as usize].step), what });
         }
-        let values = self.image.values.len() as u32;
         let metatable = table.metatable().map(|metatable| self.table(metatable, Step { from, part: Part::Metatable }));
-        for (index, item) in table.array().iter().enumerate() {
-            self.push(*item, from, Part::Item(index as u32 + 1))?;
-        }
-        let mut entries = 0;
-        for (key, value) in table.entries() {
-            self.push(key, from, Part::Key(entries))?;
-            self.push(value, from, Part::Entry(entries))?;
-            entries += 1;
-        }
         let (array_capacity, entries_capacity) = table.room();
         let weak = table.weakness();
-        self.image.tables.push(TableImage {
+        self.tables.table(TableImage {
             serial: table.serial().get(),
             metatable,
             weak_keys: weak.keys,
@@ -302,10 +327,20 @@ impl<'gc> Walk<'gc, '_> {
             border: table.last_border(),
             array_length: table.array().len() as u32,
             array_capacity: array_capacity as u32,
-            entries,
+            entries: table.entries().len() as u32,
             entries_capacity: entries_capacity as u32,
-            values,
+            values: 0,
         });
+        for (index, item) in table.array().iter().enumerate() {
+            let datum = self.datum(*item, from, Part::Item(index as u32 + 1))?;
+            self.tables.value(datum);
+        }
+        for (entry, (key, value)) in table.entries().enumerate() {
+            let key = self.datum(key, from, Part::Key(entry as u32))?;
+            self.tables.value(key);
+            let value = self.datum(value, from, Part::Entry(entry as u32))?;
+            self.tables.value(value);
+        }
         Ok(())
     }
 

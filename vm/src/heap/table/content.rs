@@ -13,7 +13,7 @@ impl<'gc> Table<'gc> {
     }
 
     /// Keys and values in order of insertion; nil for a removed key.
-    pub(crate) fn entries(self) -> impl Iterator<Item = (Value<'gc>, Value<'gc>)> {
+    pub(crate) fn entries(self) -> impl ExactSizeIterator<Item = (Value<'gc>, Value<'gc>)> {
         self.parts().entries.iter().map(|entry| (entry.key, entry.value))
     }
 

@@ -4,9 +4,9 @@ use super::steps::{Part, Step};
 use super::{Walk, saved_data};
 use crate::heap::coroutine::{Callee, Coroutine, Frame};
 use crate::heap::value::Value;
-use crate::image::{CoroutineImage, Datum, FrameImage, HookImage, ImageError};
+use crate::image::{CoroutineImage, Datum, FrameImage, HookImage, ImageError, Tables};
 
-impl<'gc> Walk<'gc, '_> {
+impl<'gc, S: Tables> Walk<'gc, '_, S> {
     pub(super) fn describe_coroutine(&mut self, coroutine: Coroutine<'gc>, from: u32) -> Result<(), ImageError> {
         // SAFETY: the state is only read, and nothing below changes it.
         let state = unsafe { &*coroutine.state_ptr() };

@@ -3,8 +3,8 @@
 use super::{Object, Walk};
 use crate::heap::coroutine::Callee;
 use crate::heap::value::Value;
-use crate::image::ImageError;
 use crate::image::path::{described, push_key, push_upvalue};
+use crate::image::{ImageError, Tables};
 use crate::library::FileHandle;
 
 /// The step to a value: the place in the walk of the object it starts from, and which of its values it is.
@@ -29,7 +29,7 @@ pub(super) enum Part {
     Other(&'static str),
 }
 
-impl<'gc> Walk<'gc, '_> {
+impl<'gc, S: Tables> Walk<'gc, '_, S> {
     pub(super) fn unsaveable(&self, value: Value<'gc>, step: Step) -> ImageError {
         let what = match value {
             Value::Userdata(userdata) if userdata.downcast::<FileHandle>().is_some() => "an open file".to_owned(),
