@@ -26,30 +26,21 @@ const HASH_BITS_MIN: u32 = 10;
 
 /// Ends a block.
 const END: usize = 256;
-const LITERALS: usize = 286;
-const DISTANCES: usize = 30;
+/// How many symbols there are for literals and lengths, and for distances. The last two of each are never used.
+const LITERALS: usize = 288;
+const DISTANCES: usize = 32;
 
 /// What a match's length is written as, from 3 on: symbol above 256, in the next bytes the number of extra bits and their value.
 const LENGTHS: [u32; 256] = lengths();
 /// The symbol of a distance: of those up to 256 (less one), then of every 128th.
 const DISTANCE_SYMBOLS: [u8; 512] = distance_symbols();
 
-/// The lengths of the codes that need no header. Two of these symbols are never used.
-const FIXED_LITERALS: [u8; LITERALS + 2] = fixed_literals();
-const FIXED_DISTANCES: [u8; LITERALS + 2] = fixed_distances();
+/// The lengths of the codes that need no header.
+const FIXED_LITERALS: [u8; LITERALS] = fixed_literals();
+const FIXED_DISTANCES: [u8; DISTANCES] = [5; DISTANCES];
 
-const fn fixed_distances() -> [u8; LITERALS + 2] {
-    let mut lengths = [0; LITERALS + 2];
-    let mut symbol = 0;
-    while symbol < DISTANCES {
-        lengths[symbol] = 5;
-        symbol += 1;
-    }
-    lengths
-}
-
-const fn fixed_literals() -> [u8; LITERALS + 2] {
-    let mut lengths = [8; LITERALS + 2];
+const fn fixed_literals() -> [u8; LITERALS] {
+    let mut lengths = [8; LITERALS];
     let mut symbol = 144;
     while symbol < 280 {
         lengths[symbol] = if symbol < END { 9 } else { 7 };
@@ -142,18 +133,26 @@ impl<'a> Matches<'a> {
     }
 
     /// Collects a block's symbols from here on.
+    #[inline(never)]
     fn fill(&mut self, block: &mut Block) {
-        let input = self.input;
+        let (input, shift, table) = (self.input, self.shift, &mut self.table[..]);
+        // Notes that these four bytes stand here, and gives what was noted before.
+        let mut note = |four: u32, position: usize| {
+            let slot = &mut table[(four.wrapping_mul(0x9e37_79b1) >> shift) as usize];
+            std::mem::replace(slot, position as u32 + 1) as usize
+        };
         let end = input.len().min(self.position + BLOCK_BYTES);
         let mut position = self.position;
-        while position < end && block.symbols.len() < BLOCK_SYMBOLS {
+        let mut room = BLOCK_SYMBOLS - block.symbols.len();
+        while position < end && room > 0 {
+            room -= 1;
             let Some(ahead) = eight(input, position) else {
                 // Nearly at the end of the input.
                 block.literal(input[position]);
                 position += 1;
                 continue;
             };
-            let before = self.note(ahead as u32, position);
+            let before = note(ahead as u32, position);
             // 0 is none, and far enough away.
             let distance = (position + 1).wrapping_sub(before);
             let length = match eight(input, before.wrapping_sub(1)) {
@@ -175,17 +174,10 @@ impl<'a> Matches<'a> {
             position += length;
             // What begins just before the end of a match is likely to come again.
             if let Some(bytes) = eight(input, position - 2) {
-                self.note(bytes as u32, position - 2);
+                note(bytes as u32, position - 2);
             }
         }
         self.position = position;
-    }
-
-    /// Notes that these four bytes stand here, and gives what was noted before.
-    #[inline]
-    fn note(&mut self, four: u32, position: usize) -> usize {
-        let slot = &mut self.table[(four.wrapping_mul(0x9e37_79b1) >> self.shift) as usize];
-        std::mem::replace(slot, position as u32 + 1) as usize
     }
 }
 
@@ -291,7 +283,7 @@ impl Block {
     }
 
     /// Writes the symbols in these codes, in which they take so many bits.
-    fn put_symbols(&self, literals: &Code, distances: &Code, bits: u64, out: &mut Bits) {
+    fn put_symbols(&self, literals: &Code<LITERALS>, distances: &Code<DISTANCES>, bits: u64, out: &mut Bits) {
         let mut run = out.run(bits);
         for &symbol in &self.symbols {
             if symbol & MATCH == 0 {

@@ -81,34 +81,31 @@ impl Run<'_> {
 /// The order in which the lengths of the code for code lengths are written.
 const LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// A prefix code.
-pub(super) struct Code {
+/// A prefix code of up to `N` symbols.
+pub(super) struct Code<const N: usize> {
     /// Each symbol's bits as they are written, above them their number.
-    bits: [u32; SYMBOLS],
+    bits: [u32; N],
     /// The numbers of bits; 0 for a symbol without any.
-    pub lengths: [u8; SYMBOLS],
+    pub lengths: [u8; N],
 }
 
-/// As many as the largest code has.
-const SYMBOLS: usize = LITERALS + 2;
-
-impl Code {
+impl<const N: usize> Code<N> {
     /// The code for symbols that come so often, with no more than `length_max` bits.
-    pub fn of_counts(counts: &[u32], length_max: usize) -> Code {
-        let mut used = [0u64; SYMBOLS];
+    pub fn of_counts(counts: &[u32; N], length_max: usize) -> Code<N> {
+        let mut used = [0u64; N];
         let mut count = 0;
         for (symbol, times) in counts.iter().enumerate().filter(|(_, times)| **times > 0) {
             used[count] = u64::from(*times) << 16 | symbol as u64;
             count += 1;
         }
         let used = &mut used[..count];
-        sort(used);
-        let mut lengths = [0; SYMBOLS];
+        sort::<N>(used);
+        let mut lengths = [0; N];
         match used {
             [] => {}
             [only] => lengths[(*only & 0xffff) as usize] = 1,
             used => {
-                let mut numbers = numbers_of_lengths(used, length_max);
+                let mut numbers = numbers_of_lengths::<N>(used, length_max);
                 let mut length = length_max;
                 for symbol in used.iter() {
                     while numbers[length] == 0 {
@@ -119,30 +116,24 @@ impl Code {
                 }
             }
         }
-        Code::of_first_lengths(lengths, counts.len())
+        Code::of_lengths(lengths)
     }
 
     /// The canonical code with these lengths.
-    pub fn of_lengths(lengths: [u8; SYMBOLS]) -> Code {
-        Code::of_first_lengths(lengths, SYMBOLS)
-    }
-
-    /// Likewise; only the first `count` symbols may have any.
-    fn of_first_lengths(all: [u8; SYMBOLS], count: usize) -> Code {
-        let lengths = &all[..count];
+    pub fn of_lengths(lengths: [u8; N]) -> Code<N> {
         let mut numbers = [0u16; 16];
         lengths.iter().filter(|length| **length > 0).for_each(|length| numbers[usize::from(*length & 15)] += 1);
         let mut next = [0u16; 16];
         for length in 1..16 {
             next[length] = (next[length - 1] + numbers[length - 1]) << 1;
         }
-        let mut bits = [0; SYMBOLS];
-        for (bits, &length) in bits.iter_mut().zip(lengths).filter(|(_, length)| **length > 0) {
+        let mut bits = [0; N];
+        for (bits, &length) in bits.iter_mut().zip(&lengths).filter(|(_, length)| **length > 0) {
             let next = &mut next[usize::from(length & 15)];
             *bits = u32::from(next.reverse_bits() >> (16 - length)) | u32::from(length) << 16;
             *next = next.wrapping_add(1);
         }
-        Code { bits, lengths: all }
+        Code { bits, lengths }
     }
 
     #[inline]
@@ -160,8 +151,8 @@ impl Code {
 }
 
 /// Byte by byte, the lowest one of the counts first.
-fn sort(used: &mut [u64]) {
-    let mut sorted = [0; SYMBOLS];
+fn sort<const N: usize>(used: &mut [u64]) {
+    let mut sorted = [0; N];
     let sorted = &mut sorted[..used.len()];
     let bits = used.iter().fold(0, |all, number| all | number);
     for bit in (16..48).step_by(8).take_while(|bit| bits >> bit > 0) {
@@ -190,11 +181,12 @@ fn place_by(bit: u32, numbers: &[u64], sorted: &mut [u64]) {
 
 /// How many symbols have a code of each length, by Huffman's method, for symbols in the order of how often they come (the upper bits); none
 /// longer than `length_max`.
-fn numbers_of_lengths(used: &[u64], length_max: usize) -> [u32; 33] {
+fn numbers_of_lengths<const N: usize>(used: &[u64], length_max: usize) -> [u32; 33] {
     // Nodes: the symbols, then their parents in the order in which they are made, which is that of their weights.
     let count = used.len();
-    let mut weights = [0u64; 2 * LITERALS];
-    let mut parents = [0u16; 2 * LITERALS];
+    let mut weights = [[0u64; N]; 2];
+    let mut parents = [[0u16; N]; 2];
+    let (weights, parents) = (weights.as_flattened_mut(), parents.as_flattened_mut());
     for (weight, symbol) in weights.iter_mut().zip(used) {
         *weight = symbol >> 16;
     }
@@ -238,13 +230,13 @@ pub(super) struct Header {
     distances: usize,
     /// Symbol and value of its extra bits.
     symbols: Vec<(u8, u8)>,
-    code: Code,
+    code: Code<19>,
     /// How many lengths of the code are written.
     lengths: usize,
 }
 
 impl Header {
-    pub fn new(literals: &Code, distances: &Code) -> Header {
+    pub fn new(literals: &Code<LITERALS>, distances: &Code<DISTANCES>) -> Header {
         let used = |lengths: &[u8], least: usize| {
             lengths.iter().rposition(|length| *length > 0).map_or(least, |last| (last + 1).max(least))
         };

@@ -20,41 +20,56 @@ const NESTING_MAX: u32 = 200;
 const UPVALUES_MAX: u32 = 255;
 
 /// Where different byte strings stand in what was written, and their numbers.
-#[derive(Default)]
 struct Places {
     table: HashTable<(Range<usize>, u32)>,
     state: RandomState,
 }
 
 impl Places {
-    fn find(&self, bytes: &[u8], out: &Writer) -> Option<u32> {
-        let is_same = |(place, _): &(Range<usize>, u32)| out.as_bytes()[place.clone()] == *bytes;
-        self.table.find(self.state.hash_one(bytes), is_same).map(|(_, number)| *number)
+    /// None, with room for so many.
+    fn with_capacity(count: usize) -> Places {
+        Places { table: HashTable::with_capacity(count), state: RandomState::default() }
     }
 
-    /// Notes what stands at a place and was not found.
-    fn insert(&mut self, place: Range<usize>, number: u32, out: &Writer) {
-        let hash = |place: &Range<usize>| self.state.hash_one(&out.as_bytes()[place.clone()]);
-        self.table.insert_unique(hash(&place), (place, number), |(place, _)| hash(place));
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        self.state.hash_one(bytes)
+    }
+
+    fn find(&self, hash: u64, bytes: &[u8], out: &Writer) -> Option<u32> {
+        let is_same = |(place, _): &(Range<usize>, u32)| out.as_bytes()[place.clone()] == *bytes;
+        self.table.find(hash, is_same).map(|(_, number)| *number)
+    }
+
+    /// Notes what stands at a place, has this hash, and was not found.
+    fn insert(&mut self, hash: u64, place: Range<usize>, number: u32, out: &Writer) {
+        let again = |(place, _): &(Range<usize>, u32)| self.state.hash_one(&out.as_bytes()[place.clone()]);
+        self.table.insert_unique(hash, (place, number), again);
     }
 }
 
 /// Byte strings, each written once.
-#[derive(Default)]
 pub struct StringTable {
     places: Places,
     count: u32,
     pub out: Writer,
 }
 
+impl Default for StringTable {
+    /// None, with room for those of a function.
+    fn default() -> Self {
+        StringTable { places: Places::with_capacity(96), count: 0, out: Writer::default() }
+    }
+}
+
 impl StringTable {
     pub fn number(&mut self, bytes: &[u8]) -> u32 {
-        if let Some(number) = self.places.find(bytes, &self.out) {
+        let hash = self.places.hash(bytes);
+        if let Some(number) = self.places.find(hash, bytes, &self.out) {
             return number;
         }
         let number = self.add(bytes);
         let end = self.out.as_bytes().len();
-        self.places.insert(end - bytes.len()..end, number, &self.out);
+        self.places.insert(hash, end - bytes.len()..end, number, &self.out);
         number
     }
 
@@ -80,11 +95,16 @@ impl StringTable {
 }
 
 /// Functions, each written once.
-#[derive(Default)]
 pub struct FunctionTable {
     places: Places,
     count: u32,
     pub out: Writer,
+}
+
+impl Default for FunctionTable {
+    fn default() -> Self {
+        FunctionTable { places: Places::with_capacity(0), count: 0, out: Writer::default() }
+    }
 }
 
 impl FunctionTable {
@@ -95,11 +115,13 @@ impl FunctionTable {
         let start = self.out.as_bytes().len();
         write_function(parts, chunk_name, &children, &mut |text| strings.number(text), &mut self.out);
         let place = start..self.out.as_bytes().len();
-        if let Some(number) = self.places.find(&self.out.as_bytes()[place.clone()], &self.out) {
+        let bytes = &self.out.as_bytes()[place.clone()];
+        let hash = self.places.hash(bytes);
+        if let Some(number) = self.places.find(hash, bytes, &self.out) {
             self.out.truncate(start);
             return number;
         }
-        self.places.insert(place, self.count, &self.out);
+        self.places.insert(hash, place, self.count, &self.out);
         self.count += 1;
         self.count - 1
     }
