@@ -95,6 +95,8 @@ fn distance_code(distance: usize) -> u8 {
 }
 
 /// Bytes in the format of deflate; `None` if that takes more than `length_max` bytes.
+// Its tables would be on the stack at each level of a nested document whose functions are saved.
+#[inline(never)]
 pub(crate) fn deflate(input: &[u8], length_max: usize) -> Option<Vec<u8>> {
     let mut out = Bits::with_capacity(length_max.min(input.len() / 2) + 64);
     let mut matches = Matches::new(input);

@@ -124,6 +124,7 @@ pub(crate) fn open(magic: [u8; 4], version_max: u8, bytes: &[u8], limits: &Limit
 }
 
 /// Exactly `length` bytes. Nothing is allocated for more than the input can stand for.
+#[inline(never)]
 fn inflate(input: &[u8], length: usize) -> Option<Vec<u8>> {
     if length > input.len().saturating_mul(INFLATION_MAX) {
         return None;
