@@ -1,9 +1,10 @@
 //! From a checked blob to objects in a VM.
 //!
-//! First every object is made empty, then filled, so references in any direction and cycles need no special care. Metatables come
+//! First every object but strings is made empty, then filled, so references in any direction and cycles need no special care. Metatables come
 //! last, when their `__mode` and `__gc` are there to be seen. Permanents are resolved before anything is made.
 
 use std::any::Any;
+use std::cell::Cell;
 
 use cu_vm::bytecode::verify::Verified;
 use cu_vm::image::{CoroutineFault, CoroutineParts, NoUserdata, UserdataCodec};
@@ -41,7 +42,7 @@ impl Blob {
             blob: &self,
             context,
             permanents,
-            strings: Vec::with_capacity(self.layout.strings.len()),
+            strings: vec![Cell::new(None); self.layout.strings.len()],
             tables: Vec::with_capacity(self.counts.tables as usize),
             upvalues: Vec::with_capacity(self.counts.upvalues as usize),
             closures: Vec::with_capacity(self.counts.closures as usize),
@@ -137,7 +138,8 @@ struct Builder<'gc, 'a> {
     blob: &'a Blob,
     context: Context<'gc>,
     permanents: Vec<Value<'gc>>,
-    strings: Vec<Value<'gc>>,
+    /// Those that were values until now; many are only in functions, which make their own.
+    strings: Vec<Cell<Option<Value<'gc>>>>,
     tables: Vec<Table<'gc>>,
     upvalues: Vec<Upvalue<'gc>>,
     closures: Vec<Closure<'gc>>,
@@ -157,9 +159,6 @@ impl<'gc, 'a> Builder<'gc, 'a> {
     fn make_objects(&mut self, functions: Vec<Option<Verified>>) -> Result<()> {
         let Blob { counts, layout, .. } = self.blob;
         let context = self.context;
-        for number in 0..counts.strings {
-            self.strings.push(Value::String(context.string(self.blob.string(number))));
-        }
         self.tables.extend((0..counts.tables).map(|_| context.table()));
         self.upvalues.extend((0..counts.upvalues).map(|_| Upvalue::new(context, Value::Nil)));
         let proto = |function: Option<Verified>| function.map(|function| Proto::new(context, function));
@@ -293,7 +292,7 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             wire::Value::Integer(integer) => Value::Integer(integer),
             wire::Value::Float(float) if float.is_nan() => Value::Float(f64::NAN),
             wire::Value::Float(float) => Value::Float(float),
-            wire::Value::String(number) => pick(&self.strings, number, reader)?,
+            wire::Value::String(number) => self.string(number, reader)?,
             wire::Value::Table(number) => Value::Table(pick(&self.tables, number, reader)?),
             wire::Value::Closure(number) => Value::Closure(pick(&self.closures, number, reader)?),
             wire::Value::Native(number) => Value::Native(pick(&self.natives, number, reader)?),
@@ -302,6 +301,13 @@ impl<'gc, 'a> Builder<'gc, 'a> {
             wire::Value::Userdata(number) => Value::Userdata(pick(&self.userdata, number, reader)?),
             wire::Value::LightUserdata(_) => return Err(reader.corrupt(CorruptKind::Kind)),
         })
+    }
+
+    fn string(&self, number: u32, reader: &Reader<'a>) -> Result<Value<'gc>> {
+        let place = self.strings.get(number as usize).ok_or_else(|| reader.corrupt(CorruptKind::Reference))?;
+        let string = place.get().unwrap_or_else(|| Value::String(self.context.string(self.blob.string(number))));
+        place.set(Some(string));
+        Ok(string)
     }
 }
 
