@@ -260,34 +260,27 @@ struct OwnRules {
     in_sequence: bool,
 }
 
-impl OwnRules {
-    /// Those of all opcodes, by their numbers.
-    const TABLE: [OwnRules; Opcode::ALL.len()] = {
-        let mut table = [OwnRules { alone: false, in_sequence: false }; Opcode::ALL.len()];
-        let mut number = 0;
-        while number < table.len() {
-            table[number] = Self::of(Opcode::ALL[number]);
-            number += 1;
-        }
-        table
-    };
-
-    const fn of(opcode: Opcode) -> OwnRules {
-        use Opcode as O;
-        let (alone, in_sequence) = match opcode {
+/// Those of all opcodes, by their numbers.
+const OWN_RULES: [OwnRules; Opcode::ALL.len()] = {
+    use Opcode as O;
+    let mut table = [OwnRules { alone: false, in_sequence: false }; Opcode::ALL.len()];
+    let mut number = 0;
+    while number < table.len() {
+        let (alone, in_sequence) = match Opcode::ALL[number] {
             O::Call | O::TailCall | O::Return | O::VarArg | O::SetList | O::TForCall | O::TForLoop => (true, true),
             O::LoadFalseSkip => (false, true),
-            O::LoadNil | O::Concat | O::SelfField | O::VarArgPrep | O::ForPrep | O::ForLoop | O::TForPrep => {
-                (true, false)
-            }
+            O::LoadNil | O::Concat | O::SelfField | O::VarArgPrep => (true, false),
+            O::ForPrep | O::ForLoop | O::TForPrep => (true, false),
             O::GetTabUp | O::GetField | O::SetTabUp | O::SetTabUpK | O::SetField | O::SetFieldK => (true, false),
             O::AddK | O::SubK | O::MulK | O::DivK | O::ModK | O::PowK | O::IDivK => (true, false),
             O::BAndK | O::BOrK | O::BXorK => (true, false),
             _ => (false, false),
         };
-        OwnRules { alone, in_sequence }
+        table[number] = OwnRules { alone, in_sequence };
+        number += 1;
     }
-}
+    table
+};
 
 /// A violation at a position.
 type Located = (usize, Violation);
@@ -328,7 +321,7 @@ impl<'p> Checker<'p> {
             self.starts[pc] = true;
             let layout = opcode.layout();
             self.check_operands(layout, instruction).map_err(at)?;
-            let rules = OwnRules::TABLE[opcode as usize];
+            let rules = OWN_RULES[opcode as usize];
             debug_assert!(rules.alone || self.check_alone(pc, opcode, instruction).is_ok());
             debug_assert!(rules.in_sequence || check_sequence(None, opcode, instruction).is_ok());
             if rules.alone {
