@@ -93,7 +93,16 @@ fn the_size_of_a_function_is_that_of_its_parts() {
     for (room, is_read) in [(size, true), (size - 1, false), (0, false)] {
         let mut functions = FunctionReader::new(out.as_bytes(), &[b"text"], room);
         assert_eq!(functions.read(0), Ok(is_read.then_some(out.as_bytes().len())));
+        let whole = if is_read { functions.trees(&[0]) } else { vec![parts.clone()] };
+        assert_eq!(whole, std::slice::from_ref(&parts));
     }
+
+    // Without its chunk's name and the functions inside it, whose numbers come along.
+    let mut functions = FunctionReader::new(out.as_bytes(), &[b"text"], size);
+    assert_eq!(functions.take_last(), None);
+    functions.read(0).expect("it was written");
+    let own = FunctionParts { chunk_name: Default::default(), ..parts };
+    assert_eq!(functions.take_last(), Some((own, Vec::new(), 0)));
 }
 
 #[test]
