@@ -99,13 +99,13 @@ impl<const N: usize> Code<N> {
             count += 1;
         }
         let used = &mut used[..count];
-        sort::<N>(used);
+        sort(used);
         let mut lengths = [0; N];
         match used {
             [] => {}
             [only] => lengths[(*only & 0xffff) as usize] = 1,
             used => {
-                let mut numbers = numbers_of_lengths::<N>(used, length_max);
+                let mut numbers = numbers_of_lengths(used, length_max);
                 let mut length = length_max;
                 for symbol in used.iter() {
                     while numbers[length] == 0 {
@@ -151,8 +151,8 @@ impl<const N: usize> Code<N> {
 }
 
 /// Byte by byte, the lowest one of the counts first.
-fn sort<const N: usize>(used: &mut [u64]) {
-    let mut sorted = [0; N];
+fn sort(used: &mut [u64]) {
+    let mut sorted = [0; LITERALS];
     let sorted = &mut sorted[..used.len()];
     let bits = used.iter().fold(0, |all, number| all | number);
     for bit in (16..48).step_by(8).take_while(|bit| bits >> bit > 0) {
@@ -181,12 +181,11 @@ fn place_by(bit: u32, numbers: &[u64], sorted: &mut [u64]) {
 
 /// How many symbols have a code of each length, by Huffman's method, for symbols in the order of how often they come (the upper bits); none
 /// longer than `length_max`.
-fn numbers_of_lengths<const N: usize>(used: &[u64], length_max: usize) -> [u32; 33] {
+fn numbers_of_lengths(used: &[u64], length_max: usize) -> [u32; 33] {
     // Nodes: the symbols, then their parents in the order in which they are made, which is that of their weights.
     let count = used.len();
-    let mut weights = [[0u64; N]; 2];
-    let mut parents = [[0u16; N]; 2];
-    let (weights, parents) = (weights.as_flattened_mut(), parents.as_flattened_mut());
+    let mut weights = [0u64; 2 * LITERALS];
+    let mut parents = [0u16; 2 * LITERALS];
     for (weight, symbol) in weights.iter_mut().zip(used) {
         *weight = symbol >> 16;
     }
@@ -230,7 +229,8 @@ pub(super) struct Header {
     distances: usize,
     /// Symbol and value of its extra bits.
     symbols: Vec<(u8, u8)>,
-    code: Code<19>,
+    /// Of nineteen symbols; with room for more it is of a type that there is anyway.
+    code: Code<DISTANCES>,
     /// How many lengths of the code are written.
     lengths: usize,
 }
@@ -270,7 +270,7 @@ impl Header {
             };
             rest = &rest[taken..];
         }
-        let mut counts = [0; 19];
+        let mut counts = [0; DISTANCES];
         symbols.iter().for_each(|(symbol, _)| counts[usize::from(*symbol)] += 1);
         let code = Code::of_counts(&counts, 7);
         let lengths =

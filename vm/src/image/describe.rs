@@ -336,10 +336,10 @@ impl<'gc, S: Tables> Walk<'gc, '_, S> {
             self.tables.value(datum);
         }
         for (entry, (key, value)) in table.entries().enumerate() {
-            let key = self.datum(key, from, Part::Key(entry as u32))?;
-            self.tables.value(key);
-            let value = self.datum(value, from, Part::Entry(entry as u32))?;
-            self.tables.value(value);
+            for (value, part) in [(key, Part::Key(entry as u32)), (value, Part::Entry(entry as u32))] {
+                let datum = self.datum(value, from, part)?;
+                self.tables.value(datum);
+            }
         }
         Ok(())
     }
