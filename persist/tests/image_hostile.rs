@@ -280,6 +280,14 @@ fn a_heap_that_does_not_fit_is_refused() {
     assert_eq!(result.err(), Some(Error::Limit { what: "heap" }));
     let result = ImageFile::open(&image, &limits());
     assert_eq!(result.err(), Some(Error::Limit { what: "payload size" }));
+
+    // Written up to the limit of its payload, and not a byte further, wherever the limit is met.
+    let length = u32::from_le_bytes(image[6..10].try_into().unwrap()) as usize;
+    let save = |payload_bytes| save_image(&vm, &NoUserdata, b"", &Limits { payload_bytes, ..Limits::default() });
+    assert_eq!(save(length).as_ref(), Ok(&image));
+    for limit in [length - 1, length * 3 / 4, length / 2, 1000, 0] {
+        assert_eq!(save(limit).err(), Some(Error::Limit { what: "payload size" }), "{limit}");
+    }
 }
 
 /// A small file that says it is large, and is as large as it says: neither takes more memory than the limit.

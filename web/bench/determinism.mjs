@@ -1,6 +1,6 @@
 // Runs what the native `determinism` wrote to the file that is named, in Node and in the browsers that are there, interpreted and with every
-// function compiled, and compares output, fuel and the VM's image afterwards. Prints what differs and a table. Ends with status 1 if anything
-// differs. Started by `cargo xtask determinism`, which sets CU_CHROMIUM and says where the other browsers are.
+// function compiled, and compares output, error, fuel and the VM's image afterwards. Prints what differs and a table. Ends with status 1 if
+// anything differs. Started by `cargo xtask determinism`, which sets CU_CHROMIUM and says where the other browsers are.
 import { readFileSync } from 'node:fs';
 import { BROWSERS, withBrowser } from '../test/browser/browsers.mjs';
 import { withServer } from '../test/browser/page-server.mjs';

@@ -217,6 +217,22 @@ opened('limits trip and the instance goes on', async (cu) => {
   await fails(cu, cu.run('local t = {} while true do t[#t + 1] = {} end'), 'heap', LimitError);
 });
 
+for (const [around, step] of [['{ t }', 0], ['{ x = t }', 'x']]) {
+  opened(`values nest deeply, as ${around}`, async (cu) => {
+    const nested = (leaf, levels) => `local t = ${leaf} for i = 1, ${levels} do t = ${around} end return t`;
+    const levels = (value, depth = 0) => (value?.[step] === undefined ? { depth, leaf: value } : levels(value[step], depth + 1));
+    const deepest = await cu.eval(nested('1', 199));
+    assert.deepEqual(levels(deepest), { depth: 199, leaf: 1 });
+    await cu.set('back', deepest);
+    assert.deepEqual(await cu.get('back'), deepest);
+    await fails(cu, cu.eval(nested('1', 201)), 'INVALID_INPUT', UsageError);
+    // A function is saved, and what saves it needs memory of its own.
+    const text = 'what is long enough to be compressed, and comes again; '.repeat(40);
+    const { depth, leaf } = levels(await cu.eval(nested(`function() return "${text}" end`, 198)));
+    assert.ok(depth === 198 && leaf instanceof FunctionBlob, `${depth} ${leaf}`);
+  });
+}
+
 opened('a run that fails tells its fuel, as one that ends does', async (cu) => {
   const body = 'local n = 0 for i = 1, 1000 do n = n + i end';
   const { fuelUsed } = await cu.run(body);

@@ -63,7 +63,7 @@ cargo xtask COMMAND
   differential [--programs N] [--seed S]
                                    compare N generated programs (default 10000) with lua5.4, and show those that differ
   determinism [--programs N]       run fixtures and N generated programs (default 1000) natively, in Node and in browsers, interpreted and
-                                   compiled, and compare output, fuel and final images
+                                   compiled, and compare output, errors, fuel and final images
   fuzz [--seconds N] [TARGET...]   run the fuzz targets, all for N seconds together (default 120), and count executions
   coverage                         run the native tests and print the share of lines they run
   mutants [--shard K/N] [FILE...]  change verifier, limits, fuel and codecs in one place at a time, and list what no test notices; with

@@ -355,8 +355,8 @@ impl Building {
     }
 
     /// Whether it may take so many more bytes.
-    fn may_take(&mut self, bytes: usize) -> bool {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
+    fn may_take(&mut self, bytes: u64) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
         self.bytes <= self.bytes_max
     }
 
@@ -373,7 +373,9 @@ impl Building {
             return Err(reader.fail(Fault::Count));
         }
         let [constants, upvalues, lines, locals] = counts;
-        if self.may_take(code_bytes + 24 * constants + 24 * upvalues + 8 * lines + 32 * locals) {
+        // In wasm, such a sum could be over what addresses hold.
+        let each = [(code_bytes, 1), (constants, 24), (upvalues, 24), (lines, 8), (locals, 32)];
+        if self.may_take(each.iter().map(|(count, bytes)| *count as u64 * bytes).sum()) {
             let (words, _) = code.as_chunks::<4>();
             self.parts.code = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
             self.parts.constants.reserve_exact(constants);
@@ -395,7 +397,7 @@ impl Building {
             wire::Constant::Float(float) => (None, Constant::Float(float)),
             wire::Constant::String(number) => (Some(source.string(reader, number)?), Constant::Nil),
         };
-        if self.may_take(text.map_or(0, |text| 48 + text.len())) {
+        if self.may_take(text.map_or(0, |text| 48 + text.len() as u64)) {
             self.parts.constants.push(text.map_or(constant, |text| Constant::String(text.into())));
         }
         Ok(())
@@ -404,7 +406,7 @@ impl Building {
     fn take_upvalue(&mut self, reader: &mut Reader<'_>, source: &FunctionReader<'_>) -> Result<(), WireError> {
         let wire::UpvalueDescription { in_stack, index, name } = reader.take()?;
         let name = source.string(reader, name)?;
-        if self.may_take(name.len()) {
+        if self.may_take(name.len() as u64) {
             self.parts.upvalues.push(UpvalueDescription { in_stack, index, name: name.into() });
         }
         Ok(())
@@ -430,7 +432,7 @@ impl Building {
         let wire::Local { name, register, start: start_pc, length } = wire::Local::take(reader)?;
         let end_pc = start_pc.checked_add(length).ok_or_else(|| reader.fail(Fault::Malformed))?;
         let name = source.string(reader, name)?;
-        if self.may_take(name.len()) {
+        if self.may_take(name.len() as u64) {
             self.parts.locals.push(LocalVariable { name: name.into(), register, start_pc, end_pc });
         }
         Ok(())
