@@ -19,6 +19,9 @@ use super::wire::{self, Fault, FunctionHead, Reader, WireError, Writer};
 const NESTING_MAX: u32 = 200;
 const UPVALUES_MAX: u32 = 255;
 
+/// What a function takes at least, in bytes.
+const FUNCTION_BYTES: u64 = 192;
+
 /// Where different byte strings stand in what was written, and their numbers.
 struct Places {
     table: HashTable<(Range<usize>, u32)>,
@@ -231,12 +234,15 @@ pub struct FunctionReader<'a> {
     strings: &'a [&'a [u8]],
     entries: Vec<FunctionEntry>,
     bytes_left: u64,
+    /// Numbers of functions inside others: in a tree, each of them is a function of its own.
+    children_left: u64,
 }
 
 impl<'a> FunctionReader<'a> {
     /// `strings` are those that functions refer to. The functions, each by itself, may take `bytes_max` bytes together.
     pub fn new(payload: &'a [u8], strings: &'a [&'a [u8]], bytes_max: u64) -> FunctionReader<'a> {
-        FunctionReader { payload, strings, entries: Vec::new(), bytes_left: bytes_max }
+        let children_left = bytes_max / FUNCTION_BYTES;
+        FunctionReader { payload, strings, entries: Vec::new(), bytes_left: bytes_max, children_left }
     }
 
     /// Those that were read.
@@ -257,6 +263,8 @@ impl<'a> FunctionReader<'a> {
         for _ in 0..head.upvalues {
             building.take_upvalue(reader, self)?;
         }
+        let Some(children_left) = self.children_left.checked_sub(head.children.into()) else { return Ok(None) };
+        self.children_left = children_left;
         let mut entry = self.take_children(reader, &head)?;
         building.take_lines(reader, &head)?;
         for _ in 0..head.locals {
@@ -351,7 +359,7 @@ impl Building {
             register_count: head.register_count,
             ..FunctionParts::default()
         };
-        Building { parts, bytes: 192, bytes_max }
+        Building { parts, bytes: FUNCTION_BYTES, bytes_max }
     }
 
     /// Whether it may take so many more bytes.

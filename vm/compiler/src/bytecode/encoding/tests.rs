@@ -105,6 +105,25 @@ fn the_size_of_a_function_is_that_of_its_parts() {
     assert_eq!(functions.take_last(), Some((own, Vec::new(), 0)));
 }
 
+/// A number takes a byte in a payload and more in memory, so there are no more of them than there can be functions.
+#[test]
+fn numbers_of_functions_inside_are_bounded() {
+    let mut out = Writer::default();
+    for children in [&[][..], &[0; 7], &[0; 3], &[0]] {
+        write_function(&FunctionParts::default(), 0, children, &mut |_| 0, &mut out);
+    }
+    for (room, expected) in [(192 * 11, 4), (192 * 11 - 1, 3), (192 * 9, 2), (192 * 7, 2), (192 * 7 - 1, 1)] {
+        let mut functions = FunctionReader::new(out.as_bytes(), &[b"name"], room);
+        let mut offset = 0;
+        while offset < out.as_bytes().len()
+            && let Some(end) = functions.read(offset).expect("it was written")
+        {
+            offset = end;
+        }
+        assert_eq!(functions.entries().len(), expected, "{room}");
+    }
+}
+
 #[test]
 fn a_function_has_255_upvalues_at_most() {
     let upvalue = UpvalueDescription { in_stack: true, index: 0, name: Default::default() };
