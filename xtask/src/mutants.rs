@@ -30,7 +30,7 @@ struct Group {
 const GROUPS: [Group; 4] = [
     Group {
         package: "cu-compiler",
-        files: &["vm/compiler/src/bytecode/verify.rs"],
+        files: &["vm/compiler/src/bytecode/verify.rs", "vm/compiler/src/bytecode/verify/rules.rs"],
         tests: &[("cu-compiler", "", "bytecode::")],
     },
     Group {
@@ -67,7 +67,7 @@ const GROUPS: [Group; 4] = [
 ];
 
 /// Functions that are needed while compiling.
-const CONSTANT: &[&str] = &["covers"];
+const CONSTANT: &[&str] = &["covers", "for_opcode", "less"];
 /// What the copy needs not.
 const LEFT_OUT: &[&str] = &["target", "node_modules", "dist", ".git"];
 const EQUIVALENT: &str = "docs/MUTATION.md";

@@ -100,6 +100,7 @@ fn open_lists() {
     check(vec![consume, end], Err(Violation::OpenList));
     check(vec![open(1), abc(Opcode::Move, 0, 0, 0), consume, end], Err(Violation::OpenList));
     check(vec![open(3), abc(Opcode::Return, 3, 0, 0)], Ok(()));
+    check(vec![open(1), open(1), consume, end], Err(Violation::OpenList));
     let jump = abc(Opcode::Jump, 0, 0, 0);
     check(vec![jump, 1, open(1), consume, end], Err(Violation::JumpToConsumer));
     let skip = abc(Opcode::LoadFalseSkip, 0, 0, 0);
@@ -114,10 +115,14 @@ fn loops() {
     check(vec![prepare, 0, step, -2i32 as u32, end], Err(Violation::Loop));
     check(vec![prepare, 2, abc(Opcode::ForLoop, 1, 0, 0), -2i32 as u32, end], Err(Violation::Loop));
     check(vec![end, step, -3i32 as u32, end], Err(Violation::Loop));
+    // A word that looks like the partner and is none.
+    let other = abc(Opcode::Move, 0, 0, 0);
+    check(vec![abc(Opcode::NewTable, 0, 0, 0), prepare, other, other, step, -3i32 as u32, end], Err(Violation::Loop));
     let (call, again) = (abc(Opcode::TForCall, 0, 0, 2), abc(Opcode::TForLoop, 0, 0, 0));
     let generic = abc(Opcode::TForPrep, 0, 0, 0);
     check(vec![generic, 0, call, again, -3i32 as u32, end], Ok(()));
     check(vec![generic, 0, call, end], Err(Violation::Loop));
+    check(vec![generic, 0, call, call, again, -4i32 as u32, end], Err(Violation::Loop));
     check(vec![generic, 1, call, again, -3i32 as u32, end], Err(Violation::Loop));
     check(vec![generic, 0, abc(Opcode::TForCall, 2, 0, 1), again, -3i32 as u32, end], Err(Violation::Register));
 }
