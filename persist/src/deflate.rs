@@ -122,8 +122,8 @@ pub(crate) fn deflate(input: &[u8], length_max: usize) -> Option<Vec<u8>> {
 struct Matches<'a> {
     input: &'a [u8],
     position: usize,
-    /// Positions plus one, by hash.
-    table: Vec<u32>,
+    /// Positions by hash, modulo 65,536: twice as far as a match reaches.
+    table: Vec<u16>,
     shift: u32,
 }
 
@@ -141,7 +141,7 @@ impl<'a> Matches<'a> {
         // Notes that these four bytes stand here, and gives what was noted before.
         let mut note = |four: u32, position: usize| {
             let slot = &mut table[(four.wrapping_mul(0x9e37_79b1) >> shift) as usize];
-            std::mem::replace(slot, position as u32 + 1) as usize
+            std::mem::replace(slot, position as u16)
         };
         let end = input.len().min(self.position + BLOCK_BYTES);
         let mut position = self.position;
@@ -154,14 +154,14 @@ impl<'a> Matches<'a> {
                 position += 1;
                 continue;
             };
-            let before = note(ahead as u32, position);
-            // 0 is none, and far enough away.
-            let distance = (position + 1).wrapping_sub(before);
-            let length = match eight(input, before.wrapping_sub(1)) {
-                Some(behind) if behind as u32 == ahead as u32 && distance <= DISTANCE_MAX => {
+            // Nothing noted, or noted long ago, is a place like any other: what stands there is compared.
+            let distance = usize::from((position as u16).wrapping_sub(note(ahead as u32, position)));
+            let before = position.wrapping_sub(distance);
+            let length = match eight(input, before) {
+                Some(behind) if behind as u32 == ahead as u32 && distance.wrapping_sub(1) < DISTANCE_MAX => {
                     let length_max = (end - position).min(MATCH_MAX);
                     match behind ^ ahead {
-                        0 => common(&input[before - 1..], &input[position..position + length_max]),
+                        0 => common(&input[before..], &input[position..position + length_max]),
                         difference => (difference.trailing_zeros() as usize / 8).min(length_max),
                     }
                 }

@@ -1,7 +1,7 @@
 //! The native half of `cargo xtask bench persist`: what saving and restoring takes, one figure a line.
 //!
-//! Times are medians of many repetitions in this process. A *typical* function has upvalues that are tables and other functions, and
-//! debug information; one is small, one has nearly the 10 KB of bytecode up to which the goals hold.
+//! Times are medians of many repetitions in this process, which allocates as `cu` does. A *typical* function has upvalues that are
+//! tables and other functions, and debug information; one is small, one has nearly the 10 KB of bytecode up to which the goals hold.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -11,6 +11,9 @@ use cu_persist::{HomeOptions, Limits, Save, StoredHome, load_function, load_imag
 use cu_storage::{Database, MemoryBackend, Options, block_on};
 use cu_vm::image::{HostParts, NoUserdata};
 use cu_vm::{Handle, Value, Vm};
+
+#[global_allocator]
+static ALLOCATOR: cu_allocator::SizeClassAllocator = cu_allocator::SizeClassAllocator;
 
 const FUEL: u64 = 1 << 40;
 
