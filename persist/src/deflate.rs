@@ -122,7 +122,7 @@ pub(crate) fn deflate(input: &[u8], length_max: usize) -> Option<Vec<u8>> {
 struct Matches<'a> {
     input: &'a [u8],
     position: usize,
-    /// Positions by hash, modulo 65,536: twice as far as a match reaches.
+    /// Positions by hash, modulo 65,536.
     table: Vec<u16>,
     shift: u32,
 }
@@ -249,7 +249,7 @@ impl Block {
         let literals = Code::of_counts(&self.literals, 15);
         let distances = Code::of_counts(&self.distances, 15);
         let header = Header::new(&literals, &distances);
-        let dynamic = header.bits() + self.bits(&literals.lengths, &distances.lengths);
+        let dynamic = header.bits + self.bits(&literals.lengths, &distances.lengths);
         let fixed = self.bits(&FIXED_LITERALS, &FIXED_DISTANCES);
         let stored = 40 + bytes.len() as u64 * 8;
         out.put(u32::from(is_last), 1);
@@ -266,7 +266,7 @@ impl Block {
         } else {
             out.put(2, 2);
             header.put(out);
-            self.put_symbols(&literals, &distances, dynamic - header.bits(), out);
+            self.put_symbols(&literals, &distances, dynamic - header.bits, out);
         }
     }
 

@@ -136,12 +136,6 @@ impl<const N: usize> Code<N> {
         Code { bits, lengths }
     }
 
-    #[inline]
-    pub fn put(&self, symbol: usize, out: &mut Bits) {
-        let bits = self.bits[symbol];
-        out.put(bits & 0xffff, bits >> 16);
-    }
-
     /// A symbol's bits, and their number.
     #[inline]
     pub fn of(&self, symbol: u32) -> (u32, u32) {
@@ -233,6 +227,8 @@ pub(super) struct Header {
     code: Code<DISTANCES>,
     /// How many lengths of the code are written.
     lengths: usize,
+    /// How many bits it takes.
+    pub bits: u64,
 }
 
 impl Header {
@@ -275,7 +271,10 @@ impl Header {
         let code = Code::of_counts(&counts, 7);
         let lengths =
             LENGTH_ORDER.iter().rposition(|symbol| code.lengths[*symbol] > 0).map_or(4, |last| (last + 1).max(4));
-        Header { literals: literal_count, distances: distance_count, symbols, code, lengths }
+        let of_symbol =
+            |(count, symbol): (&u32, u8)| count * (u32::from(code.lengths[usize::from(symbol)]) + Self::extra(symbol));
+        let bits = 14 + 3 * lengths as u64 + u64::from(counts.iter().zip(0..).map(of_symbol).sum::<u32>());
+        Header { literals: literal_count, distances: distance_count, symbols, code, lengths, bits }
     }
 
     fn extra(symbol: u8) -> u32 {
@@ -287,19 +286,16 @@ impl Header {
         }
     }
 
-    pub fn bits(&self) -> u64 {
-        let symbol = |(symbol, _): &(u8, u8)| u32::from(self.code.lengths[usize::from(*symbol)]) + Self::extra(*symbol);
-        14 + 3 * self.lengths as u64 + u64::from(self.symbols.iter().map(symbol).sum::<u32>())
-    }
-
     pub fn put(&self, out: &mut Bits) {
-        out.put((self.literals - 257) as u32, 5);
-        out.put((self.distances - 1) as u32, 5);
-        out.put((self.lengths - 4) as u32, 4);
-        LENGTH_ORDER[..self.lengths].iter().for_each(|symbol| out.put(u32::from(self.code.lengths[*symbol]), 3));
-        for (symbol, value) in &self.symbols {
-            self.code.put(usize::from(*symbol), out);
-            out.put(u32::from(*value), Self::extra(*symbol));
+        let mut run = out.run(self.bits);
+        run.put((self.literals - 257) as u32, 5);
+        run.put((self.distances - 1) as u32, 5);
+        run.put((self.lengths - 4) as u32, 4);
+        LENGTH_ORDER[..self.lengths].iter().for_each(|symbol| run.put(u32::from(self.code.lengths[*symbol]), 3));
+        for &(symbol, value) in &self.symbols {
+            let (bits, count) = self.code.of(symbol.into());
+            run.put(bits | u32::from(value) << count, count + Self::extra(symbol));
         }
+        run.end();
     }
 }
