@@ -276,8 +276,7 @@ struct Checker<'p> {
 
 impl<'p> Checker<'p> {
     fn new(parts: &'p FunctionParts) -> Self {
-        let words = parts.code.len();
-        Checker { parts, bounds: Bounds::new(parts), places: vec![0; words], jumps: vec![0; words] }
+        Checker { parts, bounds: Bounds::new(parts), places: vec![0; parts.code.len()], jumps: Vec::new() }
     }
 
     // By itself, for its loop to have all registers.
@@ -285,8 +284,7 @@ impl<'p> Checker<'p> {
     fn check(mut self) -> Result<(), Located> {
         let code = &self.parts.code[..];
         let mut pc = 0;
-        let mut jumps = 0;
-        let mut last = None;
+        let mut last = 0;
         // The instruction before, if something is to come after it.
         let mut opened = (0, Instruction(0));
         while let Some(&word) = code.get(pc) {
@@ -296,34 +294,36 @@ impl<'p> Checker<'p> {
             let end = pc + usize::from(rules.words);
             // The instruction itself if it has no other word, about which there is no rule then.
             let Some(&trailing) = code.get(end - 1) else {
-                let found = self.bounds.violation(rules, instruction, None);
-                return Err(at(found));
+                return Err(at(self.bounds.violation(rules, instruction, None)));
             };
             if !self.bounds.fits(rules, instruction, trailing) {
                 return Err(at(self.bounds.violation(rules, instruction, Some(trailing))));
             }
             self.places[pc] = place::INSTRUCTION;
-            // The next one takes its place if it does not jump.
-            self.jumps[jumps] = pc as u32;
-            jumps += usize::from(rules.jumps);
-            if rules.is_special {
-                self.check_special(pc, rules.opcode, instruction).map_err(at)?;
-            }
-            if opened.0 | rules.sequence != 0 {
-                let sequence = check_sequence(opened, rules, instruction).map_err(at)?;
-                if sequence & sequence::CONSUMES != 0 {
-                    self.places[pc] = place::CONSUMER;
+            if !rules.is_plain || opened.0 != 0 {
+                if !self.bounds.extent_fits(rules, instruction) {
+                    return Err(at(Violation::Register));
                 }
-                opened = (sequence & sequence::OPENING, instruction);
+                if rules.is_special {
+                    self.check_special(pc, rules.opcode, instruction).map_err(at)?;
+                }
+                if opened.0 | rules.sequence != 0 {
+                    let sequence = check_sequence(opened, rules, instruction).map_err(at)?;
+                    if sequence & sequence::CONSUMES != 0 {
+                        self.places[pc] = place::CONSUMER;
+                    }
+                    opened = (sequence & sequence::OPENING, instruction);
+                }
+                if rules.jumps {
+                    self.jumps.push(pc as u32);
+                }
             }
-            last = Some(rules.opcode);
-            pc = end;
+            (last, pc) = (pc, end);
         }
-        match last {
+        match self.opcode_at(last) {
             Some(Opcode::Return | Opcode::Return0 | Opcode::Return1 | Opcode::TailCall | Opcode::Jump) => {}
             _ => return Err((pc.saturating_sub(1), Violation::End)),
         }
-        self.jumps.truncate(jumps);
         self.check_preparation().map_err(|violation| (0, violation))?;
         self.check_targets()
     }

@@ -59,6 +59,8 @@ pub(super) struct Rules {
     pub jumps: bool,
     /// Whether there are rules that few opcodes have.
     pub is_special: bool,
+    /// Whether there are none but about its operands and its last word.
+    pub is_plain: bool,
 }
 
 /// How far the registers go that an instruction uses from `A` on: at least `fixed` further, and as many more as one of the operands says, with
@@ -98,9 +100,10 @@ impl Extent {
     }
 
     #[inline]
-    fn last(self, a: u32, b: u32, c: u32) -> u32 {
-        let count = |operand: u32, (bits, less): (u8, u8)| (operand & u32::from(bits)).saturating_sub(less.into());
-        a + u32::from(self.fixed) + count(b, self.b).max(count(c, self.c)).max(self.least.into())
+    fn last(self, instruction: Instruction) -> u32 {
+        let count = |operand: usize, (bits, less): (u8, u8)| (operand as u8 & bits).saturating_sub(less);
+        let more = count(instruction.b(), self.b).max(count(instruction.c(), self.c)).max(self.least);
+        instruction.a() as u32 + u32::from(self.fixed) + u32::from(more)
     }
 }
 
@@ -148,6 +151,9 @@ impl Rules {
             O::LoadFalseSkip => sequence::SKIP,
             _ => 0,
         };
+        let extent = Extent::for_opcode(opcode);
+        let jumps = matches!(layout.trailing, Trailing::Jump) || matches!(opcode, O::LoadFalseSkip);
+        let is_special = matches!(opcode, O::Concat | O::TForCall | O::VarArg | O::VarArgPrep);
         Rules {
             opcode,
             a: layout.a as u8,
@@ -157,13 +163,21 @@ impl Rules {
             words: opcode.words() as u8,
             b_bits: if layout.wide { 0xffff } else { 0xff },
             c_bits: if layout.wide { 0 } else { 0xff },
-            extent: Extent::for_opcode(opcode),
+            extent,
             constant,
             kinds,
             sequence,
-            jumps: matches!(layout.trailing, Trailing::Jump) || matches!(opcode, O::LoadFalseSkip),
-            is_special: matches!(opcode, O::Concat | O::TForCall | O::VarArg | O::VarArgPrep),
+            jumps,
+            is_special,
+            is_plain: !extent.applies && sequence == 0 && !jumps && !is_special,
         }
+    }
+
+    #[inline]
+    fn operands(&self, instruction: Instruction) -> [u32; 3] {
+        let b = instruction.bx() as u32 & u32::from(self.b_bits);
+        let c = instruction.c() as u32 & u32::from(self.c_bits);
+        [instruction.a() as u32, b, c]
     }
 }
 
@@ -172,14 +186,6 @@ pub(super) struct Bounds {
     /// By the numbers of [`Operand`], then [`FUNCTIONS`] and [`ITEMS`].
     limits: [u64; LIMITS],
     kinds: [u8; 256],
-}
-
-/// An instruction's operands.
-#[derive(Clone, Copy)]
-struct Operands {
-    a: u32,
-    b: u32,
-    c: u32,
 }
 
 impl Bounds {
@@ -211,9 +217,10 @@ impl Bounds {
         u64::from(value) < self.limits[usize::from(limit) % LIMITS]
     }
 
+    /// Whether the registers exist that an instruction uses from `A` on.
     #[inline]
-    fn extent_fits(&self, rules: &Rules, Operands { a, b, c }: Operands) -> bool {
-        !rules.extent.applies || self.allows(Operand::Read as u8, rules.extent.last(a, b, c))
+    pub fn extent_fits(&self, rules: &Rules, instruction: Instruction) -> bool {
+        !rules.extent.applies || self.allows(Operand::Read as u8, rules.extent.last(instruction))
     }
 
     #[inline]
@@ -222,26 +229,23 @@ impl Bounds {
         self.kinds[usize::from(number)] & rules.kinds != 0
     }
 
-    /// Whether an instruction keeps to its rules; `trailing` is its last word.
+    /// Whether an instruction keeps to the rules about its operands and its last word, which is `trailing`.
     #[inline]
     pub fn fits(&self, rules: &Rules, instruction: Instruction, trailing: u32) -> bool {
-        let operands = Operands::of(rules, instruction);
-        let Operands { a, b, c } = operands;
+        let [a, b, c] = rules.operands(instruction);
         self.allows(rules.a, a)
             & self.allows(rules.b, b)
             & self.allows(rules.c, c)
             & self.kind_fits(rules, instruction)
             & self.allows(rules.trailing, trailing)
-            && self.extent_fits(rules, operands)
     }
 
-    /// The first rule that an instruction breaks which does not fit.
+    /// The first rule that an instruction breaks which does not fit, or whose last word is missing.
     #[cold]
     pub fn violation(&self, rules: &Rules, instruction: Instruction, trailing: Option<u32>) -> Violation {
         let layout = rules.opcode.layout();
-        let operands = Operands::of(rules, instruction);
-        let Operands { a, b, c } = operands;
-        for (operand, value) in [(layout.a, a), (layout.b, b), (layout.c, c)] {
+        let operands = [layout.a, layout.b, layout.c].into_iter().zip(rules.operands(instruction));
+        for (operand, value) in operands {
             if !self.allows(operand as u8, value) {
                 return match operand {
                     Operand::None => Violation::UnusedOperand,
@@ -254,30 +258,16 @@ impl Bounds {
                 };
             }
         }
-        if !self.extent_fits(rules, operands) {
-            Violation::Register
-        } else if !self.kind_fits(rules, instruction) {
-            Violation::ConstantKind
-        } else {
-            debug_assert!(trailing.is_none_or(|word| !self.allows(rules.trailing, word)), "it breaks no rule");
-            match rules.opcode {
-                _ if trailing.is_none() => Violation::TrailingWordMissing,
-                Opcode::LoadConstantWide => Violation::Constant,
-                Opcode::Closure => Violation::Function,
-                Opcode::NewTable => Violation::Count,
-                _ => Violation::CacheNotEmpty,
-            }
+        if !self.kind_fits(rules, instruction) {
+            return Violation::ConstantKind;
         }
-    }
-}
-
-impl Operands {
-    #[inline]
-    fn of(rules: &Rules, instruction: Instruction) -> Operands {
-        Operands {
-            a: instruction.a() as u32,
-            b: instruction.bx() as u32 & u32::from(rules.b_bits),
-            c: instruction.c() as u32 & u32::from(rules.c_bits),
+        debug_assert!(trailing.is_none_or(|word| !self.allows(rules.trailing, word)), "it breaks no rule");
+        match rules.opcode {
+            _ if trailing.is_none() => Violation::TrailingWordMissing,
+            Opcode::LoadConstantWide => Violation::Constant,
+            Opcode::Closure => Violation::Function,
+            Opcode::NewTable => Violation::Count,
+            _ => Violation::CacheNotEmpty,
         }
     }
 }
