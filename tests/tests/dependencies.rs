@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web", &["cu-allocator", "cu-vm", "cu-storage", "cu-persist"]),
     ("cli", &["cu-allocator", "cu-vm", "cu-storage", "cu-persist"]),
     ("xtask", &[]),
-    ("tests", &["cu-vm", "cu-storage", "cu-persist"]),
+    ("tests", &["cu-allocator", "cu-vm", "cu-storage", "cu-persist"]),
 ];
 
 #[test]
