@@ -15,7 +15,7 @@ use super::string::LuaString;
 use super::value::Value;
 use crate::bytecode::function::{Constant, FunctionParts, LineEntry, LocalVariable, UpvalueDescription, line_at};
 use crate::bytecode::instruction::Instruction;
-use crate::bytecode::opcode::{Opcode, Trailing};
+use crate::bytecode::opcode::Trailing;
 use crate::bytecode::small_bytes::SmallBytes;
 use crate::bytecode::verify::Verified;
 use crate::context::Context;
@@ -71,49 +71,19 @@ fn shared<'gc>(string: LuaString<'gc>, strings: &mut HashMap<&'gc [u8], LuaStrin
     *strings.entry(string.as_bytes()).or_insert(string)
 }
 
-/// What an instruction has behind its first word, by the opcode's number.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Behind {
-    /// It is no opcode.
-    Unknown,
-    Nothing,
-    Cache,
-    Word,
-}
-
-const BEHIND: [Behind; 256] = {
-    let mut table = [Behind::Unknown; 256];
-    let mut number = 0;
-    while number < Opcode::ALL.len() {
-        table[number] = match Opcode::ALL[number].layout().trailing {
-            Trailing::None => Behind::Nothing,
-            Trailing::Cache => Behind::Cache,
-            Trailing::Jump | Trailing::Argument => Behind::Word,
-        };
-        number += 1;
-    }
-    table
-};
-
 /// Empties the inline caches in code, and gives the words that were in those that were not empty. Stops at a word that is no
 /// instruction, which the verifier will find.
 pub(crate) fn take_caches(code: &mut [u32]) -> Vec<(u32, u32)> {
     let mut caches = Vec::new();
     let mut pc = 0;
-    while let Some(word) = code.get(pc) {
-        match BEHIND[usize::from(Instruction(*word).opcode_byte())] {
-            Behind::Unknown => break,
-            Behind::Nothing => pc += 1,
-            Behind::Word => pc += 2,
-            Behind::Cache => {
-                pc += 2;
-                if let Some(cache) = code.get_mut(pc - 1)
-                    && *cache != 0
-                {
-                    caches.push((pc as u32 - 1, std::mem::take(cache)));
-                }
-            }
+    while let Some(opcode) = code.get(pc).and_then(|word| Instruction(*word).opcode()) {
+        if opcode.layout().trailing == Trailing::Cache
+            && let Some(cache) = code.get_mut(pc + 1)
+            && *cache != 0
+        {
+            caches.push((pc as u32 + 1, std::mem::take(cache)));
         }
+        pc += opcode.words();
     }
     caches
 }
