@@ -48,6 +48,24 @@ fn what_is_compressed_comes_back() {
     }
 }
 
+/// What is noted of a position has no more than sixteen bits.
+#[test]
+fn matches_reach_as_far_as_the_format_lets_them_wherever_they_are() {
+    let mut random = Random(3);
+    let noise: Vec<u8> = (0..150_000).map(|_| random.below(256) as u8).collect();
+    for start in [0, 1, 30_000, 65_535, 65_536, 65_537, 100_000] {
+        for (distance, is_near) in [(300, true), (DISTANCE_MAX, true), (DISTANCE_MAX + 1, false), (65_536, false)] {
+            let start = start.max(distance);
+            let mut input = noise[..start].to_vec();
+            let alone = check(&input);
+            let before = start - distance;
+            input.extend_from_within(before..before + 300);
+            let more = check(&input) - alone;
+            assert_eq!(more < 150, is_near, "{more} bytes for 300 at {start} as {distance} before");
+        }
+    }
+}
+
 /// Counts like Fibonacci's numbers make the deepest trees: their codes would have over 15 bits.
 #[test]
 fn long_codes_are_cut() {
