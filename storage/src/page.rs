@@ -118,13 +118,12 @@ impl Cell {
     }
 }
 
-/// The order of two keys. Most differ in their first eight bytes, which are compared at once.
-fn compare_keys(left: &[u8], right: &[u8]) -> Ordering {
-    let first = |key: &[u8]| key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
-    match (first(left), first(right)) {
-        (Some(a), Some(b)) if a != b => a.cmp(&b),
-        _ => left.cmp(right),
-    }
+/// The first eight bytes of a key, the first one lowest; where it is shorter, zeros.
+fn lead(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = key.len().min(8);
+    bytes[..length].copy_from_slice(&key[..length]);
+    u64::from_le_bytes(bytes)
 }
 
 /// Bytes that cells and slots share in a page.
@@ -220,7 +219,8 @@ impl Page {
     }
 
     fn u16(&self, offset: usize) -> usize {
-        usize::from(u16::from_le_bytes([self.bytes[offset], self.bytes[offset + 1]]))
+        let [low, high] = self.bytes[offset..offset + 2] else { return 0 };
+        usize::from(u16::from_le_bytes([low, high]))
     }
 
     fn set_u16(&mut self, offset: usize, value: usize) {
@@ -354,16 +354,39 @@ impl Page {
 
     /// Position of the key in a leaf, or where it would go.
     pub fn search(&self, key: &[u8]) -> std::result::Result<usize, usize> {
+        let wanted = lead(key);
         let (mut low, mut high) = (0, self.count());
         while low < high {
             let middle = (low + high) / 2;
-            match compare_keys(self.key(middle), key) {
+            let lead = self.key_lead(middle);
+            // Most keys differ in their first eight bytes, and the first byte that differs tells the order.
+            let order = if lead == wanted {
+                self.key(middle).cmp(key)
+            } else {
+                let byte = (lead ^ wanted).trailing_zeros() & 56;
+                ((lead >> byte) as u8).cmp(&((wanted >> byte) as u8))
+            };
+            match order {
                 Ordering::Less => low = middle + 1,
                 Ordering::Equal => return Ok(middle),
                 Ordering::Greater => high = middle,
             }
         }
         Err(low)
+    }
+
+    /// What [`lead`] gives for a cell's key.
+    fn key_lead(&self, index: usize) -> u64 {
+        let offset = self.offset(index);
+        let Some(cell) = self.bytes.get(offset..).and_then(|cell| cell.first_chunk::<{ CELL_HEADER + 8 }>()) else {
+            return lead(self.key(index));
+        };
+        let [a, b, _, _, _, _, bytes @ ..] = *cell;
+        // What follows a shorter key is its payload, or another cell.
+        match u16::from_le_bytes([a, b]) {
+            length @ 0..8 => u64::from_le_bytes(bytes) & ((1 << (8 * length)) - 1),
+            _ => u64::from_le_bytes(bytes),
+        }
     }
 
     /// Position of the child of a branch that covers the key.
