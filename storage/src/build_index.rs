@@ -92,7 +92,7 @@ async fn gather(means: &Means<'_>, collection: u32, definition: &IndexDefinition
         means.control.rest().await?;
     }
     means.control.report(state.count, state.count)?;
-    stems.sort_unstable();
+    cu_sort::sort(&mut stems);
     if stems.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(Error::Duplicate { index: definition.name.clone() });
     }

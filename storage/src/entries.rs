@@ -225,7 +225,7 @@ fn documents_of(value: &[u8]) -> Result<Vec<&[u8]>, Error> {
 pub(crate) fn same_documents(left: &[u8], right: &[u8]) -> bool {
     let sorted = |value| {
         documents_of(value).map(|mut documents: Vec<&[u8]>| {
-            documents.sort_unstable();
+            cu_sort::sort(&mut documents);
             documents.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
         })
     };

@@ -249,7 +249,7 @@ impl<'a> Execution<'a> {
             return Ok(self.wants_more());
         }
         if !is_whole || has_listed {
-            keys.sort_unstable();
+            cu_sort::sort(&mut keys);
         }
         let skipped = self.rows_to_skip().map_or(0, |left| left.min(keys.len() as u64));
         self.skip(skipped);
@@ -341,7 +341,7 @@ impl<'a> Execution<'a> {
                 }
             }
         }
-        keys.sort_unstable();
+        cu_sort::sort(&mut keys);
         keys.dedup();
         Ok(keys)
     }

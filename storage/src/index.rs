@@ -181,7 +181,7 @@ impl IndexDefinition {
                 while let Some(element) = elements.element()? {
                     stems.push(self.stem(Some(ELEMENT), |out| write_ordered_field(Some(element), out))?);
                 }
-                stems.sort_unstable();
+                cu_sort::sort(&mut stems);
                 stems.dedup();
             } else if !(self.sparse && is_nil(field)?) {
                 stems.push(self.stem(Some(WHOLE), |out| write_ordered_field(field, out))?);

@@ -491,7 +491,7 @@ fn hashed(index: &IndexState, lead: Option<u8>, values: Vec<Vec<u8>>) -> Option<
         index.definition.stem(lead, write).ok()
     };
     let mut stems = values.into_iter().map(stem).collect::<Option<Vec<Vec<u8>>>>()?;
-    stems.sort_unstable();
+    cu_sort::sort(&mut stems);
     stems.dedup();
     // What follows eight bytes of hash is a document's key or 0x01, so no byte there is above these.
     Some(stems.into_iter().map(StemRange::equal).collect())

@@ -99,7 +99,7 @@ fn is_nan(value: &Document) -> bool {
 /// NaN equals nothing, itself included.
 fn points(values: &[Document]) -> Option<Restriction> {
     let mut points = values.iter().filter(|value| !is_nan(value)).map(encode).collect::<Option<Vec<Vec<u8>>>>()?;
-    points.sort_unstable();
+    cu_sort::sort(&mut points);
     points.dedup();
     Some(Restriction::Points(points))
 }
