@@ -21,7 +21,7 @@ use crate::operation::{Operation, Outcome};
 use crate::prepared::Prepared;
 use crate::query::{self, Plan, Query, QueryResult, Row};
 use crate::repair::{self, RepairReport};
-use crate::request::answer_of;
+use crate::request::Answer;
 use crate::transaction::Transaction;
 
 /// An open database. Clones are handles to the same one.
@@ -252,7 +252,7 @@ impl Database {
 
     /// Runs a query.
     pub async fn query(&self, query: &Query) -> Result<QueryResult> {
-        let (result, cached) = self.answer(query).await?;
+        let (result, cached) = self.shared_result(query).await?;
         let mut result = Rc::unwrap_or_clone(result);
         if cached {
             result.plan = Plan { cached: true, entries_examined: 0, rows_examined: 0, ..result.plan };
@@ -260,15 +260,14 @@ impl Database {
         Ok(result)
     }
 
-    /// Runs a query and gives the encoding of its answer, as [`encode_answer`](crate::encode_answer) does.
-    pub async fn query_encoded(&self, query: &Query) -> Result<Vec<u8>> {
-        let (result, cached) = self.answer(query).await?;
-        let examined = if cached { 0 } else { result.plan.rows_examined + result.plan.entries_examined };
-        answer_of(&result, examined)
+    /// Runs a query. Its result is not copied where the cache has it too.
+    pub async fn answer(&self, query: &Query) -> Result<Answer> {
+        let (result, is_cached) = self.shared_result(query).await?;
+        Ok(Answer::new(result, is_cached))
     }
 
     /// The result of a query, and whether it was kept from an earlier time.
-    async fn answer(&self, query: &Query) -> Result<(Rc<QueryResult>, bool)> {
+    async fn shared_result(&self, query: &Query) -> Result<(Rc<QueryResult>, bool)> {
         let results = &self.engine.results;
         self.engine
             .read(async |view| {

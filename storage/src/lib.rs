@@ -54,6 +54,7 @@ mod build_index;
 mod bulk;
 mod cache;
 mod catalog;
+mod cells;
 mod changes;
 mod check;
 mod commit;
@@ -96,6 +97,7 @@ mod transaction;
 
 pub use aggregate::{Aggregate, Function};
 pub use backend::{Backend, BackendFuture, Checkpoint, Stored, block_on};
+pub use cells::{CellParts, Cells};
 pub use changes::{ChangeKind, ChangePolicy, LoggedChange};
 pub use check::CheckReport;
 pub use control::{Cancel, Clock, Control, Pause, Progress};
@@ -120,6 +122,8 @@ pub use query::{Plan, Query, QueryResult, Row, Sort, Using};
 pub use query_document::encode_query;
 pub use record::FORMAT_VERSION;
 pub use repair::RepairReport;
-pub use request::{encode_answer, encode_live_change, encode_outcomes, encode_query_result, parse_batch, parse_query};
+pub use request::{
+    Answer, encode_answer, encode_live_change, encode_outcomes, encode_query_result, parse_batch, parse_query,
+};
 pub use schema::Matcher;
 pub use transaction::{Savepoint, Transaction};

@@ -234,7 +234,7 @@ impl<'a> Keys<'a> {
             return Ok(());
         }
         self.more.extend_from_slice(&self.few);
-        self.more.sort_unstable();
+        cu_sort::sort(&mut self.more);
         if self.more.windows(2).any(|pair| pair[0] == pair[1]) { Err(twice()) } else { Ok(()) }
     }
 }
@@ -261,7 +261,7 @@ fn twice() -> Error {
     Error::invalid("document", "a map key occurs twice")
 }
 
-fn malformed() -> Error {
+pub(crate) fn malformed() -> Error {
     Error::invalid("document", "malformed encoding")
 }
 

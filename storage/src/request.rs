@@ -12,6 +12,8 @@
 //! `delete` whether it was there, `increment` the new number, `query` an array of `{key, value}` maps, or with
 //! `explain` a map `{rows, cursor, plan}`. A failed operation of a batch that is not atomic gives `{error: {code, message}}`.
 
+use std::rc::Rc;
+
 use crate::aggregate::{Aggregate, Function};
 use crate::cursor::Direction;
 use crate::document::{
@@ -95,8 +97,37 @@ pub fn encode_answer(result: &QueryResult) -> Result<Vec<u8>> {
     answer_of(result, result.plan.rows_examined + result.plan.entries_examined)
 }
 
-/// The same of a result that may be kept from an earlier time, with what was looked at now.
-pub(crate) fn answer_of(result: &QueryResult, examined: u64) -> Result<Vec<u8>> {
+/// A query's result, which may be shared with the cache of results.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    result: Rc<QueryResult>,
+    /// Entries and documents that were looked at for it now.
+    examined: u64,
+}
+
+impl Answer {
+    pub(crate) fn new(result: Rc<QueryResult>, is_cached: bool) -> Answer {
+        let examined = if is_cached { 0 } else { result.plan.rows_examined + result.plan.entries_examined };
+        Answer { result, examined }
+    }
+
+    /// The rows in order.
+    pub fn rows(&self) -> &[Row] {
+        &self.result.rows
+    }
+
+    /// The position of the last row, as [`QueryResult`] has it.
+    pub fn cursor(&self) -> Option<&Document> {
+        self.result.cursor.as_ref()
+    }
+
+    /// Its encoding, as [`encode_answer`] makes it.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        answer_of(&self.result, self.examined)
+    }
+}
+
+fn answer_of(result: &QueryResult, examined: u64) -> Result<Vec<u8>> {
     let rows = EncodedRows::new(&result.rows)?;
     let cursor = result.cursor.as_ref().unwrap_or(&Document::Nil).encode()?;
     let count = |count: u64| Document::Integer(count.cast_signed()).encode();

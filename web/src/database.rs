@@ -9,14 +9,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use cu_storage::{
-    Backend, BatchOptions, Cancel, Control, Document, IndexDefinition, MemoryBackend, Operation, Outcome, Progress,
-    QueryResult, encode_outcomes, encode_query_result, parse_batch, parse_query,
+    Answer, Backend, BatchOptions, Cancel, Control, Document, Encoded, IndexDefinition, MemoryBackend, Operation,
+    Outcome, Plan, Progress, QueryResult, encode_outcomes, encode_query_result, parse_batch, parse_query,
 };
 use js_sys::{Array, Function, Promise, Reflect, RegExp, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
+use crate::cells::Answers;
 use crate::error::{Result, storage_code};
 use crate::host_store::{HostStore, Store};
 use crate::indexeddb::{Durability, IndexedDb};
@@ -29,6 +30,18 @@ use crate::transaction::Transaction;
 #[wasm_bindgen]
 pub struct Database {
     handle: Handle,
+    answers: Answers,
+}
+
+/// How `get` and `query` answer when they do at once: encoded, as cells, or as cells with the keys of rows.
+const ENCODED: u32 = 0;
+const CELLS_WITH_KEYS: u32 = 2;
+
+/// What was read.
+enum Reply {
+    Value(Option<Encoded>),
+    Answer(Answer),
+    Plan(Plan),
 }
 
 #[derive(Clone)]
@@ -70,7 +83,7 @@ impl Database {
             None => Rc::new(MemoryBackend::new()),
         };
         let database = cu_storage::Database::open_shared(backend, engine_options(&options)?).await?;
-        Ok(Database { handle: Handle { database, shared } })
+        Ok(Database { handle: Handle { database, shared }, answers: Answers::default() })
     }
 
     /// Opens a database over a store of the host's, which nobody else writes to. `options` is a map with `cacheBytes`.
@@ -78,7 +91,7 @@ impl Database {
     pub async fn open_store(store: Store, options: Vec<u8>) -> Result<Database> {
         let options = engine_options(&Options::decode(&options)?)?;
         let database = cu_storage::Database::open_shared(Rc::new(HostStore(store)), options).await?;
-        Ok(Database { handle: Handle { database, shared: None } })
+        Ok(Database { handle: Handle { database, shared: None }, answers: Answers::default() })
     }
 
     /// Runs operations as one atomic transaction, or each for itself. Resolves to an array of results when it is durable.
@@ -98,32 +111,61 @@ impl Database {
         Ok(Transaction::new(self.handle.database.begin().await?))
     }
 
-    /// A value, nil when there is none. Gives it at once when it can.
-    #[wasm_bindgen(unchecked_return_type = "Uint8Array | Promise<Uint8Array>")]
-    pub fn get(&self, table: String, key: &[u8]) -> Result<JsValue> {
+    /// A value, nil when there is none. Gives it at once when it can; then as cells, and their count, if these are asked for.
+    #[wasm_bindgen(unchecked_return_type = "number | Uint8Array | Promise<Uint8Array>")]
+    pub fn get(&self, table: String, key: &[u8], form: u32) -> Result<JsValue> {
         let key = Document::decode(key)?;
         let handle = self.handle.clone();
-        at_once(async move {
+        self.in_form(form, async move {
             handle.refresh().await?;
-            let value = handle.database.get_encoded(&table, &key).await?;
-            value.map_or_else(|| Ok(Document::Nil.encode()?), |value| Ok(value.into_bytes()))
+            Ok(Reply::Value(handle.database.get_encoded(&table, &key).await?))
         })
     }
 
-    /// Runs a query. Gives a map `{rows, cursor}`, at once when it can; with `explain` no row is looked at, and there is a
-    /// `plan` too.
-    #[wasm_bindgen(unchecked_return_type = "Uint8Array | Promise<Uint8Array>")]
-    pub fn query(&self, query: &[u8]) -> Result<JsValue> {
+    /// Runs a query. Gives a map `{rows, cursor}`, at once when it can, then as cells, and their count, if these are asked for; with `explain`
+    /// no row is looked at, and there is a `plan` too.
+    #[wasm_bindgen(unchecked_return_type = "number | Uint8Array | Promise<Uint8Array>")]
+    pub fn query(&self, query: &[u8], form: u32) -> Result<JsValue> {
         let query = parse_query(query)?;
         let handle = self.handle.clone();
-        at_once(async move {
+        self.in_form(form, async move {
             handle.refresh().await?;
             if query.explain {
                 let plan = handle.database.explain(&query).await?;
-                return Ok(encode_query_result(&QueryResult { plan, ..QueryResult::default() }, true)?);
+                return Ok(Reply::Plan(plan));
             }
-            Ok(handle.database.query_encoded(&query).await?)
+            Ok(Reply::Answer(handle.database.answer(&query).await?))
         })
+    }
+
+    /// The address of what tells where cells lie.
+    #[wasm_bindgen(js_name = cellsPlace)]
+    pub fn cells_place(&self) -> u32 {
+        self.answers.place()
+    }
+
+    /// The keys of a shape, an array.
+    #[wasm_bindgen(js_name = cellsShape)]
+    pub fn cells_shape(&self, number: usize) -> Vec<u8> {
+        self.answers.shape(number)
+    }
+
+    /// The cursor of the query whose rows lie there as cells. It is given once.
+    #[wasm_bindgen(js_name = cellsCursor)]
+    pub fn cells_cursor(&self) -> Result<Vec<u8>> {
+        self.answers.cursor()
+    }
+
+    /// Gives the memory of the cells back.
+    #[wasm_bindgen(js_name = releaseCells)]
+    pub fn release_cells(&self) {
+        self.answers.release();
+    }
+
+    /// This module's memory.
+    #[wasm_bindgen(unchecked_return_type = "WebAssembly.Memory")]
+    pub fn memory(&self) -> JsValue {
+        wasm_bindgen::memory()
     }
 
     /// Begins to watch a query.
@@ -212,6 +254,33 @@ impl Database {
     }
 }
 
+impl Database {
+    fn in_form(&self, form: u32, work: impl Future<Output = Result<Reply>> + 'static) -> Result<JsValue> {
+        let answers = &self.answers;
+        let at_once = |reply| {
+            let count = match reply {
+                Reply::Value(Some(value)) if form != ENCODED => answers.put(&value)?,
+                Reply::Answer(answer) if form != ENCODED => {
+                    answers.put_rows(answer.rows(), form == CELLS_WITH_KEYS, answer.cursor())?
+                }
+                other => return Ok(byte_array(&other.encode()?)),
+            };
+            Ok(count.into())
+        };
+        settled(work, at_once, |reply| Ok(byte_array(&reply.encode()?)))
+    }
+}
+
+impl Reply {
+    fn encode(self) -> Result<Vec<u8>> {
+        Ok(match self {
+            Reply::Value(value) => value.map_or_else(|| Document::Nil.encode(), |value| Ok(value.into_bytes()))?,
+            Reply::Answer(answer) => answer.encode()?,
+            Reply::Plan(plan) => encode_query_result(&QueryResult { plan, ..QueryResult::default() }, true)?,
+        })
+    }
+}
+
 fn engine_options(options: &Options) -> Result<cu_storage::Options> {
     let sizes = match options.size("cacheBytes")? {
         Some(bytes) => cu_storage::Options::within(bytes),
@@ -276,12 +345,25 @@ impl Shared {
 
 /// What work gives when it need not wait, which is so when all pages are in memory; else a promise of it.
 pub fn at_once(work: impl Future<Output = Result<Vec<u8>>> + 'static) -> Result<JsValue> {
+    let given = |bytes: Vec<u8>| Ok(byte_array(&bytes));
+    settled(work, given, given)
+}
+
+/// What `at_once` makes of it when the work need not wait; else a promise of what `later` makes.
+fn settled<T: 'static>(
+    work: impl Future<Output = Result<T>> + 'static,
+    at_once: impl FnOnce(T) -> Result<JsValue>,
+    later: fn(T) -> Result<JsValue>,
+) -> Result<JsValue> {
     let mut work = Box::pin(work);
-    let bytes = |bytes: Vec<u8>| JsValue::from(Uint8Array::from(&bytes[..]));
     match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result.map(bytes),
-        Poll::Pending => Ok(future_to_promise(async move { Ok(work.await.map(bytes)?) }).into()),
+        Poll::Ready(result) => at_once(result?),
+        Poll::Pending => Ok(future_to_promise(async move { Ok(work.await.and_then(later)?) }).into()),
     }
+}
+
+fn byte_array(bytes: &[u8]) -> JsValue {
+    Uint8Array::from(bytes).into()
 }
 
 /// The operations of a batch, whose encoding is not kept: both together would lie in memory until it is durable.

@@ -19,6 +19,8 @@
 
 #[cfg(feature = "vm")]
 mod call;
+#[cfg(feature = "storage")]
+mod cells;
 #[cfg(all(target_arch = "wasm32", feature = "compile"))]
 mod code;
 #[cfg(feature = "vm")]

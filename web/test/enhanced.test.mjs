@@ -257,7 +257,7 @@ test('functions that were not called for cacheTimeout are dropped from memory, a
 
 test('a query that waits longer than queryTimeout fails', here, async () => {
   const cu = await Cu.open({ storage: 'memory', queryTimeout: 1 });
-  cu.parts.database.query = () => new Promise(() => undefined);
+  cu.parts.database.documents = () => new Promise(() => undefined);
   await assert.rejects(cu.queryTable('t'), { code: 'QUERY_FAILED', message: /queryTimeout of 1 ms/ });
   await cu.close();
   await assert.rejects(Cu.open({ storage: 'memory', queryTimeout: 'soon' }), { code: 'INVALID_INPUT', message: /^queryTimeout:/ });

@@ -38,7 +38,7 @@ const CAUSES = {
   UNKNOWN_OPERATION: (cu) => cu.batchTableOperations([{ type: 'put', table: 't', key: 1 }]),
   CREATE_INDEX_FAILED: (cu) => cu.createIndex('t', 'n', 'tree'),
   QUERY_FAILED: (cu) => {
-    cu.parts.database.query = () => Promise.reject(new Error('unexpected'));
+    cu.parts.database.documents = () => Promise.reject(new Error('unexpected'));
     return cu.queryTable('t');
   },
   INVALID_QUERY_FIELD: (cu) => cu.queryTable('t', { operator: '=', value: 1 }),

@@ -267,6 +267,16 @@ export interface DatabaseConstructor {
   openStore(store: Store, options: Uint8Array): Promise<Database>;
 }
 
+/** In which form `get` and `query` answer at once. */
+export const enum Form {
+  /** A document. */
+  Encoded = 0,
+  /** Values or rows as cells, and their count (`cells.ts`). */
+  Cells = 1,
+  /** The same with the keys of rows. */
+  CellsWithKeys = 2,
+}
+
 /** One open database. Calls may overlap; each sees what earlier calls committed. */
 export interface Database {
   /**
@@ -278,16 +288,26 @@ export interface Database {
    * there was something; `increment` the new number; without `atomic`, `{error: {code, message}}` where one failed
    */
   batch(operations: Uint8Array, atomic: boolean): Uint8Array | Promise<Uint8Array>;
-  /** A value, nil when there is none; at once when it is in memory. */
-  get(table: string, key: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** A value, nil when there is none; at once when it is in memory, then in that form. */
+  get(table: string, key: Uint8Array, form: Form): number | Uint8Array | Promise<Uint8Array>;
   /**
    * @param query a map `{table, where: [{field, operator, value}], sort: [{field, order}], limit?, offset?, after?, fields?,
    * groupBy?, aggregates?, using?, explain?}`. `field` is a path such as `address.city`; an empty `where` gives all; instead
    * of a condition there may be `{and: […]}`, `{or: […]}`, `{not: …}`. Order: filter, sort, offset, limit; without `sort`, by key.
    * @returns a map `{rows: [{key, value}], cursor, examined, matched}`: also how much was looked at and how many rows there are without the limit; with
-   * `explain`, `rows` is empty and there is a `plan`. At once when all that is needed is in memory
+   * `explain`, `rows` is empty and there is a `plan`. At once when all that is needed is in memory, then, unless it is a plan, in that form
    */
-  query(query: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  query(query: Uint8Array, form: Form): number | Uint8Array | Promise<Uint8Array>;
+  /** The module's memory. */
+  memory(): WebAssembly.Memory;
+  /** Where in it is said where cells lie: what `CellReader` reads, until the next call. */
+  cellsPlace(): number;
+  /** An array: the keys that a shape stands for. */
+  cellsShape(shape: number): Uint8Array;
+  /** The `cursor` of the query whose rows are there as cells, given once. */
+  cellsCursor(): Uint8Array;
+  /** Gives the memory of the cells back. */
+  releaseCells(): void;
   /** Begins a transaction that stays open between calls. Whoever writes meanwhile, other than through it, waits. */
   begin(): Promise<Transaction>;
   /** @param query as {@link query} takes it. What others commit is reported when it is taken in: by any call that reads, or writes. */

@@ -10,9 +10,9 @@
 
 import { checkWritable } from './batch.js';
 import { decode, encode, FunctionBlob, type LuaValue } from './codec.js';
-import type { Database } from './engine.js';
 import { LimitError, engineError, UsageError, type CallCode, type EnhancedLuaError } from './errors.js';
 import type { Poison } from './poison.js';
+import type { TransactingDatabase } from './transactions.js';
 import { runError, utf8, type RunCodes, type RunOptions, type Vm } from './vm.js';
 
 const DEFINE_CODES: RunCodes = { syntax: 'INVALID_FUNCTION_SYNTAX', runtime: 'FUNCTION_COMPILATION_FAILED' };
@@ -47,12 +47,12 @@ interface Live {
 
 export class SavedFunctions {
   private readonly vm: Vm;
-  private readonly database: Database;
+  private readonly database: TransactingDatabase;
   private readonly poison: Poison;
   private readonly limits: Required<FunctionLimits>;
   private readonly live = new Map<string, Live>();
 
-  constructor(vm: Vm, database: Database, poison: Poison, limits: FunctionLimits) {
+  constructor(vm: Vm, database: TransactingDatabase, poison: Poison, limits: FunctionLimits) {
     const { maxFunctionBytes = BYTES_MAX, compressionThreshold = COMPRESSION_THRESHOLD, cacheTimeout = Infinity } = limits;
     for (const [name, value] of Object.entries({ maxFunctionBytes, compressionThreshold, cacheTimeout })) {
       if (typeof value !== 'number' || !(value >= 0)) throw new UsageError('INVALID_INPUT', `${name}: a number from 0 on was expected`);

@@ -7,10 +7,11 @@
  */
 
 import { decode, encode, type LuaValue } from './codec.js';
-import type { Database, HomeInstance } from './engine.js';
+import type { HomeInstance } from './engine.js';
 import { engineError, StorageError } from './errors.js';
 import { denied, type TableAccess } from './permissions.js';
 import { encodeQuery } from './query.js';
+import type { TransactingDatabase } from './transactions.js';
 import type { Poison } from './poison.js';
 import type { RunHome, Vm } from './vm.js';
 
@@ -22,7 +23,7 @@ export interface HomeOptions {
 }
 
 /** What `_home` needs of the database. */
-type Store = Pick<Database, 'query' | 'batch'>;
+type Store = Pick<TransactingDatabase, 'query' | 'batch'>;
 
 /** The table of the database that holds the records. */
 export const HOME_TABLE = '_home';

@@ -29,7 +29,7 @@ export interface SubscribeOptions {
  * later, the callback itself included, rejects `ended`.
  */
 export async function subscribe(
-  database: Database,
+  database: Pick<Database, 'subscribe' | 'refresh'>,
   poison: Poison,
   table: string,
   query: Query,

@@ -8,9 +8,7 @@ export const NO_STORAGE: Database = {
   get: refuse,
   query: refuse,
   begin: refuse,
-  subscribe: () => {
-    throw refusal();
-  },
+  subscribe: refused,
   refresh: refuse,
   createIndex: refuse,
   dropIndex: refuse,
@@ -19,9 +17,18 @@ export const NO_STORAGE: Database = {
   collections: refuse,
   logBytes: () => 0,
   checkpoint: refuse,
+  memory: refused,
+  cellsPlace: refused,
+  cellsShape: refused,
+  cellsCursor: refused,
+  releaseCells: refused,
   wasmBytes: () => 0,
   close: () => Promise.resolve(),
 };
+
+function refused(): never {
+  throw refusal();
+}
 
 function refuse(): Promise<never> {
   return Promise.reject(refusal());

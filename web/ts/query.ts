@@ -73,10 +73,14 @@ export interface Entry {
 /** How a query is answered: by which index, if any, and how many documents that touches. */
 export type QueryPlan = { readonly [key: string]: LuaValue };
 
-/** What the database answers. */
-export interface QueryAnswer {
+/** Documents of a query with their keys, and the position to go on from. */
+export interface Page {
   rows: Entry[];
   cursor: LuaValue;
+}
+
+/** What the database answers. */
+export interface QueryAnswer extends Page {
   plan: QueryPlan;
 }
 

@@ -11,7 +11,7 @@ import { subscribe, type LiveChange, type SubscribeOptions, type Subscription } 
 import { migrate, type MigrationSteps } from './migration.js';
 import type { Parts } from './opening.js';
 import type { CuOptions } from './options.js';
-import { checkField, conditions, encodeQuery, type Condition, type Entry, type Query, type QueryAnswer, type QueryPlan } from './query.js';
+import { checkField, conditions, encodeQuery, type Condition, type Entry, type Page, type Query, type QueryAnswer, type QueryPlan } from './query.js';
 import type { TransactingDatabase } from './transactions.js';
 import { Work, type WorkOptions } from './long-work.js';
 import { inTransaction } from './work.js';
@@ -128,8 +128,7 @@ export abstract class Tables {
   async getValue(table: string, key: Key): Promise<LuaValue> {
     checkTable(table);
     checkKey(key);
-    const answer = this.answer('BATCH_OPERATION_FAILED', (database) => database.get(table, encode(key)));
-    return decode(answer instanceof Promise ? await answer : answer);
+    return this.answer('BATCH_OPERATION_FAILED', (database) => database.value(table, encode(key)));
   }
 
   /** Whether there was something to delete. */
@@ -139,24 +138,24 @@ export abstract class Tables {
 
   /** The documents that match. */
   async queryTable(table: string, query: Query = {}): Promise<LuaValue[]> {
-    const { rows } = await this.query(table, query, false);
-    return rows.map(({ value }) => value);
+    return this.query(table, query, (database, bytes) => database.documents(bytes));
   }
 
   /** The documents that match, with their keys. */
   async queryEntries(table: string, query: Query = {}): Promise<Entry[]> {
-    return (await this.query(table, query, false)).rows;
+    return (await this.queryPage(table, query)).rows;
   }
 
   /** The documents that match, with their keys and the position to go on from (`after` of the next query). */
-  async queryPage(table: string, query: Query = {}): Promise<{ rows: Entry[]; cursor: LuaValue }> {
-    const { rows, cursor } = await this.query(table, query, false);
+  async queryPage(table: string, query: Query = {}): Promise<Page> {
+    const { rows, cursor } = await this.query(table, query, (database, bytes) => database.page(bytes));
     return { rows, cursor };
   }
 
   /** How {@link queryTable} would answer, by which index above all; no document is read. */
   async getQueryPlan(table: string, query: Query = {}): Promise<QueryPlan> {
-    return (await this.query(table, query, true)).plan;
+    const bytes = await this.query(table, query, (database, bytes) => database.query(bytes), true);
+    return (decode(bytes) as unknown as QueryAnswer).plan;
   }
 
   /**
@@ -259,11 +258,15 @@ export abstract class Tables {
     return result;
   }
 
-  private async query(table: string, query: Query, explain: boolean): Promise<QueryAnswer> {
+  private async query<T>(
+    table: string,
+    query: Query,
+    ask: (database: TransactingDatabase, bytes: Uint8Array) => T | Promise<T>,
+    explain = false,
+  ): Promise<T> {
     const bytes = encodeQuery(table, query, explain);
     const { queryTimeout = QUERY_TIMEOUT } = this.options;
-    const answer = this.answer('QUERY_FAILED', (database) => within(queryTimeout, database.query(bytes)));
-    return decode(answer instanceof Promise ? await answer : answer) as unknown as QueryAnswer;
+    return this.answer('QUERY_FAILED', (database) => within(queryTimeout, ask(database, bytes)));
   }
 
   private async freeName(): Promise<string> {

@@ -5,12 +5,19 @@
  * Transactions of Lua code nest, also inside one of the page. Inner ones are savepoints of the outermost.
  */
 
-import type { Database, LiveQuery, Transaction } from './engine.js';
+import { CellReader } from './cells.js';
+import { decode, type LuaValue } from './codec.js';
+import { Form, type Database, type LiveQuery, type Transaction } from './engine.js';
 import { UsageError } from './errors.js';
+import type { Page, QueryAnswer } from './query.js';
 import type { Upkeep } from './upkeep.js';
 
-export class TransactingDatabase implements Database {
+/** What a database offers, but for answers as cells, which are read here. */
+type Encoding = Omit<Database, 'get' | 'query' | 'memory' | `cells${string}` | 'releaseCells'>;
+
+export class TransactingDatabase implements Encoding {
   private readonly database: Database;
+  private readonly cells: CellReader;
   private open: Transaction | null = null;
   private isBeginning = false;
   /** Transactions of Lua code that are open. */
@@ -32,6 +39,7 @@ export class TransactingDatabase implements Database {
     private readonly upkeep: Upkeep | null,
   ) {
     this.database = database;
+    this.cells = new CellReader(database);
   }
 
   get isOpen(): boolean {
@@ -113,13 +121,41 @@ export class TransactingDatabase implements Database {
   }
 
   get(table: string, key: Uint8Array): Uint8Array | Promise<Uint8Array> {
-    const { open } = this;
-    return open === null ? this.database.get(table, key) : this.inTurn(() => open.get(table, key));
+    return this.getIn(Form.Encoded, table, key) as Uint8Array | Promise<Uint8Array>;
   }
 
   query(query: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    return this.queryIn(Form.Encoded, query) as Uint8Array | Promise<Uint8Array>;
+  }
+
+  /** What {@link get} gives, decoded. */
+  value(table: string, key: Uint8Array): LuaValue | Promise<LuaValue> {
+    const answer = this.getIn(Form.Cells, table, key);
+    return typeof answer === 'number' ? this.cells.document() : decoded(answer, (value) => value);
+  }
+
+  /** The documents that a query has. */
+  documents(query: Uint8Array): LuaValue[] | Promise<LuaValue[]> {
+    const answer = this.queryIn(Form.Cells, query);
+    if (typeof answer === 'number') return this.cells.documents(answer);
+    return decoded(answer, (found) => (found as unknown as QueryAnswer).rows.map(({ value }) => value));
+  }
+
+  /** The same with their keys, and the position of the last one. */
+  page(query: Uint8Array): Page | Promise<Page> {
+    const answer = this.queryIn(Form.CellsWithKeys, query);
+    if (typeof answer === 'number') return { rows: this.cells.entries(answer), cursor: decode(this.database.cellsCursor()) };
+    return decoded(answer, (found) => found as unknown as QueryAnswer);
+  }
+
+  private getIn(form: Form, table: string, key: Uint8Array): number | Uint8Array | Promise<Uint8Array> {
     const { open } = this;
-    return open === null ? this.database.query(query) : this.inTurn(() => open.query(query));
+    return open === null ? this.database.get(table, key, form) : this.inTurn(() => open.get(table, key));
+  }
+
+  private queryIn(form: Form, query: Uint8Array): number | Uint8Array | Promise<Uint8Array> {
+    const { open } = this;
+    return open === null ? this.database.query(query, form) : this.inTurn(() => open.query(query));
   }
 
   /** A batch that is no part of a transaction. */
@@ -258,4 +294,9 @@ export class TransactingDatabase implements Database {
   private refuseInLua(): void {
     if (this.depth > 0) throw new UsageError('busy', 'Lua code is in ext.transaction, which ends by itself');
   }
+}
+
+/** What is made of an answer, now or when it is there. */
+function decoded<T>(answer: Uint8Array | Promise<Uint8Array>, make: (value: LuaValue) => T): T | Promise<T> {
+  return answer instanceof Promise ? answer.then((bytes) => make(decode(bytes))) : make(decode(answer));
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod disk;
+pub mod documents;
 pub mod people;
 pub mod slow;
 

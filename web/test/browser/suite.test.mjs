@@ -9,7 +9,7 @@ import { withServer } from './page-server.mjs';
 /** Nothing takes so long, on however busy a machine: what does hangs. */
 const TIMEOUT = { timeout: 5 * 60 * 1000 };
 
-const API = 'api,external,migration,enhanced,error-codes,handles,host,image,live,indexeddb,operators,plain,reach,bigint,transactions';
+const API = 'api,external,migration,enhanced,error-codes,handles,host,image,live,indexeddb,operators,plain,reach,bigint,transactions,cells';
 const RUNS = [
   { entry: 'index', suites: `${API},codec,fixtures,basic,basic-import,basic-saved` },
   { entry: 'worker', suites: API },

@@ -21,6 +21,7 @@ const suites = {
   operators: () => import('../operators.test.mjs'),
   plain: () => import('../plain.test.mjs'),
   transactions: () => import('../transactions.test.mjs'),
+  cells: () => import('../cells.test.mjs'),
   reach: () => import('../reach.test.mjs'),
 };
 
