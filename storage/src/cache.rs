@@ -25,6 +25,8 @@ struct Cached {
     bytes: usize,
 }
 
+/// Entries and documents that were looked at, fewer of which are as well looked at again: keeping a result takes time, too.
+const EXAMINED_MIN: u64 = 64;
 /// What one result costs beside its rows, about.
 const BYTES_PER_RESULT: usize = 512;
 const BYTES_PER_ROW: usize = 80;
@@ -36,7 +38,7 @@ impl ResultCache {
 
     /// The rows of a query over this state of a Collection.
     pub fn get(&mut self, query: &Query, generation: u64, state: &CollectionState) -> Option<Rc<QueryResult>> {
-        if query.explain || self.bytes_max == 0 {
+        if query.explain || self.entries.is_empty() {
             return None;
         }
         let fingerprint = query.fingerprint();
@@ -58,10 +60,13 @@ impl ResultCache {
     }
 
     pub fn put(&mut self, query: &Query, generation: u64, state: &CollectionState, result: &Rc<QueryResult>) {
+        if query.explain || result.plan.rows_examined + result.plan.entries_examined < EXAMINED_MIN {
+            return;
+        }
         let rows = result.rows.iter().map(|row| row.value.as_bytes().len() + BYTES_PER_ROW);
         let bytes = BYTES_PER_RESULT + rows.sum::<usize>();
         // One result may not drive out all others.
-        if query.explain || bytes > self.bytes_max / 4 {
+        if bytes > self.bytes_max / 4 {
             return;
         }
         self.bytes += bytes;

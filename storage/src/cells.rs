@@ -15,7 +15,7 @@
 
 use std::rc::Rc;
 
-use crate::document::{Document, DocumentRef, Encoded, Shallow, encode_array, tag};
+use crate::document::{Document, DocumentRef, Encoded, encode_array, tag};
 use crate::error::Result;
 use crate::query::Row;
 use crate::reader::{Reader, malformed};
@@ -61,8 +61,16 @@ pub struct Cells {
 
 #[derive(Debug)]
 struct Shape {
-    /// The encodings of its keys.
-    keys: Rc<[Box<[u8]>]>,
+    keys: Rc<[Key]>,
+}
+
+/// A key of a shape.
+#[derive(Debug)]
+struct Key {
+    encoded: Box<[u8]>,
+    /// Its first eight bytes, and which of their bits are there.
+    lead: u64,
+    mask: u64,
 }
 
 /// Where the parts of [`Cells`] lie.
@@ -121,7 +129,7 @@ impl Cells {
     /// The keys of a shape, an encoded array; an empty one for a number that is none's.
     pub fn shape(&self, number: usize) -> Vec<u8> {
         let keys = self.shapes.get(number).map_or(&[][..], |shape| &shape.keys);
-        encode_array(keys.iter().map(|key| Encoded::trusted(key.to_vec())))
+        encode_array(keys.iter().map(|key| Encoded::trusted(key.encoded.to_vec())))
     }
 
     fn clear(&mut self) {
@@ -183,7 +191,7 @@ impl Cells {
         self.kinds.push(kind::SHAPES + shape as u8);
         let mut reader = Reader { bytes: entries };
         for key in shape_keys.iter() {
-            let Some(rest) = behind(reader.bytes, key) else {
+            let Some(rest) = key.behind(reader.bytes) else {
                 self.kinds.truncate(before.0);
                 self.numbers.truncate(before.1);
                 self.texts.truncate(before.2);
@@ -210,17 +218,21 @@ impl Cells {
     fn add_value(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         let before = reader.bytes;
         let plain = match *before {
-            // Integers and lengths of one byte are most of all.
-            [tag::INTEGER, zigzag @ ..0x80, ref rest @ ..] => {
-                reader.bytes = rest;
-                self.add_number(f64::from(i32::from(zigzag >> 1) ^ -i32::from(zigzag & 1)));
+            [tag::INTEGER, ..] => {
+                reader.bytes = &before[1..];
+                let zigzag = reader.varint()?;
+                if zigzag > 2 * INTEGER_MAX {
+                    self.add_encoded(&before[..before.len() - reader.bytes.len()]);
+                } else {
+                    self.add_number(((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)) as f64);
+                }
                 return Ok(());
             }
-            [tag::STRING, length @ 0..0x80, ref rest @ ..] if rest.len() >= usize::from(length) => {
-                let (bytes, rest) = rest.split_at(length.into());
-                reader.bytes = rest;
+            [tag::STRING, ..] => {
+                reader.bytes = &before[1..];
+                let bytes = reader.length_and_bytes()?;
                 if !self.add_text(bytes) {
-                    self.add_encoded(&before[..before.len() - rest.len()]);
+                    self.add_encoded(&before[..before.len() - reader.bytes.len()]);
                 }
                 return Ok(());
             }
@@ -234,17 +246,8 @@ impl Cells {
             [tag::FALSE, ..] => kind::FALSE,
             [tag::TRUE, ..] => kind::TRUE,
             _ => {
-                let is_added = match reader.shallow()? {
-                    Shallow::Integer(value) if value.unsigned_abs() <= INTEGER_MAX => {
-                        self.add_number(value as f64);
-                        true
-                    }
-                    Shallow::String(bytes) => self.add_text(bytes),
-                    _ => false,
-                };
-                if !is_added {
-                    self.add_encoded(&before[..before.len() - reader.bytes.len()]);
-                }
+                reader.skip()?;
+                self.add_encoded(&before[..before.len() - reader.bytes.len()]);
                 return Ok(());
             }
         };
@@ -260,7 +263,7 @@ impl Cells {
 
     /// Whether the bytes are a text.
     fn add_text(&mut self, bytes: &[u8]) -> bool {
-        let units = if bytes.is_ascii() {
+        let units = if is_ascii(bytes) {
             bytes.len()
         } else {
             let Ok(text) = std::str::from_utf8(bytes) else { return false };
@@ -294,7 +297,7 @@ impl Shape {
             if name.is_none() || bytes > SHAPE_BYTES_MAX {
                 return Ok(None);
             }
-            keys.push(key.into());
+            keys.push(Key::of(key));
             reader.skip()?;
         }
         Ok(Some(Shape { keys: keys.into() }))
@@ -305,7 +308,7 @@ impl Shape {
         let mut reader = Reader { bytes: entries };
         count == self.keys.len()
             && self.keys.iter().all(|key| {
-                behind(reader.bytes, key).is_some_and(|rest| {
+                key.behind(reader.bytes).is_some_and(|rest| {
                     reader.bytes = rest;
                     reader.skip().is_ok()
                 })
@@ -313,15 +316,32 @@ impl Shape {
     }
 }
 
-/// What follows a key that the bytes begin with. In wasm, the standard library compares byte by byte.
-fn behind<'a>(bytes: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    let (start, rest) = bytes.split_at_checked(key.len())?;
-    let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-    let is_same = match key.len() {
-        0..8 => start.iter().zip(key).all(|(left, right)| left == right),
-        // The last words overlap.
-        length @ 8..=16 => word(start) == word(key) && word(&start[length - 8..]) == word(&key[length - 8..]),
-        _ => start == key,
-    };
-    is_same.then_some(rest)
+impl Key {
+    fn of(encoded: &[u8]) -> Key {
+        let length = encoded.len().min(8);
+        let mut lead = [0; 8];
+        lead[..length].copy_from_slice(&encoded[..length]);
+        let mask = if length == 8 { u64::MAX } else { (1 << (8 * length)) - 1 };
+        Key { encoded: encoded.into(), lead: u64::from_le_bytes(lead), mask }
+    }
+
+    /// What follows the key where the bytes begin with it. In wasm, the standard library compares byte by byte.
+    fn behind<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let Some(word) = bytes.first_chunk() else { return bytes.strip_prefix(&*self.encoded) };
+        if (u64::from_le_bytes(*word) ^ self.lead) & self.mask != 0 {
+            return None;
+        }
+        let (start, rest) = bytes.split_at_checked(self.encoded.len())?;
+        (self.encoded.len() <= 8 || start[8..] == self.encoded[8..]).then_some(rest)
+    }
+}
+
+/// Whether all bytes are ASCII, by eight at a time: the standard library goes byte by byte through short texts.
+fn is_ascii(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut all = rest.iter().fold(0, |all, byte| all | u64::from(*byte));
+    for word in words {
+        all |= u64::from_le_bytes(*word);
+    }
+    all & 0x8080_8080_8080_8080 == 0
 }

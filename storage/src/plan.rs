@@ -78,7 +78,6 @@ pub(crate) struct Choice {
     pub exact: bool,
     /// Rows expected to pass the filter.
     pub rows: f64,
-    pub price: f64,
 }
 
 /// A priced way to a set of documents.
@@ -110,16 +109,22 @@ impl Planner<'_> {
             candidates.push(intersection);
         }
         let own_order = key_order(terms, self.query);
-        let mut best: Option<Choice> = None;
-        for candidate in candidates {
-            let exact = candidate.covered.len() == terms.terms.len();
-            for choice in self.priced(candidate, terms, own_order, rows, exact) {
-                if best.as_ref().is_none_or(|best| choice.price < best.price) {
-                    best = Some(choice);
+        let is_exact = |candidate: &Candidate| candidate.covered.len() == terms.terms.len();
+        let mut best: Option<(usize, Order, f64)> = None;
+        for (position, candidate) in candidates.iter().enumerate() {
+            for (order, price) in
+                self.priced(candidate, terms, own_order, rows, is_exact(candidate)).into_iter().flatten()
+            {
+                if best.is_none_or(|(.., best)| price < best) {
+                    best = Some((position, order, price));
                 }
             }
         }
-        best.ok_or_else(|| Error::invalid("using", "the query cannot be answered this way"))
+        let Some((position, order, _)) = best else {
+            return Err(Error::invalid("using", "the query cannot be answered this way"));
+        };
+        let exact = is_exact(&candidates[position]);
+        Ok(Choice { access: candidates.swap_remove(position).access, order, exact, rows })
     }
 
     /// Whether the query's hint allows an index.
@@ -278,15 +283,15 @@ impl Planner<'_> {
         part
     }
 
-    /// The ways of a candidate to the query's rows: in its own order where that is of use, and sorted.
+    /// The prices of a candidate's ways to the query's rows: in its own order where that is of use, and sorted.
     fn priced(
         &self,
-        candidate: Candidate,
+        candidate: &Candidate,
         terms: &Conjunction<'_>,
         own_order: Option<Direction>,
         rows: f64,
         exact: bool,
-    ) -> Vec<Choice> {
+    ) -> [Option<(Order, f64)>; 2] {
         let query = self.query;
         let wanted = match query.limit {
             Some(limit) if query.aggregates.is_empty() && query.group_by.is_empty() => {
@@ -299,32 +304,28 @@ impl Planner<'_> {
         let count = candidate.rows;
         let sorting = count * (count + 2.0).log2() * PRICE_COMPARE;
         let fetching = if query.is_plain_count() && exact { 0.0 } else { count * PRICE_FETCH };
-        let mut choices = Vec::with_capacity(2);
-        let mut add = |access: &Access, order, price| {
-            choices.push(Choice { access: access.clone(), order, exact, rows, price });
-        };
-        match (&candidate.access, order_of(self.state, &candidate.access, terms, own_order, query)) {
+        let in_order = match (&candidate.access, order_of(self.state, &candidate.access, terms, own_order, query)) {
             (Access::Primary(ranges), _)
                 if exact && query.is_plain_count() && ranges.as_slice() == [StemRange::ALL] =>
             {
-                add(&candidate.access, Order::Key(Direction::Forward), 0.0);
+                Some((Order::Key(Direction::Forward), 0.0))
             }
-            (Access::Primary(_), Order::Sort) => add(&candidate.access, Order::Sort, candidate.price + sorting),
-            (Access::Primary(_), order) => add(&candidate.access, order, candidate.price * part),
-            (access @ Access::Index(_), order @ Order::Index(..)) => {
+            (Access::Primary(_), Order::Sort) => Some((Order::Sort, candidate.price + sorting)),
+            (Access::Primary(_), order) => Some((order, candidate.price * part)),
+            (Access::Index(_), order @ Order::Index(..)) => {
                 // Rows that are left out at the start are not read where no document decides which.
                 let skipped = if exact && query.after.is_none() { query.offset as f64 / rows.max(1.0) } else { 0.0 };
-                add(access, order, candidate.price * part + fetching * (part - skipped).max(0.0));
+                Some((order, candidate.price * part + fetching * (part - skipped).max(0.0)))
             }
-            _ => {}
+            _ => None,
+        };
+        if matches!(candidate.access, Access::Primary(_)) {
+            return [in_order, None];
         }
-        if !matches!(candidate.access, Access::Primary(_)) {
-            // Keys are gathered and ordered first, then the documents are read in that order.
-            let order = own_order.map_or(Order::Sort, Order::Key);
-            let reading = if own_order.is_some() { fetching * part } else { fetching + sorting };
-            add(&candidate.access, order, candidate.price + sorting + reading);
-        }
-        choices
+        // Keys are gathered and ordered first, then the documents are read in that order.
+        let order = own_order.map_or(Order::Sort, Order::Key);
+        let reading = if own_order.is_some() { fetching * part } else { fetching + sorting };
+        [in_order, Some((order, candidate.price + sorting + reading))]
     }
 }
 

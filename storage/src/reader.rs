@@ -27,11 +27,16 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64> {
-        match self.bytes.split_first() {
-            Some((&byte, rest)) if byte < 0x80 => {
+        match *self.bytes {
+            [byte @ ..0x80, ref rest @ ..] => {
                 self.bytes = rest;
                 Ok(byte.into())
+            }
+            [low, high @ 1..0x80, ref rest @ ..] => {
+                self.bytes = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
             }
             _ => self.long_varint(),
         }
