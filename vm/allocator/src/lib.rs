@@ -57,7 +57,7 @@ unsafe impl GlobalAlloc for SizeClassAllocator {
         match class_of(layout) {
             Some(class) => LISTS.with(|lists| lists.take(class)),
             // SAFETY: the caller's promise.
-            None => unsafe { System.alloc(layout) },
+            None => growing_ahead(|| unsafe { System.alloc(layout) }),
         }
     }
 
@@ -75,7 +75,7 @@ unsafe impl GlobalAlloc for SizeClassAllocator {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if class_of(layout).is_none() {
             // SAFETY: the caller's promise.
-            return unsafe { System.alloc_zeroed(layout) };
+            return growing_ahead(|| unsafe { System.alloc_zeroed(layout) });
         }
         // SAFETY: the caller's promise; a block that is not null has the layout's size.
         unsafe {
@@ -93,7 +93,7 @@ unsafe impl GlobalAlloc for SizeClassAllocator {
         match (class_of(layout), class_of(wanted)) {
             (Some(before), Some(after)) if before == after => block,
             // SAFETY: the caller's promise.
-            (None, None) => unsafe { System.realloc(block, layout, size) },
+            (None, None) => growing_ahead(|| unsafe { System.realloc(block, layout, size) }),
             // SAFETY: both blocks hold what is copied, and they are different ones.
             _ => unsafe {
                 let moved = self.alloc(wanted);
@@ -105,6 +105,45 @@ unsafe impl GlobalAlloc for SizeClassAllocator {
             },
         }
     }
+}
+
+/// Asks the system for memory. Where WebAssembly's memory had to grow for it and is large already, it grows by an eighth, so that it seldom
+/// has to: each time an engine takes what there is for newly allocated, and may collect its garbage for that.
+#[cfg(target_arch = "wasm32")]
+#[inline(always)]
+fn growing_ahead(allocate: impl FnOnce() -> *mut u8) -> *mut u8 {
+    let before = core::arch::wasm32::memory_size(0);
+    let block = allocate();
+    if core::arch::wasm32::memory_size(0) != before {
+        grow_ahead();
+    }
+    block
+}
+
+#[cfg(target_arch = "wasm32")]
+#[inline(never)]
+fn grow_ahead() {
+    const PAGE_BYTES: usize = 64 * 1024;
+    const SMALL_PAGES: usize = 32;
+    let pages = core::arch::wasm32::memory_size(0);
+    if pages < SMALL_PAGES {
+        return;
+    }
+    let Ok(layout) = Layout::from_size_align(pages / 8 * PAGE_BYTES, GRAIN) else { return };
+    // SAFETY: the layout has a size, and the block is given back as it was. The system keeps it.
+    unsafe {
+        let block = System.alloc(layout);
+        if !block.is_null() {
+            System.dealloc(block, layout);
+        }
+    }
+}
+
+/// Asks the system for memory.
+#[cfg(not(target_arch = "wasm32"))]
+#[inline(always)]
+fn growing_ahead(allocate: impl FnOnce() -> *mut u8) -> *mut u8 {
+    allocate()
 }
 
 /// A free block: the next one of its class.
@@ -179,7 +218,7 @@ impl Lists {
             }
         };
         // SAFETY: the layout has a size.
-        let region = unsafe { System.alloc(layout) };
+        let region = growing_ahead(|| unsafe { System.alloc(layout) });
         if region.is_null() {
             return false;
         }
