@@ -259,6 +259,10 @@ impl<'a> DocumentRef<'a> {
         Document::decode(self.bytes)
     }
 
+    pub(crate) fn is_nil(self) -> bool {
+        self.bytes == [tag::NIL]
+    }
+
     pub(crate) fn is_map(self) -> Result<bool> {
         Ok(matches!(self.shallow()?, Shallow::Map(_)))
     }

@@ -119,11 +119,9 @@ pub use operation::{Operation, Outcome};
 pub use page::{PageBytes, PageId};
 pub use prepared::{Prepared, parameter};
 pub use query::{Plan, Query, QueryResult, Row, Sort, Using};
-pub use query_document::encode_query;
+pub use query_document::{encode_query, parse_query};
 pub use record::FORMAT_VERSION;
 pub use repair::RepairReport;
-pub use request::{
-    Answer, encode_answer, encode_live_change, encode_outcomes, encode_query_result, parse_batch, parse_query,
-};
+pub use request::{Answer, encode_answer, encode_live_change, encode_outcomes, encode_query_result, parse_batch};
 pub use schema::Matcher;
 pub use transaction::{Savepoint, Transaction};

@@ -1,12 +1,7 @@
-//! Batches and queries as documents, so that a host language passes bytes in and gets bytes out.
+//! Batches and answers as documents, so that a host language passes bytes in and gets bytes out.
 //!
 //! A batch is an array of maps `{type, table, key, value, field, amount, …}` with `type` one of `set`, `get`, `delete`,
-//! `update`, `increment`, `query`. A query is a map `{table, where, sort, limit, offset, fields, explain}`; `where` is
-//! a condition `{field, operator, value}`, an array of conditions that must all hold, or `{and: […]}`, `{or: […]}`,
-//! `{not: …}`, and one condition can also stand directly in the query. `sort` is `{field, order}`, a field name, or an
-//! array of these; `order` is `asc` or `desc`. `after` is the `cursor` of an earlier result. `groupBy` is a field or an array
-//! of fields; `aggregates` a map from names to `{function, field}` or to the name of a function; `using` is `scan`,
-//! `index` or `{index: name}`.
+//! `update`, `increment`, `query`, the last one with what `query_document.rs` reads beside it.
 //!
 //! Results are an array in the order of the operations: `set` gives true, `get` and `update` the document or nil,
 //! `delete` whether it was there, `increment` the new number, `query` an array of `{key, value}` maps, or with
@@ -14,20 +9,15 @@
 
 use std::rc::Rc;
 
-use crate::aggregate::{Aggregate, Function};
-use crate::cursor::Direction;
 use crate::document::{
     Document, DocumentRef, Encoded, Shallow, container_length, encode_array, encode_map, map_body, open_array,
     open_map, varint_length, write_name,
 };
 use crate::error::{Error, Result};
-use crate::filter::{Filter, Operator};
 use crate::live::LiveChange;
 use crate::operation::{Operation, Outcome};
-use crate::query::{Plan, Query, QueryResult, Row, Sort, Using};
-
-/// Levels of conditions inside each other.
-const DEPTH_MAX: usize = 100;
+use crate::query::{Plan, QueryResult, Row};
+use crate::query_document::query_of;
 
 /// Reads a batch from its encoding.
 pub fn parse_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
@@ -43,11 +33,6 @@ pub fn parse_batch(bytes: &[u8]) -> Result<Vec<Operation>> {
         operations.push(operation);
     }
     Ok(operations)
-}
-
-/// Reads a query from its encoding.
-pub fn parse_query(bytes: &[u8]) -> Result<Query> {
-    query_of(&Document::decode(bytes)?)
 }
 
 /// The encoding of a batch's results. `code_of` names the error of an operation that failed for itself.
@@ -284,7 +269,7 @@ fn parse_operation(element: DocumentRef<'_>) -> Result<Operation> {
                 None => Document::Integer(1),
             },
         },
-        b"query" => Operation::Query(query_of(&element.decode()?)?),
+        b"query" => Operation::Query(query_of(element)?),
         other => return Err(Error::UnknownOperation(String::from_utf8_lossy(other).into_owned())),
     })
 }
@@ -302,9 +287,7 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn table(&self) -> Result<String> {
-        let table = self.table.map(DocumentRef::shallow).transpose()?;
-        let text = if let Some(Shallow::String(bytes)) = table { std::str::from_utf8(bytes).ok() } else { None };
-        checked_text("table", text)
+        text_of("table", self.table.map_or(Ok(Shallow::Nil), DocumentRef::shallow)?)
     }
 
     fn key(&self) -> Result<Document> {
@@ -315,170 +298,22 @@ impl Fields<'_> {
     }
 
     fn field(&self) -> Result<Option<String>> {
-        match self.field.map(DocumentRef::decode).transpose()? {
-            None | Some(Document::Nil) => Ok(None),
-            Some(field) => text_of("field", &field).map(Some),
+        match self.field.map(DocumentRef::shallow).transpose()? {
+            None | Some(Shallow::Nil) => Ok(None),
+            Some(field) => text_of("field", field).map(Some),
         }
     }
 }
 
-fn text_of(argument: &str, value: &Document) -> Result<String> {
-    checked_text(argument, value.as_text())
-}
-
-fn checked_text(argument: &str, text: Option<&str>) -> Result<String> {
-    match text {
+/// A text that is not empty.
+pub(crate) fn text_of(argument: &str, value: Shallow<'_>) -> Result<String> {
+    match text(value) {
         Some("") => Err(Error::invalid(argument, "must not be empty")),
         Some(text) => Ok(text.to_owned()),
         None => Err(Error::invalid(argument, "must be a string of text")),
     }
 }
 
-fn query_of(request: &Document) -> Result<Query> {
-    if !matches!(request, Document::Map(_)) {
-        return Err(Error::invalid("query", "must be a map"));
-    }
-    let mut conditions = Vec::new();
-    if given(request, "field").is_some() || given(request, "operator").is_some() {
-        conditions.push(condition_of(request)?);
-    }
-    for name in ["and", "or", "not"] {
-        if let Some(inner) = given(request, name) {
-            conditions.push(combination_of(name, inner, 0)?);
-        }
-    }
-    if let Some(filter) = given(request, "where") {
-        conditions.push(filter_of(filter, 0)?);
-    }
-    let filter = match conditions.len() {
-        1 => conditions.remove(0),
-        _ => Filter::And(conditions),
-    };
-    let query = Query {
-        collection: text_of("table", request.get("table").unwrap_or(&Document::Nil))?,
-        filter,
-        sort: match given(request, "sort") {
-            None => Vec::new(),
-            Some(Document::Array(sorts)) => sorts.iter().map(sort_of).collect::<Result<_>>()?,
-            Some(sort) => vec![sort_of(sort)?],
-        },
-        offset: count_of(request, "offset")?.unwrap_or(0),
-        limit: count_of(request, "limit")?,
-        fields: match given(request, "fields") {
-            None => None,
-            Some(Document::Array(fields)) => {
-                Some(fields.iter().map(|field| text_of("fields", field)).collect::<Result<_>>()?)
-            }
-            Some(_) => return Err(Error::invalid("fields", "must be an array of strings")),
-        },
-        explain: match given(request, "explain") {
-            None => false,
-            Some(Document::Boolean(explain)) => *explain,
-            Some(_) => return Err(Error::invalid("explain", "must be true or false")),
-        },
-        after: given(request, "after").cloned(),
-        group_by: match given(request, "groupBy") {
-            None => Vec::new(),
-            Some(Document::Array(fields)) => {
-                fields.iter().map(|field| text_of("groupBy", field)).collect::<Result<_>>()?
-            }
-            Some(field) => vec![text_of("groupBy", field)?],
-        },
-        aggregates: match given(request, "aggregates") {
-            None => Vec::new(),
-            Some(Document::Map(entries)) => entries.iter().map(aggregate_of).collect::<Result<_>>()?,
-            Some(_) => return Err(Error::invalid("aggregates", "must be a map")),
-        },
-        using: match given(request, "using") {
-            None => Using::Cheapest,
-            Some(using) => match (using.as_text(), using.get("index").and_then(Document::as_text)) {
-                (Some("scan"), _) => Using::Scan,
-                (Some("index"), _) => Using::AnyIndex,
-                (_, Some(name)) => Using::Index(name.to_owned()),
-                _ => return Err(Error::invalid("using", "must be 'scan', 'index' or {index: name}")),
-            },
-        },
-    };
-    query.check()?;
-    Ok(query)
-}
-
-fn aggregate_of((name, aggregate): &(Document, Document)) -> Result<Aggregate> {
-    let function = aggregate.as_text().or_else(|| aggregate.get("function").and_then(Document::as_text));
-    let function = function.ok_or_else(|| Error::invalid("aggregates", "must name functions"))?;
-    Ok(Aggregate {
-        name: text_of("aggregates", name)?,
-        function: Function::from_name(function)?,
-        field: given(aggregate, "field").map(|field| text_of("aggregates", field)).transpose()?,
-    })
-}
-
-/// A field of a map that is there and not nil.
-fn given<'a>(request: &'a Document, name: &str) -> Option<&'a Document> {
-    request.get(name).filter(|value| !matches!(value, Document::Nil))
-}
-
-fn filter_of(filter: &Document, depth: usize) -> Result<Filter> {
-    if depth > DEPTH_MAX {
-        return Err(Error::invalid("where", "nested too deep"));
-    }
-    match filter {
-        Document::Array(filters) => Ok(Filter::And(filters_of(filters, depth)?)),
-        Document::Map(_) => {
-            for name in ["and", "or", "not"] {
-                if let Some(inner) = given(filter, name) {
-                    return combination_of(name, inner, depth);
-                }
-            }
-            condition_of(filter)
-        }
-        _ => Err(Error::invalid("where", "must be a map or an array")),
-    }
-}
-
-fn filters_of(filters: &[Document], depth: usize) -> Result<Vec<Filter>> {
-    filters.iter().map(|filter| filter_of(filter, depth + 1)).collect()
-}
-
-fn combination_of(name: &str, inner: &Document, depth: usize) -> Result<Filter> {
-    match (name, inner) {
-        ("not", inner) => Ok(Filter::Not(Box::new(filter_of(inner, depth + 1)?))),
-        ("and", Document::Array(filters)) => Ok(Filter::And(filters_of(filters, depth)?)),
-        (_, Document::Array(filters)) => Ok(Filter::Or(filters_of(filters, depth)?)),
-        _ => Err(Error::invalid(name, "must be an array of conditions")),
-    }
-}
-
-fn condition_of(condition: &Document) -> Result<Filter> {
-    let field = text_of("field", condition.get("field").unwrap_or(&Document::Nil))?;
-    let operator = match given(condition, "operator") {
-        None => Operator::Equal,
-        Some(operator) => {
-            Operator::from_name(operator.as_text().ok_or_else(|| Error::invalid("operator", "must be a string"))?)?
-        }
-    };
-    Ok(Filter::Field { field, operator, value: condition.get("value").cloned().unwrap_or_default() })
-}
-
-fn sort_of(sort: &Document) -> Result<Sort> {
-    if let Document::String(_) = sort {
-        return Ok(Sort { field: text_of("sort", sort)?, direction: Direction::Forward });
-    }
-    let field = text_of("sort.field", sort.get("field").unwrap_or(&Document::Nil))?;
-    let order = given(sort, "order").map(Document::as_text);
-    let direction = match order {
-        None | Some(Some("asc")) => Direction::Forward,
-        Some(Some("desc")) => Direction::Backward,
-        _ => return Err(Error::invalid("sort.order", "must be 'asc' or 'desc'")),
-    };
-    Ok(Sort { field, direction })
-}
-
-fn count_of(request: &Document, name: &str) -> Result<Option<u64>> {
-    let count = match given(request, name) {
-        None => return Ok(None),
-        Some(Document::Integer(count)) => u64::try_from(*count).ok(),
-        Some(_) => None,
-    };
-    count.map(Some).ok_or_else(|| Error::invalid(name, "must be a whole number from 0"))
+pub(crate) fn text(value: Shallow<'_>) -> Option<&str> {
+    if let Shallow::String(bytes) = value { std::str::from_utf8(bytes).ok() } else { None }
 }

@@ -99,24 +99,32 @@ export function encodeQuery(table: string, query: Query, explain: boolean): Uint
   return encode(queryRequest(table, query, explain));
 }
 
-/** The query in the form that the database takes. */
-export function queryRequest(table: string, query: Query, explain: boolean): Record<string, unknown> {
+type QueryRequest = { table: string } & { -readonly [Name in keyof Query]?: unknown } & { explain?: true };
+
+/** The query in the form that the database takes. Most have little of what there can be, and what is left out is not looked for. */
+export function queryRequest(table: string, query: Query, explain: boolean): QueryRequest {
   checkTable(table);
   if (typeof query !== 'object' || query === null) throw new UsageError('INVALID_INPUT', 'a query is an object');
-  const { limit, offset, after, fields, groupBy, aggregates, using } = query;
-  return {
-    table,
-    where: conditions(query).map((where) => checkWhere(where, 0)),
-    after,
-    fields,
-    groupBy,
-    aggregates,
-    using,
-    sort: checkSort(query.sort),
-    limit: checkCount('limit', limit),
-    offset: checkCount('offset', offset),
-    explain,
-  };
+  const { after, fields, groupBy, aggregates, using } = query;
+  const all = conditions(query).map((where) => checkWhere(where, 0));
+  const request: QueryRequest = { table };
+  const [single] = all;
+  // One condition on a field can stand in the query itself.
+  if (all.length === 1 && single !== undefined && 'field' in single) Object.assign(request, single);
+  else if (all.length > 0) request.where = all;
+  const sort = checkSort(query.sort);
+  if (sort.length > 0) request.sort = sort.length === 1 && sort[0]?.order === 'asc' ? sort[0].field : sort;
+  const limit = checkCount('limit', query.limit);
+  if (limit !== undefined) request.limit = limit;
+  const offset = checkCount('offset', query.offset);
+  if (offset !== undefined) request.offset = offset;
+  if (after !== undefined) request.after = after;
+  if (fields !== undefined) request.fields = fields;
+  if (groupBy !== undefined) request.groupBy = groupBy;
+  if (aggregates !== undefined) request.aggregates = aggregates;
+  if (using !== undefined) request.using = using;
+  if (explain) request.explain = true;
+  return request;
 }
 
 /** @throws UsageError `INVALID_QUERY_FIELD` */

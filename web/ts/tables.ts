@@ -258,12 +258,13 @@ export abstract class Tables {
     return result;
   }
 
-  private async query<T>(
+  /** At once where the database answers at once, and throws at once. */
+  private query<T>(
     table: string,
     query: Query,
     ask: (database: TransactingDatabase, bytes: Uint8Array) => T | Promise<T>,
     explain = false,
-  ): Promise<T> {
+  ): T | Promise<T> {
     const bytes = encodeQuery(table, query, explain);
     const { queryTimeout = QUERY_TIMEOUT } = this.options;
     return this.answer('QUERY_FAILED', (database) => within(queryTimeout, ask(database, bytes)));
