@@ -326,11 +326,12 @@ impl Pager {
 
     /// The sealed pages a checkpoint has to write, in order of number.
     pub fn dirty_pages(&mut self) -> Vec<(PageId, PageBytes)> {
-        let pending: BTreeSet<PageId> = self.pending.iter().flat_map(|(_, ids)| ids).copied().collect();
+        let mut pending: Vec<PageId> = self.pending.iter().flat_map(|(_, ids)| ids).copied().collect();
+        cu_sort::sort(&mut pending);
         let mut pages: Vec<(PageId, PageBytes)> = self
             .cache
             .iter_mut()
-            .filter(|(id, entry)| entry.dirty && !pending.contains(id))
+            .filter(|(id, entry)| entry.dirty && pending.binary_search(id).is_err())
             .map(|(id, entry)| {
                 Rc::make_mut(&mut entry.page).seal(*id);
                 (*id, PageBytes(entry.page.clone()))

@@ -46,11 +46,11 @@ pub(crate) fn query_of(request: DocumentRef<'_>) -> Result<Query> {
     let query = Query {
         collection: request.text("table")?,
         filter,
-        sort: request.list("sort", sort_of)?.unwrap_or_default(),
+        sort: request.list("sort")?.into_iter().map(sort_of).collect::<Result<_>>()?,
         offset: request.count("offset")?.unwrap_or(0),
         limit: request.count("limit")?,
         fields: match request.shallow("fields")? {
-            Some(Shallow::Array(_)) => request.list("fields", |field| text_of("fields", field.shallow()?))?,
+            Some(Shallow::Array(_)) => Some(request.texts("fields")?),
             None => None,
             Some(_) => return Err(Error::invalid("fields", "must be an array of strings")),
         },
@@ -60,7 +60,7 @@ pub(crate) fn query_of(request: DocumentRef<'_>) -> Result<Query> {
             Some(_) => return Err(Error::invalid("explain", "must be true or false")),
         },
         after: request.given("after").map(DocumentRef::decode).transpose()?,
-        group_by: request.list("groupBy", |field| text_of("groupBy", field.shallow()?))?.unwrap_or_default(),
+        group_by: request.texts("groupBy")?,
         aggregates: match request.shallow("aggregates")? {
             None => Vec::new(),
             Some(Shallow::Map(entries)) => aggregates_of(entries)?,
@@ -88,18 +88,23 @@ impl<'a> Fields<'a> {
         Ok(Some(Fields(fields)))
     }
 
+    // These are called from many places, where time does not count.
+    #[inline(never)]
     fn given(&self, name: &str) -> Option<DocumentRef<'a>> {
         self.0.iter().find(|(known, _)| *known == name.as_bytes()).map(|(_, value)| *value)
     }
 
+    #[inline(never)]
     fn shallow(&self, name: &str) -> Result<Option<Shallow<'a>>> {
         self.given(name).map(DocumentRef::shallow).transpose()
     }
 
+    #[inline(never)]
     fn text(&self, name: &str) -> Result<String> {
         text_of(name, self.shallow(name)?.unwrap_or(Shallow::Nil))
     }
 
+    #[inline(never)]
     fn count(&self, name: &str) -> Result<Option<u64>> {
         let count = match self.shallow(name)? {
             None => return Ok(None),
@@ -110,14 +115,21 @@ impl<'a> Fields<'a> {
     }
 
     /// The elements of an array, or one that stands for itself.
-    fn list<T>(&self, name: &str, read: impl Fn(DocumentRef<'a>) -> Result<T>) -> Result<Option<Vec<T>>> {
-        let Some(value) = self.given(name) else { return Ok(None) };
-        let Shallow::Array(mut elements) = value.shallow()? else { return Ok(Some(vec![read(value)?])) };
+    #[inline(never)]
+    fn list(&self, name: &str) -> Result<Vec<DocumentRef<'a>>> {
+        let Some(value) = self.given(name) else { return Ok(Vec::new()) };
+        let Shallow::Array(mut elements) = value.shallow()? else { return Ok(vec![value]) };
         let mut list = Vec::with_capacity(elements.count);
         while let Some(element) = elements.element()? {
-            list.push(read(element)?);
+            list.push(element);
         }
-        Ok(Some(list))
+        Ok(list)
+    }
+
+    /// Likewise of texts.
+    #[inline(never)]
+    fn texts(&self, name: &str) -> Result<Vec<String>> {
+        self.list(name)?.into_iter().map(|element| text_of(name, element.shallow()?)).collect()
     }
 }
 

@@ -113,23 +113,11 @@ impl Answer {
 }
 
 fn answer_of(result: &QueryResult, examined: u64) -> Result<Vec<u8>> {
-    let rows = EncodedRows::new(&result.rows)?;
+    let rows = encode_rows(&result.rows)?;
     let cursor = result.cursor.as_ref().unwrap_or(&Document::Nil).encode()?;
     let count = |count: u64| Document::Integer(count.cast_signed()).encode();
-    let others =
-        [(&b"cursor"[..], cursor), (b"examined", count(examined)?), (b"matched", count(result.plan.rows_matched)?)];
-    let sizes = [(b"rows".len(), rows.length())].into_iter();
-    let sizes: Vec<_> = sizes.chain(others.iter().map(|(name, value)| (name.len(), value.len()))).collect();
-    let body = map_body(sizes.iter().copied());
-    let mut out = Vec::with_capacity(container_length(body));
-    open_map(&mut out, sizes.len(), body);
-    write_name(&mut out, b"rows");
-    rows.write(&mut out);
-    for (name, value) in others {
-        write_name(&mut out, name);
-        out.extend_from_slice(&value);
-    }
-    Ok(out)
+    let (examined, matched) = (count(examined)?, count(result.plan.rows_matched)?);
+    Ok(encode_map(&[(b"rows", &rows), (b"cursor", &cursor), (b"examined", &examined), (b"matched", &matched)]))
 }
 
 /// The encoding of what a live query reports, a map `{added, changed, removed, order}`; nil for nothing.
@@ -141,55 +129,25 @@ pub fn encode_live_change(change: Option<&LiveChange>) -> Result<Vec<u8>> {
     Ok(encode_map(&[(b"added", &added), (b"changed", &changed), (b"removed", &removed), (b"order", &order)]))
 }
 
-/// An array of maps `{key, value}`.
+/// An array of maps `{key, value}`, in a buffer that is as large as it needs: rows are most of what crosses.
 fn encode_rows(rows: &[Row]) -> Result<Vec<u8>> {
-    let rows = EncodedRows::new(rows)?;
-    let mut out = Vec::with_capacity(rows.length());
-    rows.write(&mut out);
+    let mut keys = Vec::with_capacity(rows.len());
+    let mut body = varint_length(rows.len());
+    for row in rows {
+        let key = row.key.encode()?;
+        body += container_length(row_body(key.len(), row));
+        keys.push(key);
+    }
+    let mut out = Vec::with_capacity(container_length(body));
+    open_array(&mut out, rows.len(), body);
+    for (row, key) in rows.iter().zip(&keys) {
+        open_map(&mut out, 2, row_body(key.len(), row));
+        write_name(&mut out, b"key");
+        out.extend_from_slice(key);
+        write_name(&mut out, b"value");
+        out.extend_from_slice(row.value.as_bytes());
+    }
     Ok(out)
-}
-
-/// Rows on their way into a buffer that is as large as they need: they are most of what crosses.
-struct EncodedRows<'a> {
-    rows: &'a [Row],
-    /// The encoded keys, one after the other, and where each ends.
-    keys: Vec<u8>,
-    ends: Vec<usize>,
-    /// Bytes of the rows and their count.
-    body: usize,
-}
-
-impl<'a> EncodedRows<'a> {
-    fn new(rows: &'a [Row]) -> Result<EncodedRows<'a>> {
-        let mut keys = Vec::new();
-        let mut ends = Vec::with_capacity(rows.len());
-        let mut body = varint_length(rows.len());
-        for row in rows {
-            let start = keys.len();
-            row.key.encode_into(&mut keys)?;
-            ends.push(keys.len());
-            body += container_length(row_body(keys.len() - start, row));
-        }
-        Ok(EncodedRows { rows, keys, ends, body })
-    }
-
-    fn length(&self) -> usize {
-        container_length(self.body)
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        open_array(out, self.rows.len(), self.body);
-        let mut start = 0;
-        for (row, end) in self.rows.iter().zip(&self.ends) {
-            let key = &self.keys[start..*end];
-            open_map(out, 2, row_body(key.len(), row));
-            write_name(out, b"key");
-            out.extend_from_slice(key);
-            write_name(out, b"value");
-            out.extend_from_slice(row.value.as_bytes());
-            start = *end;
-        }
-    }
 }
 
 /// Bytes of the entries of one row.
@@ -306,6 +264,7 @@ impl Fields<'_> {
 }
 
 /// A text that is not empty.
+#[inline(never)]
 pub(crate) fn text_of(argument: &str, value: Shallow<'_>) -> Result<String> {
     match text(value) {
         Some("") => Err(Error::invalid(argument, "must not be empty")),

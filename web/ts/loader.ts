@@ -92,7 +92,9 @@ const compiled = new Map<string, Promise<WebAssembly.Module>>();
 
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source;
-  if (typeof Response !== 'undefined' && source instanceof Response) return compileResponse(source);
+  // Not for an address: Node would load its `fetch` to tell.
+  const isAddress = typeof source === 'string' || source instanceof URL;
+  if (!isAddress && typeof Response !== 'undefined' && source instanceof Response) return compileResponse(source);
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return WebAssembly.compile(source as BufferSource);
   const address = String(source);
   let module = compiled.get(address);
