@@ -30,7 +30,7 @@ const enum Word {
   Epoch,
 }
 
-/** What more bytes of texts have lain there than this gives its memory back at once. */
+/** An answer of more bytes gives its memory back at once. */
 const KEPT_BYTES_MAX = 256 * 1024;
 
 const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -64,9 +64,9 @@ export class CellReader {
 
   /** The one document that lies there. */
   document(): LuaValue {
-    this.begin();
-    this.beginBlock(this.word(Word.Blocks) >>> 2, this.word(Word.Texts));
-    return this.nextDocument();
+    let document: LuaValue = null;
+    this.eachBlock(1, () => (document = this.nextDocument()));
+    return document;
   }
 
   /** The documents that lie there. */
@@ -94,14 +94,17 @@ export class CellReader {
   private eachBlock(count: number, read: (end: number) => void): void {
     this.begin();
     let block = this.word(Word.Blocks) >>> 2;
-    let text = this.word(Word.Texts);
-    const start = text;
+    const start = this.word(Word.Texts);
+    let text = start;
     for (let end = 0; end < count; block += 2) {
       text = this.beginBlock(block, text);
       end += this.words[block] as number;
       read(end);
     }
-    if (text - start > KEPT_BYTES_MAX) this.source.releaseCells();
+    // What is large is not kept until the next answer, neither here nor there.
+    this.text = '';
+    const numbers = this.number * 8 - this.word(Word.Numbers);
+    if (text - start + numbers + this.word(Word.EncodedLength) > KEPT_BYTES_MAX) this.source.releaseCells();
   }
 
   private begin(): void {
