@@ -1,26 +1,20 @@
 //! Documents as cells: a form that a host reads faster than their encoding, made for JavaScript, where each byte that is looked at
 //! and each call of a text decoder costs.
 //!
-//! What a value is, is one byte ([`kind`]); a number, or the length of a text, is a double; the texts of many documents lie behind
-//! each other, to be decoded at once and cut by their lengths in UTF-16. A map whose keys are all texts has a *shape*, the list of its
-//! keys, which a reader asks for once. Whatever fits into none of this lies in its encoding behind the others of its sort.
-//!
-//! ```text
-//! kinds     a document: its kind, or 16 + its shape and then the kinds of its values; before it the kind of its key, where keys are wanted
-//! numbers   for each NUMBER its value, for each TEXT its length in UTF-16 units, for each ENCODED its length in bytes
-//! texts     the bytes of all TEXTs, UTF-8
-//! encoded   the bytes of all ENCODEDs
-//! blocks    for each block of documents their count and the bytes of their texts
-//! ```
+//! What a value is, is one byte; a number, or the length of a text, is a double; the texts of many documents lie behind each other,
+//! to be decoded at once and cut by their lengths in UTF-16. A map whose keys are all texts has a *shape*, the list of its keys,
+//! which a reader asks for once. Whatever fits into none of this lies in its encoding behind the others of its sort. [`CellParts`]
+//! has the form.
 
 use std::rc::Rc;
 
 use crate::document::{Document, DocumentRef, Encoded, encode_array, tag};
 use crate::error::Result;
+use crate::key::lead;
 use crate::query::Row;
 use crate::reader::{Reader, malformed};
 
-/// What a value is.
+/// See [`CellParts::kinds`].
 mod kind {
     pub const NIL: u8 = 0;
     pub const FALSE: u8 = 1;
@@ -73,18 +67,19 @@ struct Key {
     mask: u64,
 }
 
-/// Where the parts of [`Cells`] lie.
+/// The parts of [`Cells`], each in the order of the documents and, within one, of its values.
 #[derive(Debug)]
 pub struct CellParts<'a> {
-    /// See the module's documentation, also for the others.
+    /// What each value is: 0 nil, 1 false, 2 true, 3 a number, 4 a text, 5 an encoded document. From 16 on, a map of the shape with that
+    /// number less 16, whose values follow in the order of its keys. Where keys of rows are wanted, a row's is before its document.
     pub kinds: &'a [u8],
-    #[allow(missing_docs)]
+    /// For each number its value, for each text its length in UTF-16 units, for each encoded document its length in bytes.
     pub numbers: &'a [f64],
-    #[allow(missing_docs)]
+    /// All texts, UTF-8.
     pub texts: &'a [u8],
-    #[allow(missing_docs)]
+    /// All encoded documents.
     pub encoded: &'a [u8],
-    #[allow(missing_docs)]
+    /// For each block of documents their count, and the bytes of their texts.
     pub blocks: &'a [u32],
     /// Shapes keep their numbers while this stays.
     pub epoch: u32,
@@ -318,11 +313,8 @@ impl Shape {
 
 impl Key {
     fn of(encoded: &[u8]) -> Key {
-        let length = encoded.len().min(8);
-        let mut lead = [0; 8];
-        lead[..length].copy_from_slice(&encoded[..length]);
-        let mask = if length == 8 { u64::MAX } else { (1 << (8 * length)) - 1 };
-        Key { encoded: encoded.into(), lead: u64::from_le_bytes(lead), mask }
+        let mask = if encoded.len() < 8 { (1 << (8 * encoded.len())) - 1 } else { u64::MAX };
+        Key { encoded: encoded.into(), lead: lead(encoded), mask }
     }
 
     /// What follows the key where the bytes begin with it. In wasm, the standard library compares byte by byte.

@@ -20,6 +20,7 @@ use crate::cursor::{Cursor, Direction, Entry, KeyRange};
 use crate::document::write_bytes;
 use crate::error::{Error, Step};
 use crate::index::IndexDefinition;
+use crate::key::lead;
 use crate::page::{self, PageId};
 use crate::pager::Pager;
 use crate::reader::Reader;
@@ -312,14 +313,6 @@ pub(crate) struct Gathered {
     places: Vec<Place>,
 }
 
-/// The first eight bytes of a key, in their order; a shorter one has zeros behind it.
-fn first_of(key: &[u8]) -> u64 {
-    let mut first = [0; 8];
-    let length = key.len().min(8);
-    first[..length].copy_from_slice(&key[..length]);
-    u64::from_be_bytes(first)
-}
-
 /// Where an entry lies in the bytes: the tree's key, of which the first part is its run, then the document if it is listed.
 #[derive(Clone, Copy)]
 struct Place {
@@ -356,7 +349,7 @@ impl Gathered {
             (key.len(), document.len())
         };
         self.bytes.extend_from_slice(document);
-        let first = first_of(&self.bytes[start..start + key]);
+        let first = lead(&self.bytes[start..start + key]).swap_bytes();
         self.places.push(Place { first, start, run, key: key as u32, document: listed as u32 });
     }
 

@@ -33,6 +33,14 @@ mod tag {
 const SIGN: u64 = 1 << 63;
 const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
 
+/// The first eight bytes as a word, the first one lowest; where there are fewer, zeros.
+pub(crate) fn lead(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    let length = bytes.len().min(8);
+    word[..length].copy_from_slice(&bytes[..length]);
+    u64::from_le_bytes(word)
+}
+
 /// Encodes a key. Maps and blobs are no keys.
 pub fn encode_key(key: &Document) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(12);

@@ -26,6 +26,7 @@ use std::rc::Rc;
 use xxhash_rust::xxh64::xxh64;
 
 use crate::error::{Error, Result};
+use crate::key::lead;
 
 /// Number of a page. Zero is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,14 +117,6 @@ impl Cell {
     pub fn size(&self) -> usize {
         SLOT + CELL_HEADER + self.key.len() + self.payload.len()
     }
-}
-
-/// The first eight bytes of a key, the first one lowest; where it is shorter, zeros.
-fn lead(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let length = key.len().min(8);
-    bytes[..length].copy_from_slice(&key[..length]);
-    u64::from_le_bytes(bytes)
 }
 
 /// Bytes that cells and slots share in a page.
@@ -219,8 +212,9 @@ impl Page {
     }
 
     fn u16(&self, offset: usize) -> usize {
-        let [low, high] = self.bytes[offset..offset + 2] else { return 0 };
-        usize::from(u16::from_le_bytes([low, high]))
+        let mut half = [0; 2];
+        half.copy_from_slice(&self.bytes[offset..offset + 2]);
+        usize::from(u16::from_le_bytes(half))
     }
 
     fn set_u16(&mut self, offset: usize, value: usize) {

@@ -24,7 +24,7 @@ pub fn parse_query(bytes: &[u8]) -> Result<Query> {
 
 /// Reads a query that was checked completely.
 pub(crate) fn query_of(request: DocumentRef<'_>) -> Result<Query> {
-    let Some(request) = Fields::of(request)? else {
+    let Some(request) = Entries::of(request)? else {
         return Err(Error::invalid("query", "must be a map"));
     };
     let mut conditions = Vec::with_capacity(1);
@@ -73,11 +73,11 @@ pub(crate) fn query_of(request: DocumentRef<'_>) -> Result<Query> {
 }
 
 /// The entries of a map that have strings as keys and are not nil.
-struct Fields<'a>(Vec<(&'a [u8], DocumentRef<'a>)>);
+struct Entries<'a>(Vec<(&'a [u8], DocumentRef<'a>)>);
 
-impl<'a> Fields<'a> {
+impl<'a> Entries<'a> {
     /// Those of a map; `None` for anything else.
-    fn of(document: DocumentRef<'a>) -> Result<Option<Fields<'a>>> {
+    fn of(document: DocumentRef<'a>) -> Result<Option<Entries<'a>>> {
         let Shallow::Map(mut entries) = document.shallow()? else { return Ok(None) };
         let mut fields = Vec::with_capacity(entries.count);
         while let Some((name, value)) = entries.entry()? {
@@ -85,7 +85,7 @@ impl<'a> Fields<'a> {
                 fields.push((name, value));
             }
         }
-        Ok(Some(Fields(fields)))
+        Ok(Some(Entries(fields)))
     }
 
     // These are called from many places, where time does not count.
@@ -142,7 +142,7 @@ fn filter_of(filter: DocumentRef<'_>, depth: usize) -> Result<Filter> {
     if let Shallow::Array(filters) = filter.shallow()? {
         return Ok(Filter::And(filters_of(filters, depth)?));
     }
-    let Some(fields) = Fields::of(filter)? else {
+    let Some(fields) = Entries::of(filter)? else {
         return Err(Error::invalid("where", "must be a map or an array"));
     };
     match COMBINATIONS.iter().find_map(|name| Some((*name, fields.given(name)?))) {
@@ -168,7 +168,7 @@ fn combination_of(name: &str, inner: DocumentRef<'_>, depth: usize) -> Result<Fi
     }
 }
 
-fn condition_of(condition: &Fields<'_>) -> Result<Filter> {
+fn condition_of(condition: &Entries<'_>) -> Result<Filter> {
     let field = condition.text("field")?;
     let operator = match condition.shallow("operator")? {
         None => Operator::Equal,
@@ -184,7 +184,7 @@ fn sort_of(sort: DocumentRef<'_>) -> Result<Sort> {
     if let value @ Shallow::String(_) = sort.shallow()? {
         return Ok(Sort { field: text_of("sort", value)?, direction: Direction::Forward });
     }
-    let fields = Fields::of(sort)?.unwrap_or(Fields(Vec::new()));
+    let fields = Entries::of(sort)?.unwrap_or(Entries(Vec::new()));
     let field = text_of("sort.field", fields.shallow("field")?.unwrap_or(Shallow::Nil))?;
     let direction = match fields.shallow("order")?.map(text) {
         None | Some(Some("asc")) => Direction::Forward,
@@ -197,7 +197,7 @@ fn sort_of(sort: DocumentRef<'_>) -> Result<Sort> {
 fn aggregates_of(mut entries: Elements<'_>) -> Result<Vec<Aggregate>> {
     let mut aggregates = Vec::with_capacity(entries.count);
     while let Some((name, aggregate)) = entries.entry()? {
-        let fields = Fields::of(aggregate)?.unwrap_or(Fields(Vec::new()));
+        let fields = Entries::of(aggregate)?.unwrap_or(Entries(Vec::new()));
         let function = text(aggregate.shallow()?).or(fields.shallow("function")?.and_then(text));
         let function = function.ok_or_else(|| Error::invalid("aggregates", "must name functions"))?;
         aggregates.push(Aggregate {
@@ -210,7 +210,7 @@ fn aggregates_of(mut entries: Elements<'_>) -> Result<Vec<Aggregate>> {
 }
 
 fn using_of(using: DocumentRef<'_>) -> Result<Using> {
-    let index = Fields::of(using)?.map_or(Ok(None), |fields| fields.shallow("index"))?;
+    let index = Entries::of(using)?.map_or(Ok(None), |fields| fields.shallow("index"))?;
     match (text(using.shallow()?), index.and_then(text)) {
         (Some("scan"), _) => Ok(Using::Scan),
         (Some("index"), _) => Ok(Using::AnyIndex),

@@ -1,7 +1,7 @@
 // Answers that lie in wasm memory as cells, against the same answers as documents, which a transaction gives: the same values, of the same types.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cu } from './entry.mjs';
+import { Cu, here } from './entry.mjs';
 
 /** A record under each kind of difficulty, in turn with plain ones. */
 function records() {
@@ -127,4 +127,64 @@ test('large answers follow the memory as it grows', async () => {
     assert.deepEqual(await cu.queryEntries('t'), expected.map((value) => ({ key: value.id, value })));
   }
   await cu.close();
+});
+
+/** A store in memory that answers later, as a page's does. */
+function lateStore() {
+  let [root, checkpoint, sequence, log, reads] = [undefined, 0, 0, [], 0];
+  const pages = new Map();
+  const turn = () => new Promise((resolve) => setTimeout(resolve));
+  return {
+    reads: () => reads,
+    async load(after) {
+      await turn();
+      return [root, checkpoint, sequence, ...log.filter(({ number }) => number > after).map(({ record }) => record)];
+    },
+    async readPages(expected, numbers) {
+      await turn();
+      reads += 1;
+      return expected === checkpoint ? [...numbers].map((number) => pages.get(number)) : null;
+    },
+    async append(expected, record) {
+      if (expected !== sequence) return false;
+      sequence += 1;
+      log.push({ number: sequence, record: record.slice() });
+      return true;
+    },
+    async checkpoint(expectedCheckpoint, expectedSequence, newRoot, numbers, bytes) {
+      if (expectedCheckpoint !== checkpoint || expectedSequence !== sequence) return false;
+      [root, checkpoint, log] = [newRoot.slice(), checkpoint + 1, []];
+      numbers.forEach((number, index) => pages.set(number, bytes[index].slice()));
+      return true;
+    },
+    async close() {},
+  };
+}
+
+test('what has to be read first comes later, and is the same', here, async () => {
+  const { cu: expected } = await filled();
+  const store = lateStore();
+  const writer = await Cu.open({ store });
+  const all = operations();
+  await writer.processBatch(all);
+  await writer.createIndex('t', 'id');
+  await writer.close();
+  const ask = [
+    (cu, query) => cu.queryTable('t', query),
+    (cu, query) => cu.queryEntries('t', query),
+    (cu, query) => cu.queryPage('t', query),
+    (cu) => cu.getValue('t', all[1].key),
+    (cu) => cu.getValue('t', 'no such key'),
+  ];
+  for (const [number, query] of QUERIES.entries()) {
+    // Each way for the first time, when nothing is in memory, and again, when it is.
+    const cu = await Cu.open({ store });
+    const before = store.reads();
+    const way = ask[number % ask.length];
+    assert.deepEqual(await way(cu, query), await way(expected, query));
+    assert.ok(store.reads() > before, 'pages were read for it');
+    for (const again of ask) assert.deepEqual(await again(cu, query), await again(expected, query));
+    await cu.close();
+  }
+  await expected.close();
 });

@@ -13,9 +13,9 @@ import type { Page, QueryAnswer } from './query.js';
 import type { Upkeep } from './upkeep.js';
 
 /** What a database offers, but for answers as cells, which are read here. */
-type Encoding = Omit<Database, 'get' | 'query' | 'memory' | `cells${string}` | 'releaseCells'>;
+type EncodedDatabase = Omit<Database, 'get' | 'query' | 'memory' | `cells${string}` | 'releaseCells'>;
 
-export class TransactingDatabase implements Encoding {
+export class TransactingDatabase implements EncodedDatabase {
   private readonly database: Database;
   private readonly cells: CellReader;
   private open: Transaction | null = null;
