@@ -155,6 +155,26 @@ fn random_rows_are_read_back() {
 }
 
 #[test]
+fn integers_are_numbers_up_to_the_last_one_that_is_exact() {
+    let mut cells = Cells::default();
+    for (value, is_number) in [((1 << 53) - 1, true), (1 << 53, false), (-(1 << 53) + 1, true), (-(1 << 53), false)] {
+        check(&mut cells, &[(Document::Integer(value), Document::Integer(value))]);
+        assert_eq!(cells.parts().encoded.is_empty(), is_number, "{value}");
+    }
+}
+
+#[test]
+fn maps_with_long_keys_have_no_shape() {
+    let mut cells = Cells::default();
+    for (length, has_shape) in [(4000, true), (5000, false)] {
+        let record = Document::map([("k".repeat(length).as_str(), Document::Nil)]);
+        cells.set_rows(&[row(Document::Nil, &record)], false).unwrap();
+        assert_eq!(cells.parts().encoded.is_empty(), has_shape, "{length}");
+        assert_eq!(Reader::rows(&cells, false)[0].1, record);
+    }
+}
+
+#[test]
 fn more_shapes_than_there_are_numbers_for_are_forgotten_between_answers() {
     let mut cells = Cells::default();
     let record = |number: usize| Document::map([(format!("field {number}").as_str(), Document::Integer(5))]);
