@@ -1,8 +1,10 @@
 // Importing the package where nothing of a browser or of Node is there, as some servers that render pages have it. Only the Encoding
 // API, which all of them have, is used at import time.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { createContext, runInContext } from 'node:vm';
 import { build } from 'esbuild';
 
@@ -42,4 +44,17 @@ for (const entry of ['index.js', 'slim.js', 'inline.js', 'worker.js', 'basic.js'
 
 test('a module that uses a global at import time is found out', async () => {
   await assert.rejects(importBare(`export * from './index.js'; export const address = new URL('cu:');`), { name: 'ReferenceError' });
+});
+
+test('opening in Node does not make it load its fetch', async () => {
+  const program = `
+    const { Cu } = await import(${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)});
+    const isLoaded = () => process.moduleLoadList.some((name) => name.includes('undici'));
+    const cu = await Cu.open({ storage: 'memory' });
+    await cu.eval('return 1');
+    const before = isLoaded();
+    void Response;
+    console.log(before, isLoaded());`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program]);
+  assert.equal(stdout.trim(), 'false true');
 });
