@@ -2,7 +2,8 @@
 //!
 //! Small sizes are rounded up to a class. Each class has a list of free blocks, linked through the blocks themselves; an empty list is
 //! served from a region that all classes share, cut from its start. A freed block goes to its class's list and never back, so a
-//! program keeps the memory of the most blocks it ever had in each class. Everything larger is the system's.
+//! program keeps the memory of the most blocks it ever had in each class. Everything larger is the system's. WebAssembly's memory grows by
+//! an eighth at a time once it has 2 MiB.
 //!
 //! ```text
 //!   free[1]  → [ next | … ] → [ next | … ]        blocks of 1 grain
@@ -108,7 +109,7 @@ unsafe impl GlobalAlloc for SizeClassAllocator {
 }
 
 /// Asks the system for memory. Where WebAssembly's memory had to grow for it and is large already, it grows by an eighth, so that it seldom
-/// has to: each time an engine takes what there is for newly allocated, and may collect its garbage for that.
+/// has to: an engine may collect its garbage each time.
 #[cfg(target_arch = "wasm32")]
 #[inline(always)]
 fn growing_ahead(allocate: impl FnOnce() -> *mut u8) -> *mut u8 {
